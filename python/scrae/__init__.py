@@ -1,0 +1,54 @@
+"""scRAE: deep embedding of single-cell counts, a regularised autoencoder with a learned prior.
+
+``scrae.tl.scrae(adata)`` puts an embedding into ``adata.obsm["X_scrae"]``; :class:`scrae.SCRAE` is the estimator
+behind it. Importing the package is light: torch, scanpy and the rest are loaded when first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from scrae._version import __version__
+
+if TYPE_CHECKING:
+    from scrae import datasets, metrics, pl, pp, tl
+    from scrae.checkpoint import ModelFolderError
+    from scrae.counts import CountsError
+    from scrae.model import SCRAE, NotFittedError
+    from scrae.training import TrainingDiverged
+
+_MODULES = ("datasets", "metrics", "pl", "pp", "tl")
+_NAMES = {
+    "SCRAE": "scrae.model",
+    "NotFittedError": "scrae.model",
+    "CountsError": "scrae.counts",
+    "ModelFolderError": "scrae.checkpoint",
+    "TrainingDiverged": "scrae.training",
+}
+
+__all__ = [
+    "SCRAE",
+    "CountsError",
+    "ModelFolderError",
+    "NotFittedError",
+    "TrainingDiverged",
+    "__version__",
+    "datasets",
+    "metrics",
+    "pl",
+    "pp",
+    "tl",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"scrae.{name}")
+    if name in _NAMES:
+        return getattr(importlib.import_module(_NAMES[name]), name)
+    raise AttributeError(f"module 'scrae' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,148 @@
+"""The model as one module: encoder, decoder, likelihood, library size and regulariser put together."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from torch import Tensor, nn
+
+from scrae.data import CountData, Covariates, Minibatch, SparseRows
+from scrae.library import LearnedLibrary, log_library_size
+from scrae.likelihoods import Likelihood
+from scrae.networks import Encoder, HiddenLayers
+from scrae.phases import Phase, always
+from scrae.regularisers import Regulariser
+from scrae.settings import Settings
+from scrae.transforms import CountTransform
+
+LIBRARY_CELLS = 4096  # cells whose library sizes are computed at once
+
+
+class RegularisedAutoencoder(nn.Module):
+    """reconstruction(x, D(E(x))) + divergence(Q(z), P(z)), see MODEL in the documentation.
+
+    Parameters
+    ----------
+    settings
+        Every choice of the model.
+    n_genes
+        Number of modelled genes.
+    n_covariate_levels
+        Total number of levels of all covariates (the width of their one-hot codes).
+    n_batches
+        Number of batches (1 without batches).
+    """
+
+    def __init__(self, settings: Settings, n_genes: int, n_covariate_levels: int, n_batches: int) -> None:
+        super().__init__()
+        self.settings = settings
+        layers = (settings.normalisation, settings.activation, settings.dropout_rate)
+        regulariser = Regulariser.registry[settings.regulariser]
+        likelihood = Likelihood.registry[settings.likelihood]
+        self.encoder = Encoder(
+            HiddenLayers(n_genes, settings.n_hidden, *layers),
+            settings.n_latent * regulariser.outputs_per_dimension,
+        )
+        self.decoder = HiddenLayers(settings.n_latent + n_covariate_levels, settings.n_hidden[::-1], *layers)
+        self.likelihood = likelihood(
+            self.decoder.n_output, n_genes, n_batches if settings.dispersion == "gene-batch" else 1
+        )
+        self.library = (
+            LearnedLibrary(self.encoder.hidden.n_output, settings.library_weight)
+            if settings.library == "learned"
+            else None
+        )
+        self.input_transform = CountTransform(settings.input_transform)
+        self.target_transform = CountTransform(settings.target or likelihood.target)
+        self.regulariser = regulariser(settings.n_latent, **settings.regulariser_options)
+
+    def fit_constants(self, counts: sp.csr_array) -> None:
+        """Take from the training counts what is computed once: scales, moments of the library size."""
+        self.input_transform.fit(counts)
+        self.target_transform.fit(counts)
+        if self.library is not None:
+            self.library.fit(self.log_libraries(counts))
+
+    def log_libraries(self, counts: sp.csr_array) -> np.ndarray:
+        """log library sizes of all cells, on the scale of the target, float64 (n_cells,)."""
+        data = CountData(counts, Covariates.none(counts.shape[0]), torch.device("cpu"))
+        parts = [self.observed_log_library(minibatch.counts) for minibatch in data.in_order(LIBRARY_CELLS)]
+        return torch.cat(parts).double().numpy()
+
+    def observed_log_library(self, counts: SparseRows) -> Tensor:
+        """log total of each cell, (n_cells,): of its counts, or of the target where that is another scale."""
+        normalised = self.target_transform.kind == "lognorm"
+        return log_library_size(counts if normalised else self.target_transform(counts))
+
+    def encoder_input(self, counts: SparseRows) -> Tensor:
+        """Transformed counts, dense, (n_cells, n_genes); in training with a part of the entries hidden."""
+        transformed = self.input_transform(counts)
+        if self.training and self.settings.mask_rate:
+            shown = torch.rand_like(transformed.values) >= self.settings.mask_rate
+            transformed = transformed.with_values(transformed.values * shown)
+        return transformed.dense()
+
+    def encode(self, minibatch: Minibatch) -> Tensor:
+        """Codes (n_cells, n_latent) as the embedding gives them: full counts, no noise, running statistics."""
+        was_training = self.training
+        self.eval()
+        outputs, _ = self.encoder(self.encoder_input(minibatch.counts))
+        self.train(was_training)
+        return self.regulariser.codes(outputs)
+
+    def decode(self, codes: Tensor, covariates: Tensor, log_library: Tensor, batch: Tensor) -> tuple[Tensor, ...]:
+        """Parameters of the likelihood for codes (n_cells, n_latent)."""
+        hidden = self.decoder(torch.cat([codes, covariates], dim=1))
+        result: tuple[Tensor, ...] = self.likelihood(hidden, log_library, batch)
+        return result
+
+    def to_counts(self, values: Tensor) -> Tensor:
+        """Decoder means or draws, on the scale of the target, as counts."""
+        return self.target_transform.inverse(values)
+
+    def losses(self, minibatch: Minibatch) -> dict[str, Tensor]:
+        """L_AE and its parts, means over cells, in nats.
+
+        ``autoencoder`` (what is minimised), ``reconstruction`` (-log p summed over genes), ``library_kl`` where
+        the library size is learned, and the regulariser's penalties.
+        """
+        outputs, hidden = self.encoder(self.encoder_input(minibatch.counts))
+        codes, penalties = self.regulariser.draw(outputs)
+        target = self.target_transform(minibatch.counts)
+        if self.library is None:
+            log_library = self.observed_log_library(minibatch.counts)
+        else:
+            log_library, penalties["library_kl"] = self.library.draw(hidden)
+        parameters = self.decode(codes, minibatch.covariates, log_library, minibatch.batch)
+        reconstruction = -self.likelihood.log_prob(parameters, target).mean()
+        total = reconstruction + sum(penalties.values(), torch.zeros_like(reconstruction))
+        return {"autoencoder": total, "reconstruction": reconstruction, **penalties}
+
+    def log_library(self, minibatch: Minibatch) -> Tensor:
+        """log library size of each cell, (n_cells,): observed, or the encoder's mean of it. Evaluation mode."""
+        if self.library is None:
+            return self.observed_log_library(minibatch.counts)
+        _, hidden = self.encoder(self.encoder_input(minibatch.counts))
+        result: Tensor = self.library(hidden)
+        return result
+
+    def reconstruction_sum(self, minibatch: Minibatch) -> Tensor:
+        """-log p(x | E(x)) summed over genes and cells, scalar. Evaluation mode: nothing is hidden or drawn."""
+        codes = self.encode(minibatch)
+        parameters = self.decode(codes, minibatch.covariates, self.log_library(minibatch), minibatch.batch)
+        return -self.likelihood.log_prob(parameters, self.target_transform(minibatch.counts)).sum()
+
+    def phases(self) -> list[Phase]:
+        """The table of the training loop: the autoencoder in every iteration, then what the regulariser adds."""
+        autoencoder: list[nn.Parameter] = [
+            p for name, p in self.named_parameters() if not name.startswith("regulariser.")
+        ]
+        return [
+            Phase(
+                "autoencoder", autoencoder, self.settings.learning_rate, (0.9, 0.999), always, self.losses
+            ),
+            *self.regulariser.phases(
+                self.encode, list(self.encoder.parameters()), self.settings.learning_rate
+            ),
+        ]

@@ -1,0 +1,114 @@
+"""Raw counts and nothing else: what enters the model, checked once, at the door.
+
+Every model of this package describes how molecules were counted, so it needs whole, non-negative
+numbers. Anything else is refused here with the place, the number of wrong entries and the usual cure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+WHERE_COUNTS_ARE = (
+    'Raw counts are usually in adata.layers["counts"] (layer="counts"), in adata.raw.X, '
+    'or, in Seurat, in the assay\'s "counts" layer.'
+)
+
+
+class CountsError(ValueError):
+    """The matrix is not one of raw counts, or holds nothing to learn from."""
+
+
+def as_counts(
+    matrix: Any,
+    where: str = "the matrix",
+    cell_names: Sequence[str] | None = None,
+    gene_names: Sequence[str] | None = None,
+) -> sp.csr_array:
+    """Check that ``matrix`` holds raw counts and give it as CSR.
+
+    Parameters
+    ----------
+    matrix
+        Cells x genes; dense or any scipy sparse format, any numeric type.
+    where
+        Name of the place the matrix came from, for messages (``adata.layers["counts"]``).
+    cell_names, gene_names
+        Names for messages; positions are used without them.
+
+    Returns
+    -------
+    CSR of float32, cells x genes, canonical (sorted, no duplicates, no stored zeros). Float32 holds
+    whole numbers exactly up to 16,777,216; larger counts are refused. The input is never changed.
+
+    Raises
+    ------
+    CountsError
+        Not two-dimensional, empty, not numeric, or with negative, missing, infinite, fractional or too
+        large entries.
+    """
+    source = matrix if sp.issparse(matrix) else np.asarray(matrix)
+    if source.ndim != 2:
+        raise CountsError(f"{where} has {source.ndim} dimension(s); counts are a matrix of cells x genes.")
+    n_cells, n_genes = source.shape
+    if n_cells == 0 or n_genes == 0:
+        raise CountsError(f"{where} is empty: {n_cells} cells x {n_genes} genes.")
+    if source.dtype == bool or not (
+        np.issubdtype(source.dtype, np.integer) or np.issubdtype(source.dtype, np.floating)
+    ):
+        raise CountsError(f"{where} holds values of type {source.dtype}; counts are whole numbers.")
+    original = sp.csr_array(source)
+    canonical = original.has_canonical_format or not sp.issparse(source)
+    csr = original if canonical else original.copy()
+    if not canonical:
+        csr.sum_duplicates()
+    _refuse(csr, ~np.isfinite(csr.data), "missing (NaN) or infinite", where, cell_names, gene_names)
+    _refuse(csr, csr.data < 0, "negative", where, cell_names, gene_names)
+    if np.issubdtype(csr.dtype, np.floating):
+        _refuse(csr, csr.data != np.rint(csr.data), "fractional", where, cell_names, gene_names)
+    _refuse(csr, csr.data > 2**24, "larger than 16,777,216", where, cell_names, gene_names)
+    counts = sp.csr_array(
+        (csr.data.astype(np.float32), csr.indices.copy(), csr.indptr.copy()), shape=csr.shape
+    )
+    counts.eliminate_zeros()
+    return counts
+
+
+def _refuse(
+    csr: sp.csr_array,
+    wrong: np.ndarray,
+    kind: str,
+    where: str,
+    cell_names: Sequence[str] | None,
+    gene_names: Sequence[str] | None,
+) -> None:
+    number = int(wrong.sum())
+    if not number:
+        return
+    first = int(np.argmax(wrong))
+    cell = int(np.searchsorted(csr.indptr, first, side="right") - 1)
+    gene = int(csr.indices[first])
+    cell_name = f"cell {cell_names[cell]!r}" if cell_names is not None else f"cell number {cell}"
+    gene_name = f"gene {gene_names[gene]!r}" if gene_names is not None else f"gene number {gene}"
+    cause = " Normalised or scaled values are not counts." if kind in ("negative", "fractional") else ""
+    raise CountsError(
+        f"{where} is not a matrix of raw counts: {number:,} of {csr.data.size:,} stored entries are {kind} "
+        f"(the first: {csr.data[first]:g}, {cell_name}, {gene_name}).{cause} {WHERE_COUNTS_ARE}"
+    )
+
+
+def looks_like_counts(matrix: Any, n_cells: int = 200) -> bool:
+    """Whether the first cells of ``matrix`` hold whole non-negative numbers: for suggestions, not for checks."""
+    head = matrix[:n_cells]
+    values = head.data if sp.issparse(head) else np.asarray(head)
+    return bool(
+        values.size and np.isfinite(values).all() and (values >= 0).all() and (values == np.rint(values)).all()
+    )
+
+
+def empty_cells(counts: sp.csr_array) -> np.ndarray:
+    """Boolean per cell: no count at all."""
+    return np.diff(counts.indptr) == 0

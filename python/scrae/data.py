@@ -1,0 +1,171 @@
+"""Counts on their way to the networks: CSR on the device, minibatches sparse until the last moment."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class SparseRows:
+    """The stored entries of a few cells.
+
+    Attributes
+    ----------
+    row, column
+        Where each entry stands, int64 (n_entries,), ordered by row.
+    values
+        The entries, float (n_entries,).
+    n_rows, n_columns
+        Shape of the dense block they come from (cells, genes).
+    """
+
+    row: Tensor
+    column: Tensor
+    values: Tensor
+    n_rows: int
+    n_columns: int
+
+    @classmethod
+    def from_dense(cls, block: Tensor) -> SparseRows:
+        """The non-zero entries of a dense block (cells, genes)."""
+        row, column = block.nonzero(as_tuple=True)
+        return cls(row, column, block[row, column], block.shape[0], block.shape[1])
+
+    @property
+    def flat(self) -> Tensor:
+        """Position of each entry in the flattened dense block, int64 (n_entries,)."""
+        return self.row * self.n_columns + self.column
+
+    def with_values(self, values: Tensor) -> SparseRows:
+        """Other values at the same places."""
+        return replace(self, values=values)
+
+    def sums(self) -> Tensor:
+        """Sum of each row, (n_rows,)."""
+        return self.values.new_zeros(self.n_rows).index_add_(0, self.row, self.values)
+
+    def dense(self) -> Tensor:
+        """The dense block, (n_rows, n_columns)."""
+        block = self.values.new_zeros(self.n_rows * self.n_columns)
+        block[self.flat] = self.values
+        return block.view(self.n_rows, self.n_columns)
+
+
+@dataclass(frozen=True)
+class Minibatch:
+    """A few cells: their counts and what is known of each.
+
+    Attributes
+    ----------
+    counts
+        Counts of the modelled genes.
+    covariates
+        One-hot codes of batch and further covariates, float (n_cells, n_covariate_levels).
+    batch
+        Code of the batch, int64 (n_cells,); zero without batches.
+    """
+
+    counts: SparseRows
+    covariates: Tensor
+    batch: Tensor
+
+    @property
+    def n_cells(self) -> int:
+        return self.counts.n_rows
+
+
+@dataclass(frozen=True)
+class Covariates:
+    """Categorical covariates of all cells, as codes.
+
+    Attributes
+    ----------
+    codes
+        int64 (n_cells, n_covariates); the batch, if there is one, comes first.
+    levels
+        Number of levels of each covariate.
+    """
+
+    codes: np.ndarray
+    levels: tuple[int, ...]
+
+    @classmethod
+    def none(cls, n_cells: int) -> Covariates:
+        return cls(np.zeros((n_cells, 0), dtype=np.int64), ())
+
+
+class CountData:
+    """All counts as CSR tensors on one device, and the covariates beside them.
+
+    Parameters
+    ----------
+    counts
+        Cells x genes, checked (:func:`scrae.counts.as_counts`).
+    covariates
+        Codes of the covariates.
+    device
+        Where the tensors live and where minibatches are made.
+    has_batch
+        Whether the first covariate is the batch.
+    """
+
+    def __init__(
+        self, counts: sp.csr_array, covariates: Covariates, device: torch.device, has_batch: bool = False
+    ) -> None:
+        self.n_cells, self.n_genes = counts.shape
+        self.device = device
+        self._indptr = torch.as_tensor(counts.indptr.astype(np.int64), device=device)
+        self._indices = torch.as_tensor(np.ascontiguousarray(counts.indices), device=device)
+        self._values = torch.as_tensor(np.ascontiguousarray(counts.data), device=device)
+        self._codes = torch.as_tensor(covariates.codes, device=device)
+        self._levels = covariates.levels
+        self._has_batch = has_batch
+
+    def minibatch(self, cells: Tensor) -> Minibatch:
+        """The cells with the given positions, in that order.
+
+        Parameters
+        ----------
+        cells
+            int64 (n,), positions among all cells, on the device of the data.
+        """
+        start = self._indptr[cells]
+        length = self._indptr[cells + 1] - start
+        row = torch.repeat_interleave(torch.arange(len(cells), device=self.device), length)
+        first = torch.cumsum(length, 0) - length
+        entry = torch.arange(len(row), device=self.device) + (start - first)[row]
+        counts = SparseRows(
+            row, self._indices[entry].long(), self._values[entry], len(cells), self.n_genes
+        )
+        codes = self._codes[cells]
+        one_hot = [
+            torch.nn.functional.one_hot(codes[:, j], levels).to(self._values.dtype)
+            for j, levels in enumerate(self._levels)
+        ]
+        covariates = torch.cat(one_hot, 1) if one_hot else self._values.new_zeros(len(cells), 0)
+        batch = codes[:, 0] if self._has_batch else torch.zeros(len(cells), dtype=torch.int64, device=self.device)
+        return Minibatch(counts, covariates, batch)
+
+    def in_order(self, batch_size: int, cells: Tensor | None = None) -> Iterator[Minibatch]:
+        """Minibatches of all cells (or of those given), in their order."""
+        order = torch.arange(self.n_cells, device=self.device) if cells is None else cells
+        for part in even_batches(order, batch_size):
+            yield self.minibatch(part)
+
+
+def even_batches(order: Tensor, batch_size: int) -> tuple[Tensor, ...]:
+    """Cut ``order`` into minibatches whose sizes differ by at most one.
+
+    There are as many as sizes of at most ``batch_size`` need, unless that would leave a minibatch of one
+    cell, which batch normalisation cannot take: then one fewer.
+    """
+    n = len(order)
+    number = max(1, min(math.ceil(n / batch_size), n // 2))
+    return torch.tensor_split(order, number)

@@ -1,0 +1,241 @@
+"""From what users hold (AnnData or a matrix) to checked counts, names and covariate codes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from scrae.counts import CountsError, as_counts, empty_cells, looks_like_counts
+from scrae.data import Covariates
+from scrae.settings import unknown
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Checked counts of some cells with what the model needs to know about them.
+
+    Attributes
+    ----------
+    counts
+        CSR of float32, cells x genes; every cell has a count.
+    gene_names
+        One per gene, unique; None for a bare matrix.
+    where
+        Where the counts came from, for messages.
+    source
+        The AnnData, or None for a bare matrix.
+    """
+
+    counts: sp.csr_array
+    gene_names: np.ndarray | None
+    where: str
+    source: Any = None
+
+    def positions(self, genes: Sequence[Any] | np.ndarray) -> np.ndarray:
+        """Positions of genes given by name, by position or as a boolean mask over all genes.
+
+        Raises
+        ------
+        ValueError
+            A name that is not there, a mask of the wrong length, a gene named twice, none at all.
+        """
+        n_genes = self.counts.shape[1]
+        given = np.asarray(genes)
+        if given.dtype == bool:
+            if given.shape != (n_genes,):
+                raise ValueError(f"the mask of genes has {given.size} entries; {self.where} has {n_genes} genes")
+            chosen = np.flatnonzero(given)
+        elif np.issubdtype(given.dtype, np.integer):
+            if given.size and (given.min() < 0 or given.max() >= n_genes):
+                raise ValueError(f"genes are positions from 0 to {n_genes - 1}; got {given.min()} to {given.max()}")
+            chosen = given.astype(np.int64)
+        else:
+            chosen = self._positions_by_name([str(gene) for gene in given])
+        if len(chosen) == 0:
+            raise ValueError("no gene was chosen")
+        if len(np.unique(chosen)) < len(chosen):
+            raise ValueError("a gene was chosen more than once")
+        return chosen
+
+    def _positions_by_name(self, names: list[str]) -> np.ndarray:
+        if self.gene_names is None:
+            raise ValueError("genes can be chosen by name in an AnnData only; give positions or a mask")
+        position = {name: i for i, name in enumerate(self.gene_names)}
+        missing = [name for name in names if name not in position]
+        if missing:
+            raise ValueError(
+                f"{len(missing):,} of {len(names):,} chosen genes are not in adata.var_names: {_some(missing)}"
+            )
+        return np.array([position[name] for name in names], dtype=np.int64)
+
+    def covariate(self, key: str) -> np.ndarray:
+        """Values of a categorical column of ``adata.obs`` as text, one per cell.
+
+        Raises
+        ------
+        ValueError
+            No such column, or missing values in it.
+        """
+        if self.source is None:
+            raise ValueError(f"{key!r} is a column of adata.obs: give an AnnData, not a matrix")
+        obs = self.source.obs
+        if key not in obs:
+            raise ValueError(unknown("column", key, map(str, obs.columns), "adata.obs"))
+        missing = int(obs[key].isna().sum())
+        if missing:
+            raise ValueError(
+                f"adata.obs[{key!r}] has {missing:,} missing value(s) in {len(obs):,} cells; fill them "
+                f"(adata.obs[{key!r}] = adata.obs[{key!r}].astype(str)) or drop those cells"
+            )
+        return np.asarray(obs[key].astype(str), dtype=object)
+
+
+def read_cells(data: Any, layer: str | None = None) -> Cells:
+    """Read and check counts.
+
+    Parameters
+    ----------
+    data
+        AnnData (in memory, a view, or backed), or a matrix of cells x genes (dense or scipy sparse).
+    layer
+        Layer of the AnnData that holds raw counts; None: ``adata.X``.
+
+    Raises
+    ------
+    CountsError
+        No counts, or cells without a single count.
+    ValueError
+        No such layer, gene names that are not unique.
+    """
+    if hasattr(data, "obs_names") and hasattr(data, "var_names"):
+        return _read_anndata(data, layer)
+    if layer is not None:
+        raise ValueError(f"layer={layer!r} needs an AnnData; a matrix has no layers")
+    return _refuse_empty_cells(Cells(as_counts(data), None, "the matrix"))
+
+
+def _read_anndata(adata: Any, layer: str | None) -> Cells:
+    if layer is not None and layer not in adata.layers:
+        raise ValueError(unknown("layer", layer, list(adata.layers), "adata.layers"))
+    where = "adata.X" if layer is None else f"adata.layers[{layer!r}]"
+    gene_names = np.asarray(adata.var_names.astype(str), dtype=object)
+    if not adata.var_names.is_unique:
+        repeated = adata.var_names[adata.var_names.duplicated()]
+        raise ValueError(
+            f"{len(repeated):,} gene name(s) in adata.var_names stand there more than once ({_some(repeated)}); "
+            "genes are matched by name: call adata.var_names_make_unique() first"
+        )
+    matrix = adata.X if layer is None else adata.layers[layer]
+    if matrix is None:
+        raise CountsError(f"{where} is empty: there is no matrix. {_suggestion(adata, layer)}")
+    try:
+        counts = as_counts(_in_memory(matrix), where, adata.obs_names, gene_names)
+    except CountsError as error:
+        raise CountsError(f"{error} {_suggestion(adata, layer)}".strip()) from None
+    return _refuse_empty_cells(Cells(counts, gene_names, where, adata))
+
+
+def _in_memory(matrix: Any) -> Any:
+    """A backed matrix (h5py data set or anndata's sparse data set) in memory; others as they are."""
+    if hasattr(matrix, "to_memory"):
+        return matrix.to_memory()
+    if hasattr(matrix, "todense") or isinstance(matrix, np.ndarray):
+        return matrix
+    return matrix[:]
+
+
+def _suggestion(adata: Any, layer: str | None) -> str:
+    """The call that would work, if the object holds counts elsewhere."""
+    for name in adata.layers:
+        if name != layer and looks_like_counts(_in_memory(adata.layers[name][:200])):
+            return f'adata.layers[{name!r}] does hold whole counts: pass layer="{name}".'
+    if layer is not None and adata.X is not None and looks_like_counts(_in_memory(adata.X[:200])):
+        return "adata.X does hold whole counts: leave layer out."
+    if adata.raw is not None and looks_like_counts(_in_memory(adata.raw.X[:200])):
+        return "adata.raw.X does hold whole counts: pass adata.raw.to_adata()."
+    return ""
+
+
+def _refuse_empty_cells(cells: Cells) -> Cells:
+    empty = int(empty_cells(cells.counts).sum())
+    if empty:
+        raise CountsError(
+            f"{empty:,} of {cells.counts.shape[0]:,} cells in {cells.where} have no count at all; drop them first: "
+            "sc.pp.filter_cells(adata, min_counts=1)"
+        )
+    return cells
+
+
+@dataclass(frozen=True)
+class CovariateCoding:
+    """Names and levels of the categorical covariates a model was trained with.
+
+    Attributes
+    ----------
+    levels
+        Levels of each covariate, by its column in ``adata.obs``.
+    batch_key
+        Which of them is the batch, or None.
+    """
+
+    levels: Mapping[str, list[str]]
+    batch_key: str | None
+
+    @classmethod
+    def fit(cls, cells: Cells, batch_key: str | None, others: Iterable[str]) -> CovariateCoding:
+        """Take the levels from the training cells; a level with a single cell is refused."""
+        keys = list(dict.fromkeys([*([batch_key] if batch_key else []), *others]))
+        levels: dict[str, list[str]] = {}
+        for key in keys:
+            names, numbers = np.unique(cells.covariate(key), return_counts=True)
+            single = names[numbers == 1]
+            if len(single):
+                raise ValueError(
+                    f"{len(single):,} level(s) of adata.obs[{key!r}] have a single cell ({_some(single)}): what is "
+                    "the batch and what is the cell cannot be told apart; merge these levels or drop the cells"
+                )
+            levels[key] = [str(name) for name in names]
+        return cls(levels, batch_key)
+
+    @property
+    def n_batches(self) -> int:
+        return len(self.levels[self.batch_key]) if self.batch_key else 1
+
+    @property
+    def n_levels(self) -> int:
+        """Width of the one-hot codes of all covariates."""
+        return sum(map(len, self.levels.values()))
+
+    def code(self, cells: Cells) -> Covariates:
+        """Codes of the covariates of ``cells``; a level that was not seen in training is refused."""
+        codes = np.zeros((cells.counts.shape[0], len(self.levels)), dtype=np.int64)
+        for j, (key, levels) in enumerate(self.levels.items()):
+            values = cells.covariate(key)
+            position = {name: i for i, name in enumerate(levels)}
+            new = sorted(set(values) - set(position))
+            if new:
+                raise ValueError(
+                    f"adata.obs[{key!r}] has {len(new):,} level(s) that the model was not trained on ({_some(new)}); "
+                    f"it knows {_some(levels)}"
+                )
+            codes[:, j] = [position[value] for value in values]
+        return Covariates(codes, tuple(map(len, self.levels.values())))
+
+
+def fingerprint(counts: sp.csr_array, covariates: Covariates) -> str:
+    """A digest of the training data, to resume on the same and nothing else."""
+    digest = hashlib.blake2b(digest_size=16)
+    digest.update(repr((counts.shape, covariates.levels)).encode())
+    for part in (counts.indptr.astype(np.int64), counts.indices.astype(np.int64), counts.data, covariates.codes):
+        digest.update(np.ascontiguousarray(part).data)
+    return digest.hexdigest()
+
+
+def _some(names: Iterable[Any], n: int = 3) -> str:
+    listed = [repr(str(name)) for name in names]
+    return ", ".join(listed[:n]) + (", ..." if len(listed) > n else "")

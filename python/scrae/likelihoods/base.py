@@ -1,0 +1,81 @@
+"""What every reconstruction likelihood offers to the model."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from scrae.data import SparseRows
+
+
+class Likelihood(nn.Module, ABC):
+    """p(x | h): the last layer of the decoder and the distribution of the counts it describes.
+
+    Subclasses set ``name`` (how settings call them) and are found by it.
+
+    Parameters
+    ----------
+    n_hidden
+        Width of the decoder's last hidden layer.
+    n_genes
+        Number of modelled genes.
+    n_groups
+        Number of groups of cells with a dispersion of their own (1, or the number of batches).
+    """
+
+    name: ClassVar[str]
+    target: ClassVar[str] = "counts"
+    """Which transform of the counts is explained, see :class:`scrae.transforms.CountTransform`."""
+
+    registry: ClassVar[dict[str, type[Likelihood]]] = {}
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "name" in cls.__dict__:
+            Likelihood.registry[cls.name] = cls
+
+    def __init__(self, n_hidden: int, n_genes: int, n_groups: int = 1) -> None:
+        super().__init__()
+        self.n_genes = n_genes
+
+    @abstractmethod
+    def forward(self, hidden: Tensor, log_library: Tensor, group: Tensor) -> tuple[Tensor, ...]:
+        """Parameters of the distribution.
+
+        Parameters
+        ----------
+        hidden
+            Last hidden layer of the decoder, (n_cells, n_hidden).
+        log_library
+            Natural log of the library size, (n_cells,).
+        group
+            Dispersion group of each cell, int64 (n_cells,).
+
+        Returns
+        -------
+        Tensors (n_cells, n_genes), or broadcastable to it; their meaning is the subclass's own.
+        """
+
+    @abstractmethod
+    def log_prob(self, parameters: tuple[Tensor, ...], target: SparseRows) -> Tensor:
+        """log p(x) summed over genes, (n_cells,)."""
+
+    @abstractmethod
+    def mean(self, parameters: tuple[Tensor, ...]) -> Tensor:
+        """Mean on the scale of counts, without technical dropout, (n_cells, n_genes)."""
+
+    @abstractmethod
+    def sample(self, parameters: tuple[Tensor, ...]) -> Tensor:
+        """One draw of counts per cell, (n_cells, n_genes), from torch's random state."""
+
+
+class MeanOfCounts(nn.Linear):
+    """log mu = s + log softmax(W h): shares of the library that sum to one (Mondal et al. 2021; Lopez et al. 2018)."""
+
+    def forward(self, hidden: Tensor, log_library: Tensor | None = None) -> Tensor:
+        """(n_cells, n_genes) log means from (n_cells, n_hidden) and (n_cells,) log library sizes."""
+        log_share = torch.log_softmax(super().forward(hidden), dim=1)
+        return log_share if log_library is None else log_share + log_library[:, None]

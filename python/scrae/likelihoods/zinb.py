@@ -1,0 +1,116 @@
+"""The zero-inflated negative binomial (Mondal et al. 2021, section 3.2; Lopez et al. 2018)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+
+from scrae.data import SparseRows
+from scrae.likelihoods.negative_binomial import (
+    EXACT_SOFTPLUS,
+    NegativeBinomial,
+    log_prob_of_zero,
+    log_ratio_to_zero,
+    sum_to_shape,
+)
+
+
+class _ZINBLogProb(torch.autograd.Function):
+    """Value and gradient in one pass.
+
+    With l the dropout logit and a = log NB(0) - l,
+
+        log ZINB(0)     = softplus(a) - softplus(-l)
+        log ZINB(x > 0) = a           - softplus(-l) + log NB(x) - log NB(0),
+
+    so the dense part is the same for all entries and only the stored counts need lgamma.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, log_mean: Tensor, log_r: Tensor, dropout_logit: Tensor, x: Tensor, flat: Tensor, row: Tensor
+    ) -> Tensor:
+        log_p0, p0_by_log_mean, p0_by_log_r = log_prob_of_zero(log_mean, log_r)
+        ratio, ratio_by_log_mean, ratio_by_log_r = log_ratio_to_zero(
+            x, log_mean.reshape(-1)[flat], log_r.expand_as(log_mean).reshape(-1)[flat]
+        )
+        a = log_p0.sub_(dropout_logit)
+        dense = softplus(a, threshold=EXACT_SOFTPLUS) - softplus(-dropout_logit, threshold=EXACT_SOFTPLUS)
+        entries = ratio - softplus(-a.view(-1)[flat], threshold=EXACT_SOFTPLUS)
+
+        not_dropped = torch.sigmoid(a)  # posterior probability that this zero is the negative binomial's own
+        not_dropped.view(-1)[flat] = 1.0
+        by_log_mean = p0_by_log_mean.mul_(not_dropped)
+        by_log_r = p0_by_log_r.mul_(not_dropped)
+        by_log_mean.view(-1)[flat] += ratio_by_log_mean
+        by_log_r.view(-1)[flat] += ratio_by_log_r
+        by_logit = torch.sigmoid(-dropout_logit) - not_dropped
+        ctx.save_for_backward(by_log_mean, by_log_r, by_logit)
+        ctx.r_shape = log_r.shape
+        return dense.sum(1).index_add_(0, row, entries)
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        per_cell = grad_outputs[0][:, None]
+        by_log_mean, by_log_r, by_logit = ctx.saved_tensors
+        return (
+            per_cell * by_log_mean,
+            sum_to_shape(per_cell * by_log_r, ctx.r_shape),
+            per_cell * by_logit,
+            None,
+            None,
+            None,
+        )
+
+
+def log_prob_zinb(log_mean: Tensor, log_r: Tensor, dropout_logit: Tensor, counts: SparseRows) -> Tensor:
+    """log ZINB(x), summed over genes.
+
+        log ZINB(0)     = -softplus(-l) + softplus(-l + r log(r / (r + mu)))
+        log ZINB(x > 0) = -softplus(-l) - l + log NB(x)
+
+    Parameters
+    ----------
+    log_mean
+        log mu, (n_cells, n_genes).
+    log_r
+        log of the inverse dispersion r = 1 / alpha, broadcastable to (n_cells, n_genes).
+    dropout_logit
+        l = log(pi / (1 - pi)), pi the probability of a technical zero, (n_cells, n_genes).
+    counts
+        Observed counts, (n_cells, n_genes); need not be whole.
+
+    Returns
+    -------
+    (n_cells,). Differentiable once in all three parameters.
+    """
+    result: Tensor = _ZINBLogProb.apply(
+        log_mean, log_r, dropout_logit, counts.values, counts.flat, counts.row
+    )
+    return result
+
+
+class ZeroInflatedNegativeBinomial(NegativeBinomial):
+    """NB with a technical zero of probability sigmoid(W_l h) per entry."""
+
+    name = "zinb"
+
+    def __init__(self, n_hidden: int, n_genes: int, n_groups: int = 1) -> None:
+        super().__init__(n_hidden, n_genes, n_groups)
+        self.dropout_logit = nn.Linear(n_hidden, n_genes)
+
+    def forward(self, hidden: Tensor, log_library: Tensor, group: Tensor) -> tuple[Tensor, ...]:
+        """(log mu, log r, dropout logit)."""
+        return *super().forward(hidden, log_library, group), self.dropout_logit(hidden)
+
+    def log_prob(self, parameters: tuple[Tensor, ...], target: SparseRows) -> Tensor:
+        log_mean, log_r, dropout_logit = parameters
+        return log_prob_zinb(log_mean, log_r, dropout_logit, target)
+
+    def sample(self, parameters: tuple[Tensor, ...]) -> Tensor:
+        """A negative binomial draw, set to zero with the dropout probability."""
+        dropped = torch.bernoulli(torch.sigmoid(parameters[2]))
+        return super().sample(parameters[:2]) * (1.0 - dropped)

@@ -1,0 +1,123 @@
+"""The four networks of scRAE (Mondal et al. 2021, figure 1): encoder, decoder, latent generator, critic.
+
+All are multilayer perceptrons. The decoder ends in a likelihood's own layer (``scrae.likelihoods``), so here
+it is its hidden layers only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+NORMALISATIONS = ("batch", "layer", "affine", "none")
+ACTIVATIONS = ("relu", "leaky_relu", "gelu")
+
+
+class Affine(nn.Module):
+    """A learned scale and shift per unit: what batch normalisation is when it never sees a batch.
+
+    The published code builds batch normalisation with ``training=False``, so its running mean stays 0 and its
+    running variance 1; scale and shift are all that is left of it.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(width))
+        self.shift = nn.Parameter(torch.zeros(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.scale + self.shift
+
+
+def _normalisation(kind: str, width: int) -> nn.Module:
+    return {"batch": nn.BatchNorm1d, "layer": nn.LayerNorm, "affine": Affine, "none": nn.Identity}[kind](width)
+
+
+def _activation(kind: str) -> nn.Module:
+    return {"relu": nn.ReLU(), "leaky_relu": nn.LeakyReLU(0.2), "gelu": nn.GELU()}[kind]
+
+
+class HiddenLayers(nn.Sequential):
+    """Linear, normalisation, activation and dropout, once per width.
+
+    Parameters
+    ----------
+    n_input
+        Width of the input.
+    widths
+        Widths of the layers, in order; with none, the input passes through.
+    normalisation
+        ``"batch"``, ``"layer"``, ``"affine"`` (:class:`Affine`) or ``"none"``.
+    activation
+        ``"relu"``, ``"leaky_relu"`` (slope 0.2, as published) or ``"gelu"``.
+    dropout_rate
+        Probability with which a unit is set to zero in training.
+    """
+
+    def __init__(
+        self,
+        n_input: int,
+        widths: Sequence[int],
+        normalisation: str = "none",
+        activation: str = "leaky_relu",
+        dropout_rate: float = 0.0,
+    ) -> None:
+        layers: list[nn.Module] = []
+        for width in widths:
+            layers += [nn.Linear(n_input, width), _normalisation(normalisation, width), _activation(activation)]
+            if dropout_rate:
+                layers.append(nn.Dropout(dropout_rate))
+            n_input = width
+        super().__init__(*layers)
+        self.n_output = n_input
+
+
+class Encoder(nn.Module):
+    """E: transformed counts to codes.
+
+    Parameters
+    ----------
+    n_genes, n_outputs
+        Width of input and output. The output is the code itself, or the parameters of its posterior: the
+        regulariser decides (:attr:`scrae.regularisers.Regulariser.outputs_per_dimension`).
+    hidden
+        The hidden layers, ending in ``hidden.n_output`` units.
+    """
+
+    def __init__(self, hidden: HiddenLayers, n_outputs: int) -> None:
+        super().__init__()
+        self.hidden = hidden
+        self.output = nn.Linear(hidden.n_output, n_outputs)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Outputs (n_cells, n_outputs) and last hidden layer (n_cells, n_hidden) of input (n_cells, n_genes)."""
+        hidden = self.hidden(x)
+        return self.output(hidden), hidden
+
+
+class Generator(nn.Module):
+    """G: noise n ~ N(0, I) to samples of the learned prior, both (n, n_latent)."""
+
+    def __init__(self, n_latent: int, widths: Sequence[int]) -> None:
+        super().__init__()
+        self.hidden = HiddenLayers(n_latent, widths)
+        self.output = nn.Linear(self.hidden.n_output, n_latent)
+
+    def forward(self, noise: Tensor) -> Tensor:
+        result: Tensor = self.output(self.hidden(noise))
+        return result
+
+
+class Critic(nn.Module):
+    """C: a code to one number, high on codes of cells and low on samples of the prior; (n, n_latent) to (n,)."""
+
+    def __init__(self, n_latent: int, widths: Sequence[int]) -> None:
+        super().__init__()
+        self.hidden = HiddenLayers(n_latent, widths)
+        self.output = nn.Linear(self.hidden.n_output, 1)
+
+    def forward(self, codes: Tensor) -> Tensor:
+        result: Tensor = self.output(self.hidden(codes)).squeeze(1)
+        return result

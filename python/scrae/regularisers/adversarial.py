@@ -1,0 +1,196 @@
+"""A Wasserstein critic between codes and prior: the fixed prior of AAE / WAE and the learned prior of scRAE."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from scrae.data import Minibatch
+from scrae.networks import Critic, Generator
+from scrae.phases import Phase
+from scrae.regularisers.base import Regulariser
+
+
+def gradient_penalty(critic: nn.Module, codes: Tensor, prior: Tensor, mix: Tensor) -> Tensor:
+    """mean (||grad C(z_avg)|| - 1)^2 with z_avg = a z + (1 - a) G(n) (Gulrajani et al. 2017).
+
+    Parameters
+    ----------
+    critic
+        C, (n, n_latent) to (n,).
+    codes, prior
+        z and G(n), both (n, n_latent).
+    mix
+        a ~ U[0, 1], (n, 1).
+
+    Returns
+    -------
+    Scalar, differentiable in the critic.
+    """
+    z_avg = (mix * codes + (1.0 - mix) * prior).detach().requires_grad_(True)
+    (gradient,) = torch.autograd.grad(critic(z_avg).sum(), z_avg, create_graph=True)
+    return (gradient.norm(dim=1) - 1.0).square().mean()
+
+
+class AdversarialPrior(Regulariser):
+    """Wasserstein distance between the codes and G(n), n ~ N(0, I), as a critic sees it.
+
+    Three phases beside the autoencoder's (Mondal et al. 2021, equations for L_critic, L_enc, L_gen):
+
+        L_critic = mean C(G(n)) - mean C(E(x)) + gradient_penalty_weight * mean (||grad C(z_avg)|| - 1)^2
+        L_enc    = mean C(E(x))
+        L_gen    = -mean C(G(n))
+
+    In ``adversarial_every - 1`` of ``adversarial_every`` iterations the critic steps, in the other one the
+    encoder and the generator: the published schedule (4 of 5, 1 of 5).
+
+    Parameters
+    ----------
+    n_latent
+        Number of latent dimensions; also that of the noise.
+    generator
+        G. Without parameters (the identity) the prior is fixed and has no phase.
+    critic_hidden
+        Widths of the critic's hidden layers.
+    pull
+        Learning rate of the encoder's adversarial step, as a multiple of the autoencoder's. The published code
+        uses 1e-3: the prior chases the codes far more than the codes are drawn to the prior.
+    adversarial_learning_rate
+        Learning rate of critic and generator.
+    adversarial_every
+        Length of the schedule, at least 2.
+    gradient_penalty_weight
+        Weight of the gradient penalty.
+    """
+
+    def __init__(
+        self,
+        n_latent: int,
+        generator: nn.Module,
+        *,
+        critic_hidden: Sequence[int],
+        pull: float,
+        adversarial_learning_rate: float,
+        adversarial_every: int,
+        gradient_penalty_weight: float,
+    ) -> None:
+        super().__init__(n_latent)
+        if adversarial_every < 2:
+            raise ValueError(f"adversarial_every must be at least 2, not {adversarial_every}")
+        self.generator = generator
+        self.critic = Critic(n_latent, critic_hidden)
+        self.pull = pull
+        self.adversarial_learning_rate = adversarial_learning_rate
+        self.adversarial_every = adversarial_every
+        self.gradient_penalty_weight = gradient_penalty_weight
+
+    def sample(self, n: int) -> Tensor:
+        """G(n), n ~ N(0, I)."""
+        device = next(self.critic.parameters()).device
+        result: Tensor = self.generator(torch.randn(n, self.n_latent, device=device))
+        return result
+
+    def critic_loss(self, codes: Tensor) -> dict[str, Tensor]:
+        """L_critic for codes (n, n_latent); also the gap C(E(x)) - C(G(n)), the critic's estimate of the distance."""
+        with torch.no_grad():
+            prior = self.sample(len(codes))
+        mix = torch.rand(len(codes), 1, device=codes.device)
+        gap = self.critic(codes).mean() - self.critic(prior).mean()
+        penalty = gradient_penalty(self.critic, codes, prior, mix)
+        loss = -gap + self.gradient_penalty_weight * penalty
+        return {"critic": loss, "critic_gap": gap, "gradient_penalty": penalty}
+
+    def phases(
+        self,
+        encode: Callable[[Minibatch], Tensor],
+        encoder_parameters: list[nn.Parameter],
+        learning_rate: float,
+    ) -> list[Phase]:
+        betas = (0.0, 0.9)
+        every = self.adversarial_every
+
+        def pulls(iteration: int) -> bool:
+            return iteration % every == 0
+
+        def critic_steps(iteration: int) -> bool:
+            return iteration % every != 0
+
+        def critic(minibatch: Minibatch) -> dict[str, Tensor]:
+            with torch.no_grad():
+                codes = encode(minibatch)
+            return self.critic_loss(codes)
+
+        def encoder_adversarial(minibatch: Minibatch) -> dict[str, Tensor]:
+            return {"encoder_adversarial": self.critic(encode(minibatch)).mean()}
+
+        def prior(minibatch: Minibatch) -> dict[str, Tensor]:
+            return {"prior": -self.critic(self.sample(minibatch.n_cells)).mean()}
+
+        rate = self.adversarial_learning_rate
+        table = []
+        if self.pull:
+            table.append(
+                Phase(
+                    "encoder_adversarial", encoder_parameters, learning_rate * self.pull, betas, pulls,
+                    encoder_adversarial,
+                )
+            )  # fmt: skip
+        if generator_parameters := list(self.generator.parameters()):
+            table.append(Phase("prior", generator_parameters, rate, betas, pulls, prior))
+        table.append(Phase("critic", list(self.critic.parameters()), rate, betas, critic_steps, critic))
+        return table
+
+
+class LearnedPrior(AdversarialPrior):
+    """scRAE: the prior is learned with the codes, G a small network (Mondal et al. 2021)."""
+
+    name = "learned_prior"
+
+    def __init__(
+        self,
+        n_latent: int,
+        *,
+        prior_hidden: Sequence[int] = (32, 32),
+        critic_hidden: Sequence[int] = (64, 64),
+        pull: float = 1e-3,
+        adversarial_learning_rate: float = 1e-3,
+        adversarial_every: int = 5,
+        gradient_penalty_weight: float = 10.0,
+    ) -> None:
+        super().__init__(
+            n_latent,
+            Generator(n_latent, prior_hidden),
+            critic_hidden=critic_hidden,
+            pull=pull,
+            adversarial_learning_rate=adversarial_learning_rate,
+            adversarial_every=adversarial_every,
+            gradient_penalty_weight=gradient_penalty_weight,
+        )
+
+
+class FixedPrior(AdversarialPrior):
+    """AAE / WAE: the prior is N(0, I), the special case in which G is the identity."""
+
+    name = "fixed_prior"
+
+    def __init__(
+        self,
+        n_latent: int,
+        *,
+        critic_hidden: Sequence[int] = (64, 64),
+        pull: float = 1e-3,
+        adversarial_learning_rate: float = 1e-3,
+        adversarial_every: int = 5,
+        gradient_penalty_weight: float = 10.0,
+    ) -> None:
+        super().__init__(
+            n_latent,
+            nn.Identity(),
+            critic_hidden=critic_hidden,
+            pull=pull,
+            adversarial_learning_rate=adversarial_learning_rate,
+            adversarial_every=adversarial_every,
+            gradient_penalty_weight=gradient_penalty_weight,
+        )

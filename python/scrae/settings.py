@@ -1,0 +1,180 @@
+"""Every setting of the model, checked when it is made."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from scrae.library import LIBRARIES
+from scrae.likelihoods import Likelihood
+from scrae.networks import ACTIVATIONS, NORMALISATIONS
+from scrae.regularisers import Regulariser
+from scrae.transforms import CountTransform
+
+
+STEPS = 1500  # steps of the autoencoder that a default training takes, whatever the number of cells
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a model is and how it is trained. Defaults are those of the preset ``"default"``.
+
+    Attributes
+    ----------
+    likelihood
+        Reconstruction: ``"zinb"``, ``"nb"``, ``"poisson"`` or ``"gaussian"``.
+    regulariser
+        ``"learned_prior"`` (scRAE), ``"fixed_prior"`` (AAE / WAE) or ``"none"``.
+    regulariser_options
+        Options of that regulariser: the keyword arguments of its class (``pull``, ``critic_hidden``, ...).
+    n_latent
+        Dimensions of the embedding.
+    n_hidden
+        Widths of the encoder's hidden layers; the decoder mirrors them.
+    normalisation, activation, dropout_rate
+        Of the hidden layers, see :class:`scrae.networks.HiddenLayers`.
+    input_transform
+        What the encoder sees, see :class:`scrae.transforms.CountTransform`.
+    target
+        What the decoder explains; None takes what the likelihood is made for.
+    mask_rate
+        Share of the encoder's input entries hidden in each training step; the target is always whole.
+    library
+        ``"observed"`` (total counts of the cell) or ``"learned"`` (an output of the encoder).
+    library_weight
+        Weight of the KL term of a learned library size.
+    dispersion
+        ``"gene"``, or ``"gene-batch"`` for one dispersion per gene and batch.
+    learning_rate
+        Adam's, for the autoencoder.
+    batch_size
+        Cells per minibatch, at least 2; sizes differ by at most one within an epoch.
+    max_epochs
+        Passes over the training cells; None: :func:`epochs_for`.
+    early_stopping
+        Stop when the held-out reconstruction has not improved for ``patience`` epochs, keep the best weights.
+    patience
+        In epochs; None: :func:`patience_for`.
+    validation_size
+        Share of the cells held out where ``early_stopping`` is on.
+    """
+
+    likelihood: str = "zinb"
+    regulariser: str = "learned_prior"
+    regulariser_options: Mapping[str, Any] = field(default_factory=dict)
+    n_latent: int = 10
+    n_hidden: tuple[int, ...] = (256, 128)
+    normalisation: str = "batch"
+    activation: str = "leaky_relu"
+    dropout_rate: float = 0.0
+    input_transform: str = "log1p"
+    target: str | None = None
+    mask_rate: float = 0.7
+    library: str = "observed"
+    library_weight: float = 1.0
+    dispersion: str = "gene"
+    learning_rate: float = 1e-3
+    batch_size: int = 128
+    max_epochs: int | None = None
+    early_stopping: bool = True
+    patience: int | None = None
+    validation_size: float = 0.1
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "n_hidden", _widths(self.n_hidden))
+        _one_of("likelihood", self.likelihood, Likelihood.registry)
+        _one_of("regulariser", self.regulariser, Regulariser.registry)
+        _one_of("normalisation", self.normalisation, NORMALISATIONS)
+        _one_of("activation", self.activation, ACTIVATIONS)
+        _one_of("input_transform", self.input_transform, CountTransform.KINDS)
+        _one_of("library", self.library, LIBRARIES)
+        _one_of("dispersion", self.dispersion, ("gene", "gene-batch"))
+        if self.target is not None:
+            _one_of("target", self.target, CountTransform.KINDS)
+        _at_least("n_latent", self.n_latent, 1)
+        _at_least("batch_size", self.batch_size, 2)
+        for name in ("max_epochs", "patience"):
+            if getattr(self, name) is not None:
+                _at_least(name, getattr(self, name), 1)
+        _within("mask_rate", self.mask_rate, 0.0, 1.0)
+        _within("dropout_rate", self.dropout_rate, 0.0, 1.0)
+        _within("validation_size", self.validation_size, 0.0, 1.0)
+        if not self.learning_rate > 0:
+            raise ValueError(f"learning_rate must be positive, not {self.learning_rate}")
+        known = regulariser_option_names(self.regulariser)
+        for name in self.regulariser_options:
+            if name not in known:
+                raise TypeError(unknown("option", name, known, f"regulariser {self.regulariser!r}"))
+
+    @classmethod
+    def names(cls) -> list[str]:
+        """Names of all settings."""
+        return [f.name for f in fields(cls)]
+
+    def changed(self, changes: Mapping[str, Any]) -> Settings:
+        """These settings with some changed.
+
+        ``changes`` may name settings and options of the regulariser alike. A change of regulariser drops the options of
+        the old one that the new one does not have.
+        """
+        values = asdict(self)
+        values |= {name: value for name, value in changes.items() if name in self.names()}
+        _one_of("regulariser", values["regulariser"], Regulariser.registry)
+        known = regulariser_option_names(values["regulariser"])
+        options = dict(values["regulariser_options"])
+        if "regulariser_options" not in changes:
+            options = {name: value for name, value in options.items() if name in known}
+        for name, value in changes.items():
+            if name in known:
+                options[name] = value
+            elif name not in self.names():
+                raise TypeError(unknown("setting", name, [*self.names(), *known], "SCRAE"))
+        return Settings(**values | {"regulariser_options": options})
+
+
+def regulariser_option_names(regulariser: str) -> list[str]:
+    """Names of the options that a regulariser takes: the keyword arguments of its class."""
+    parameters = inspect.signature(Regulariser.registry[regulariser]).parameters.values()
+    return [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+
+
+def unknown(kind: str, name: str, known: Iterable[str], of: str) -> str:
+    """Message for a name that is not known, with the nearest that is."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(known))}."
+    return f"{of} has no {kind} {name!r}; {hint}"
+
+
+def _widths(widths: int | Iterable[int]) -> tuple[int, ...]:
+    result = (widths,) if isinstance(widths, int) else tuple(int(w) for w in widths)
+    if not result or min(result) < 1:
+        raise ValueError(f"n_hidden must be one or more positive widths, not {widths!r}")
+    return result
+
+
+def _one_of(name: str, value: str, allowed: Iterable[str]) -> None:
+    if value not in allowed:
+        raise ValueError(f"{name}={value!r} is not known; choose one of {', '.join(map(repr, allowed))}")
+
+
+def _at_least(name: str, value: int, least: int) -> None:
+    if isinstance(value, bool) or int(value) != value or value < least:
+        raise ValueError(f"{name} must be a whole number of at least {least}, not {value!r}")
+
+
+def _within(name: str, value: float, low: float, high: float) -> None:
+    if not low <= value < high:
+        raise ValueError(f"{name} must be in [{low:g}, {high:g}), not {value!r}")
+
+
+def epochs_for(n_cells: int, batch_size: int) -> int:
+    """Epochs that give about :data:`STEPS` steps, at least 20 and at most 400."""
+    return min(400, max(20, round(STEPS * batch_size / n_cells)))
+
+
+def patience_for(n_cells: int, batch_size: int) -> int:
+    """Epochs without improvement before stopping: a tenth of :func:`epochs_for`, at least 5."""
+    return max(5, epochs_for(n_cells, batch_size) // 10)
