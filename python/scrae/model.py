@@ -330,6 +330,10 @@ class SCRAE:
         """Names of the modelled genes, in order; None after training on a bare matrix."""
         return None if self._genes is None else self._genes.copy()
 
+    def settings_dict(self) -> dict[str, Any]:
+        """All settings by name, nested options included."""
+        return asdict(self.settings)
+
     def embed(self, data: Any = None, *, layer: str | None = None) -> np.ndarray:
         """Codes of cells: the training cells, or others that have all the model's genes.
 

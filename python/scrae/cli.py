@@ -1,0 +1,190 @@
+"""The command line: ``scrae run``, ``scrae info``, ``scrae doctor``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scrae._version import __version__
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+WRONG_INPUT = 2
+INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; the exit status is 0, 1 (doctor found a problem), 2 (wrong input) or 130 (interrupted)."""
+    options = _parser().parse_args(arguments)
+    warnings.showwarning = _show_warning
+    try:
+        status: int = options.command(options)
+    except (ValueError, TypeError, OSError, RuntimeError) as error:
+        print(f"scrae: {error}", file=sys.stderr)
+        return WRONG_INPUT
+    except KeyboardInterrupt:
+        print("scrae: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="scrae", description="Deep embedding of single-cell counts with a learned prior."
+    )
+    parser.add_argument("--version", action="version", version=f"scrae {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    run = commands.add_parser("run", help="train on a file of raw counts and write it back with the embedding")
+    run.set_defaults(command=_run)
+    run.add_argument("input", type=Path, help="h5ad, 10x .h5, or a 10x folder with matrix.mtx[.gz]")
+    run.add_argument("--out", type=Path, required=True, help="h5ad to write, with obsm['X_scrae']")
+    run.add_argument("--layer", help="layer with raw counts (default: X)")
+    run.add_argument("--batch-key", help="column of obs whose effect the decoder shall explain")
+    run.add_argument("--n-latent", type=int, help="dimensions of the embedding")
+    run.add_argument("--genes", help='"hvg", "seurat_v3" or "all" (default: var["highly_variable"], else "hvg")')
+    run.add_argument("--n-genes", type=int, default=2000, help="how many genes to select (default: %(default)s)")
+    run.add_argument("--max-epochs", type=int, help="passes over the cells at most (default: by their number)")
+    run.add_argument("--preset", default="default", help='"default" or "reference" (the published code)')
+    run.add_argument("--seed", type=int, default=0, help="random seed (default: %(default)s)")
+    run.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
+    run.add_argument("--model-dir", type=Path, help="folder for the model and its checkpoints")
+    run.add_argument("--resume", action="store_true", help="go on from the checkpoint in --model-dir, if there is one")
+    run.add_argument("--quiet", action="store_true", help="no progress bar and no summary")
+
+    info = commands.add_parser("info", help="what a saved model is")
+    info.set_defaults(command=_info)
+    info.add_argument("model_dir", type=Path)
+
+    doctor = commands.add_parser("doctor", help="versions, threads, device, whether R is found")
+    doctor.set_defaults(command=_doctor)
+    return parser
+
+
+def _run(options: argparse.Namespace) -> int:
+    if options.resume and options.model_dir is None:
+        raise ValueError("--resume needs --model-dir: that is where the checkpoint is")
+    if options.out.suffix != ".h5ad":
+        raise ValueError(f"--out {options.out}: the result is written as h5ad, so the name must end in .h5ad")
+    if not options.out.parent.is_dir():
+        raise FileNotFoundError(f"--out {options.out}: there is no folder {options.out.parent}")
+    settings = {} if options.n_latent is None else {"n_latent": options.n_latent}
+    adata = read_counts(options.input)
+
+    from scrae import tl
+
+    tl.scrae(
+        adata,
+        layer=options.layer,
+        genes=options.genes,
+        n_genes=options.n_genes,
+        batch_key=options.batch_key,
+        preset=options.preset,
+        max_epochs=options.max_epochs,
+        random_state=options.seed,
+        device=options.device,
+        verbose=False if options.quiet else None,
+        model_dir=options.model_dir,
+        resume=options.resume,
+        **settings,
+    )
+    _write(adata, options.out)
+    summary = adata.uns["scrae"]["summary"]
+    if not options.quiet:
+        print(
+            f"{summary['n_cells']:,} cells x {summary['n_genes']:,} genes, {summary['epochs']} epochs "
+            f"({summary['stop_reason']}) in {summary['seconds']:.1f} s: obsm['X_scrae'] in {options.out}"
+        )
+    return INTERRUPTED if summary["stop_reason"] == "interrupted" else 0
+
+
+def read_counts(path: Path) -> AnnData:
+    """Read h5ad, a 10x HDF5 file or a 10x folder.
+
+    Raises
+    ------
+    FileNotFoundError
+        No such file or folder.
+    ValueError
+        A file of another kind, or one that cannot be read.
+    """
+    import anndata
+    import scanpy as sc
+
+    if not path.exists():
+        raise FileNotFoundError(f"there is no {path}")
+    readers: dict[str, Any] = {".h5ad": anndata.read_h5ad, ".h5": sc.read_10x_h5}
+    if path.is_dir():
+        readers[path.suffix] = sc.read_10x_mtx
+    elif path.suffix not in readers:
+        raise ValueError(f"{path} is not h5ad, 10x .h5 or a 10x folder; scanpy reads many other formats and writes h5ad")
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Variable names are not unique")  # repaired below
+            adata: AnnData = readers[path.suffix](path)
+    except Exception as error:
+        raise ValueError(f"{path} cannot be read: {error}") from error
+    if path.suffix != ".h5ad":
+        adata.var_names_make_unique()  # 10x files repeat gene symbols as a matter of course
+    return adata
+
+
+def _write(adata: AnnData, path: Path) -> None:
+    """Write aside and move into place, so that ``path`` is never half a file."""
+    aside = path.with_name(f".{path.name}.part")
+    try:
+        adata.write_h5ad(aside)
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _info(options: argparse.Namespace) -> int:
+    from scrae.checkpoint import read_description
+
+    description = read_description(options.model_dir)
+    summary = description["summary"]
+    genes = description["genes"]
+    lines = {
+        "model": options.model_dir,
+        "preset": description["preset"],
+        "trained on": f"{summary['n_cells']:,} cells x {description['n_genes']:,} genes",
+        "genes": "no names" if genes is None else ", ".join(genes[:5]) + (", ..." if len(genes) > 5 else ""),
+        "epochs": f"{summary['epochs']} (best: {summary['best_epoch']}), stopped by {summary['stop_reason']}",
+        "seconds": f"{summary['seconds']:.1f} on {summary['device']}, {summary['threads']} thread(s)",
+        "batch key": description["batch_key"] or "none",
+        "seed": description["random_state"],
+        "versions": ", ".join(f"{name} {version}" for name, version in summary["versions"].items()),
+        **{name: value for name, value in description["settings"].items()},
+    }
+    for name, value in lines.items():
+        print(f"{name:20} {value}")
+    return 0
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from scrae import doctor
+
+    findings = doctor.report()
+    for name, finding in findings.items():
+        print(f"{name:20} {finding}")
+    found = doctor.problems(findings)
+    for problem in found:
+        print(f"problem: {problem}")
+    if not found:
+        print("all that scRAE needs is there")
+    return 1 if found else 0
+
+
+def _show_warning(message: Any, category: type[Warning], filename: str, lineno: int, *_: Any) -> None:
+    if not issubclass(category, DeprecationWarning | FutureWarning):
+        print(f"scrae: {message}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,62 @@
+"""Agreement of clusterings with known labels, as published for scRAE (Mondal et al. 2021, section 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from sklearn.cluster import KMeans
+from sklearn.metrics import (
+    adjusted_mutual_info_score,
+    adjusted_rand_score,
+    completeness_score,
+    homogeneity_score,
+    normalized_mutual_info_score,
+)
+
+SCORES = ("NMI", "ARI", "AMI", "homogeneity", "completeness")
+
+
+def scores(labels: Sequence[Any] | np.ndarray, clusters: Sequence[Any] | np.ndarray) -> dict[str, float]:
+    """Five scores of a clustering.
+
+    Parameters
+    ----------
+    labels, clusters
+        Known class and found cluster of each cell, same length.
+
+    Returns
+    -------
+    ``NMI`` (normalised by the geometric mean, as published), ``ARI``, ``AMI`` (arithmetic mean), ``homogeneity`` and
+    ``completeness``; 1 is perfect, ARI and AMI are 0 for a random clustering.
+    """
+    labels, clusters = np.asarray(labels).astype(str), np.asarray(clusters).astype(str)
+    if len(labels) != len(clusters):
+        raise ValueError(f"{len(labels)} labels and {len(clusters)} clusters: one of each per cell is needed")
+    return {
+        "NMI": float(normalized_mutual_info_score(labels, clusters, average_method="geometric")),
+        "ARI": float(adjusted_rand_score(labels, clusters)),
+        "AMI": float(adjusted_mutual_info_score(labels, clusters, average_method="arithmetic")),
+        "homogeneity": float(homogeneity_score(labels, clusters)),
+        "completeness": float(completeness_score(labels, clusters)),
+    }
+
+
+def kmeans(embedding: np.ndarray, n_clusters: int, random_state: int = 0) -> np.ndarray:
+    """k-means clusters of an embedding (n_cells, n_dimensions), best of 10 starts: int (n_cells,)."""
+    result: np.ndarray = KMeans(n_clusters, n_init=10, random_state=random_state).fit_predict(embedding)
+    return result
+
+
+def leiden(embedding: np.ndarray, resolution: float = 1.0, n_neighbors: int = 15, random_state: int = 0) -> np.ndarray:
+    """Leiden clusters of an embedding on its neighbour graph, with scanpy's defaults: str (n_cells,)."""
+    import anndata
+    import scanpy as sc
+
+    cells = anndata.AnnData(np.zeros((len(embedding), 1), dtype=np.float32), obsm={"embedding": embedding})
+    sc.pp.neighbors(cells, use_rep="embedding", n_neighbors=n_neighbors, random_state=random_state)
+    sc.tl.leiden(
+        cells, resolution=resolution, random_state=random_state, flavor="igraph", n_iterations=2, directed=False
+    )
+    return np.asarray(cells.obs["leiden"].astype(str))

@@ -1,0 +1,131 @@
+"""One call from counts to an embedding in ``adata.obsm``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from scrae.model import SCRAE
+from scrae.pp import select_genes
+from scrae.pp.genes import METHODS, SELECTED
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+
+def scrae(
+    adata: AnnData,
+    *,
+    layer: str | None = None,
+    genes: str | Sequence[Any] | np.ndarray | None = None,
+    n_genes: int = 2000,
+    batch_key: str | None = None,
+    categorical_covariate_keys: Iterable[str] = (),
+    preset: str = "default",
+    max_epochs: int | None = None,
+    random_state: int = 0,
+    device: str = "auto",
+    verbose: bool | None = None,
+    model_dir: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    key_added: str = "scrae",
+    copy: bool = False,
+    **settings: Any,
+) -> AnnData | None:
+    """Train scRAE on raw counts and add the embedding.
+
+    Parameters
+    ----------
+    adata
+        Cells x genes with raw counts.
+    layer
+        Layer with raw counts; None: ``adata.X``.
+    genes
+        Which genes to model: None takes ``adata.var["highly_variable"]`` where it is set (as scanpy's PCA does) and
+        otherwise ``"hvg"``; ``"hvg"`` or ``"seurat_v3"`` selects with :func:`scrae.pp.select_genes`; ``"all"``; or
+        names, positions or a mask.
+    n_genes
+        How many genes to select.
+    batch_key
+        Column of ``adata.obs``: genes are selected within batches, and the decoder explains the batch effect.
+    categorical_covariate_keys
+        Further columns whose effect the decoder shall explain.
+    preset, random_state, device, verbose, **settings
+        As in :class:`scrae.SCRAE`.
+    max_epochs, model_dir, resume
+        As in :meth:`scrae.SCRAE.fit`.
+    key_added
+        The embedding goes to ``adata.obsm["X_" + key_added]``, what describes it to ``adata.uns[key_added]``.
+    copy
+        Return a changed copy and leave ``adata`` alone.
+
+    Returns
+    -------
+    None, or the copy. ``obsm["X_scrae"]`` is float32 (n_cells, n_latent); ``uns["scrae"]`` holds ``params``,
+    ``history`` (a DataFrame), ``summary`` (stop reason, seconds, versions, ...) and ``genes``; a selection made here
+    is written to ``adata.var`` as :func:`scrae.pp.select_genes` does.
+
+    Examples
+    --------
+    >>> import scrae
+    >>> adata = scrae.datasets.pbmc()
+    >>> scrae.tl.scrae(adata, max_epochs=3, verbose=False)
+    >>> adata.obsm["X_scrae"].shape
+    (700, 10)
+    """
+    model = SCRAE(preset, random_state=random_state, device=device, verbose=verbose, **settings)
+    target = adata.copy() if copy else adata
+    chosen: Any
+    if genes is None and "highly_variable" in adata.var:
+        chosen, origin = adata.var["highly_variable"].to_numpy(dtype=bool), 'adata.var["highly_variable"]'
+    elif isinstance(genes, str) and genes == "all":
+        chosen, origin = None, "all"
+    elif genes is None or isinstance(genes, str):
+        origin = genes or "hvg"
+        if origin not in METHODS:
+            raise ValueError(
+                f'genes={genes!r} is not a method; choose one of {", ".join(map(repr, METHODS))}, "all", or give names'
+            )
+        select_genes(target, origin, n_genes, layer, batch_key)
+        chosen = target.var[SELECTED].to_numpy()
+    else:
+        chosen, origin = genes, "given"
+    model.fit(
+        adata,
+        layer=layer,
+        genes=chosen,
+        batch_key=batch_key,
+        categorical_covariate_keys=categorical_covariate_keys,
+        max_epochs=max_epochs,
+        resume=resume,
+        model_dir=model_dir,
+    )
+    target.obsm[f"X_{key_added}"] = model.embed()
+    target.uns[key_added] = description(model, layer, origin)
+    return target if copy else None
+
+
+def description(model: SCRAE, layer: str | None, genes: str) -> dict[str, Any]:
+    """What ``adata.uns["scrae"]`` holds of a trained model; it can be written to h5ad."""
+    settings = {name: _storable(value) for name, value in model.settings_dict().items()}
+    return {
+        "params": settings
+        | {"preset": model.preset, "random_state": model.random_state, "layer": layer or "X", "genes": genes},
+        "history": model.history.reset_index(),
+        "summary": model.summary,
+        "genes": np.asarray([] if model.gene_names is None else model.gene_names, dtype=object),
+    }
+
+
+def _storable(value: Any) -> Any:
+    """A setting as h5ad can store it: None as text, sequences as arrays."""
+    if value is None:
+        return "None"
+    if isinstance(value, (tuple, list)):
+        return np.asarray(value)
+    if isinstance(value, dict):
+        return {key: _storable(entry) for key, entry in value.items()}
+    return value
