@@ -6,6 +6,7 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import dropout
 
 from scrae.data import CountData, Covariates, Minibatch, SparseRows
 from scrae.library import LearnedLibrary, log_library_size
@@ -43,6 +44,7 @@ class RegularisedAutoencoder(nn.Module):
         self.encoder = Encoder(
             HiddenLayers(n_genes, settings.n_hidden, *layers),
             settings.n_latent * regulariser.outputs_per_dimension,
+            settings.standardise_codes,
         )
         self.decoder = HiddenLayers(settings.n_latent + n_covariate_levels, settings.n_hidden[::-1], *layers)
         self.likelihood = likelihood(
@@ -76,11 +78,14 @@ class RegularisedAutoencoder(nn.Module):
         return log_library_size(counts if normalised else self.target_transform(counts))
 
     def encoder_input(self, counts: SparseRows) -> Tensor:
-        """Transformed counts, dense, (n_cells, n_genes); in training with a part of the entries hidden."""
-        transformed = self.input_transform(counts)
-        if self.training and self.settings.mask_rate:
-            shown = torch.rand_like(transformed.values) >= self.settings.mask_rate
-            transformed = transformed.with_values(transformed.values * shown)
+        """Transformed counts, dense, (n_cells, n_genes); in training with a part of the entries hidden.
+
+        Those that are left are scaled up, as dropout does, so that the encoder's sums have the same expectation as
+        for the full counts that it is given after training.
+        """
+        transformed: SparseRows = self.input_transform(counts)
+        if self.training:
+            transformed = transformed.with_values(dropout(transformed.values, self.settings.mask_rate))
         return transformed.dense()
 
     def encode(self, minibatch: Minibatch) -> Tensor:
@@ -139,10 +144,6 @@ class RegularisedAutoencoder(nn.Module):
             p for name, p in self.named_parameters() if not name.startswith("regulariser.")
         ]
         return [
-            Phase(
-                "autoencoder", autoencoder, self.settings.learning_rate, (0.9, 0.999), always, self.losses
-            ),
-            *self.regulariser.phases(
-                self.encode, list(self.encoder.parameters()), self.settings.learning_rate
-            ),
+            Phase("autoencoder", autoencoder, self.settings.learning_rate, (0.9, 0.999), always, self.losses),
+            *self.regulariser.phases(self.encode, list(self.encoder.parameters()), self.settings.learning_rate),
         ]

@@ -7,7 +7,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from scrae._version import __version__
 
@@ -21,9 +21,10 @@ INTERRUPTED = 130
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit status is 0, 1 (doctor found a problem), 2 (wrong input) or 130 (interrupted)."""
     options = _parser().parse_args(arguments)
-    warnings.showwarning = _show_warning
     try:
-        status: int = options.command(options)
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            status: int = options.command(options)
     except (ValueError, TypeError, OSError, RuntimeError) as error:
         print(f"scrae: {error}", file=sys.stderr)
         return WRONG_INPUT
@@ -122,7 +123,9 @@ def read_counts(path: Path) -> AnnData:
     if path.is_dir():
         readers[path.suffix] = sc.read_10x_mtx
     elif path.suffix not in readers:
-        raise ValueError(f"{path} is not h5ad, 10x .h5 or a 10x folder; scanpy reads many other formats and writes h5ad")
+        raise ValueError(
+            f"{path} is not h5ad, 10x .h5 or a 10x folder; scanpy reads many other formats and writes h5ad"
+        )
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Variable names are not unique")  # repaired below
@@ -160,8 +163,7 @@ def _info(options: argparse.Namespace) -> int:
         "batch key": description["batch_key"] or "none",
         "seed": description["random_state"],
         "versions": ", ".join(f"{name} {version}" for name, version in summary["versions"].items()),
-        **{name: value for name, value in description["settings"].items()},
-    }
+    } | description["settings"]
     for name, value in lines.items():
         print(f"{name:20} {value}")
     return 0
@@ -181,7 +183,14 @@ def _doctor(options: argparse.Namespace) -> int:
     return 1 if found else 0
 
 
-def _show_warning(message: Any, category: type[Warning], filename: str, lineno: int, *_: Any) -> None:
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
     if not issubclass(category, DeprecationWarning | FutureWarning):
         print(f"scrae: {message}", file=sys.stderr)
 

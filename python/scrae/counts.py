@@ -50,7 +50,7 @@ def as_counts(
         Not two-dimensional, empty, not numeric, or with negative, missing, infinite, fractional or too
         large entries.
     """
-    source = matrix if sp.issparse(matrix) else np.asarray(matrix)
+    source: Any = matrix if sp.issparse(matrix) else np.asarray(matrix)
     if source.ndim != 2:
         raise CountsError(f"{where} has {source.ndim} dimension(s); counts are a matrix of cells x genes.")
     n_cells, n_genes = source.shape
@@ -70,9 +70,7 @@ def as_counts(
     if np.issubdtype(csr.dtype, np.floating):
         _refuse(csr, csr.data != np.rint(csr.data), "fractional", where, cell_names, gene_names)
     _refuse(csr, csr.data > 2**24, "larger than 16,777,216", where, cell_names, gene_names)
-    counts = sp.csr_array(
-        (csr.data.astype(np.float32), csr.indices.copy(), csr.indptr.copy()), shape=csr.shape
-    )
+    counts = sp.csr_array((csr.data.astype(np.float32), csr.indices.copy(), csr.indptr.copy()), shape=csr.shape)
     counts.eliminate_zeros()
     return counts
 
@@ -102,13 +100,12 @@ def _refuse(
 
 def looks_like_counts(matrix: Any, n_cells: int = 200) -> bool:
     """Whether the first cells of ``matrix`` hold whole non-negative numbers: for suggestions, not for checks."""
-    head = matrix[:n_cells]
-    values = head.data if sp.issparse(head) else np.asarray(head)
-    return bool(
-        values.size and np.isfinite(values).all() and (values >= 0).all() and (values == np.rint(values)).all()
-    )
+    head: Any = matrix[:n_cells]
+    values = np.asarray(getattr(head, "data", head) if sp.issparse(head) else head)
+    whole = np.isfinite(values).all() and (values >= 0).all() and (values == np.rint(values)).all()
+    return bool(values.size and whole)
 
 
 def empty_cells(counts: sp.csr_array) -> np.ndarray:
     """Boolean per cell: no count at all."""
-    return np.diff(counts.indptr) == 0
+    return np.asarray(np.diff(counts.indptr) == 0)

@@ -141,9 +141,7 @@ class CountData:
         row = torch.repeat_interleave(torch.arange(len(cells), device=self.device), length)
         first = torch.cumsum(length, 0) - length
         entry = torch.arange(len(row), device=self.device) + (start - first)[row]
-        counts = SparseRows(
-            row, self._indices[entry].long(), self._values[entry], len(cells), self.n_genes
-        )
+        counts = SparseRows(row, self._indices[entry].long(), self._values[entry], len(cells), self.n_genes)
         codes = self._codes[cells]
         one_hot = [
             torch.nn.functional.one_hot(codes[:, j], levels).to(self._values.dtype)

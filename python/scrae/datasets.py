@@ -18,8 +18,8 @@ def pbmc() -> AnnData:
     """700 peripheral blood mononuclear cells x 765 genes, raw counts, with the published cell types.
 
     The data set ``pbmc68k_reduced`` that ships inside scanpy (Zheng et al. 2017, 10x Genomics) stores log1p of counts
-    scaled by one factor per cell. The smallest non-zero value of a cell is one count, so dividing by it gives the counts
-    back; that they are whole is checked.
+    scaled by one factor per cell. The smallest non-zero value of a cell is one count, so dividing by it gives the
+    counts back; that they are whole is checked.
 
     Returns
     -------

@@ -27,9 +27,7 @@ def report() -> dict[str, str]:
 
 def problems(findings: dict[str, str]) -> list[str]:
     """What stops scRAE from working, each with what to do; empty where nothing does."""
-    return [
-        f"{name} is missing: pip install {name}" for name in REQUIRED if findings[name].startswith("not installed")
-    ]
+    return [f"{name} is missing: pip install {name}" for name in REQUIRED if findings[name].startswith("not installed")]
 
 
 def _version(package: str, otherwise: str = "not installed") -> str:
@@ -64,9 +62,7 @@ def _r() -> str:
     if program is None:
         return "not found (Python users do not need it)"
     try:
-        answer = subprocess.run(
-            [program, "--version"], capture_output=True, text=True, timeout=30, check=True
-        )
+        answer = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=30, check=True)
     except (OSError, subprocess.SubprocessError) as error:
         return f"{program} does not run: {error}"
     return f"{answer.stdout.splitlines()[0]} ({program})"

@@ -134,7 +134,7 @@ def _read_anndata(adata: Any, layer: str | None) -> Cells:
     if matrix is None:
         raise CountsError(f"{where} is empty: there is no matrix. {_suggestion(adata, layer)}")
     try:
-        counts = as_counts(_in_memory(matrix), where, adata.obs_names, gene_names)
+        counts = as_counts(_in_memory(matrix), where, adata.obs_names, adata.var_names)
     except CountsError as error:
         raise CountsError(f"{error} {_suggestion(adata, layer)}".strip()) from None
     return _refuse_empty_cells(Cells(counts, gene_names, where, adata))

@@ -6,7 +6,7 @@ import os
 import platform
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,7 @@ from scrae.data import CountData, Covariates, Minibatch
 from scrae.inputs import Cells, CovariateCoding, fingerprint, read_cells
 from scrae.presets import settings_of
 from scrae.settings import Settings, epochs_for, patience_for, unknown
-from scrae.training import EVALUATION_CELLS, Training, TrainingDiverged
+from scrae.training import EVALUATION_CELLS, Training
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -110,6 +110,7 @@ class SCRAE:
         resume: bool = False,
         model_dir: str | os.PathLike[str] | None = None,
         checkpoint_seconds: float = 30.0,
+        on_epoch: Callable[[int, int, dict[str, float]], None] | None = None,
     ) -> SCRAE:
         """Train on raw counts.
 
@@ -132,12 +133,17 @@ class SCRAE:
             there is none. Needs the same data and settings; ``fit(max_epochs=10)`` and ``fit(max_epochs=20,
             resume=True)`` together give the same bits as ``fit(max_epochs=20)``.
         model_dir
-            Folder for the model: a checkpoint at least every ``checkpoint_seconds`` (at the end of an epoch), and the
-            trained model at the end.
+            Folder for the model: a checkpoint after the first epoch and then every ``checkpoint_seconds`` (at the end
+            of an epoch), and the trained model at the end.
+        checkpoint_seconds
+            Least time between two checkpoints.
+        on_epoch
+            Called after each epoch with its number, the most epochs there will be, and its row of :attr:`history`.
 
         Returns
         -------
-        The model itself. Ctrl-C ends training early and keeps the best model so far; ``summary["stop_reason"]`` says so.
+        The model itself. Ctrl-C ends training early and keeps the best model so far; ``summary["stop_reason"]`` says
+        so.
 
         Raises
         ------
@@ -166,12 +172,12 @@ class SCRAE:
                 training = self._prepare_training(counts, covariates)
                 if state is not None:
                     training.load_state(state)
-                self._run(training, max_epochs, model_dir, checkpoint_seconds, started)
+                self._run(training, max_epochs, model_dir, checkpoint_seconds, started, on_epoch)
         finally:
-            if self._module is not None:
+            if self._module is not None and self._summary:
                 self._module.eval()
-        if model_dir is not None:
-            self.save(model_dir)
+                if model_dir is not None:
+                    self.save(model_dir)
         return self
 
     def _run(
@@ -181,12 +187,16 @@ class SCRAE:
         model_dir: str | os.PathLike[str] | None,
         checkpoint_seconds: float,
         started: float,
+        on_epoch: Callable[[int, int, dict[str, float]], None] | None,
     ) -> None:
-        last_checkpoint = time.monotonic()
+        # The first epoch is followed by a checkpoint: a folder that cannot be written shows early.
+        last_checkpoint = -np.inf
         failed_before = False
 
         def keep(training: Training) -> None:
             nonlocal last_checkpoint, failed_before
+            if on_epoch is not None:
+                on_epoch(training.progress.epoch, epochs, dict(training.progress.history[-1]))
             if model_dir is None or time.monotonic() - last_checkpoint < checkpoint_seconds:
                 return
             self._take(training, started)
@@ -199,9 +209,7 @@ class SCRAE:
             last_checkpoint = time.monotonic()
 
         epochs = (
-            max_epochs
-            or self.settings.max_epochs
-            or epochs_for(len(training.training_cells), self.settings.batch_size)
+            max_epochs or self.settings.max_epochs or epochs_for(len(training.training_cells), self.settings.batch_size)
         )
         try:
             training.run(epochs, self.verbose, keep)
@@ -446,6 +454,11 @@ class SCRAE:
         module = self._fitted()
         if n < 1:
             raise ValueError(f"n must be at least 1, not {n}")
+        if module.target_transform.kind not in ("counts", "lognorm"):
+            raise ValueError(
+                f"the likelihood of this model describes {module.target_transform.kind} values, of which it can draw "
+                'no counts; train with target="counts"'
+            )
         rng = np.random.default_rng(self.random_state if random_state is None else random_state)
         population = self._population
         codes = np.asarray(population["covariate_codes"], dtype=np.int64)
@@ -456,7 +469,7 @@ class SCRAE:
         quantiles = population["log_library_quantiles"]
         log_library = np.interp(rng.uniform(size=n), np.linspace(0, 1, len(quantiles)), quantiles)
         latent = self.sample_codes(n, random_state=int(rng.integers(2**31)))
-        nothing = sp.csr_array((n, self._n_genes), dtype=np.float32)
+        nothing = sp.csr_array(np.zeros((n, self._n_genes), dtype=np.float32))
         parts = []
         with torch.inference_mode(), self._own_random_state():
             torch.manual_seed(int(rng.integers(2**31)))
@@ -469,7 +482,7 @@ class SCRAE:
                     torch.as_tensor(log_library[part], dtype=torch.float32, device=self.device),
                     minibatch.batch,
                 )
-                parts.append(module.to_counts(module.likelihood.sample(parameters)).round().cpu().numpy())
+                parts.append(module.likelihood.sample(parameters).cpu().numpy())
         return latent, np.concatenate(parts)
 
     def _fitted(self) -> RegularisedAutoencoder:
@@ -573,9 +586,7 @@ class SCRAE:
         checkpoint.write_model(folder, self._description(), module.state_dict())
 
     @classmethod
-    def load(
-        cls, folder: str | os.PathLike[str], *, device: str = "auto", verbose: bool | None = None
-    ) -> SCRAE:
+    def load(cls, folder: str | os.PathLike[str], *, device: str = "auto", verbose: bool | None = None) -> SCRAE:
         """Load a saved model; one that can be resumed where its folder holds a training state.
 
         Raises
@@ -587,9 +598,7 @@ class SCRAE:
         """
         description, weights = checkpoint.read_model(folder)
         settings = Settings(**description["settings"])
-        model = cls(
-            description["preset"], random_state=description["random_state"], device=device, verbose=verbose
-        )
+        model = cls(description["preset"], random_state=description["random_state"], device=device, verbose=verbose)
         model.settings = settings
         model._genes = None if description["genes"] is None else np.array(description["genes"], dtype=object)
         model._n_genes = description["n_genes"]
@@ -599,7 +608,12 @@ class SCRAE:
         model._history = description["history"]
         model._population = description["population"]
         module = RegularisedAutoencoder(settings, model._n_genes, model._coding.n_levels, model._coding.n_batches)
-        module.load_state_dict(weights)
+        try:
+            module.load_state_dict(weights)
+        except RuntimeError as error:
+            raise checkpoint.ModelFolderError(
+                f"the weights in {str(folder)!r} do not fit the settings in its {checkpoint.DESCRIPTION}: {error}"
+            ) from error
         model._module = module.to(model.device).eval()
         stored = checkpoint.read_state(folder)
         if stored is not None:

@@ -6,7 +6,7 @@ it is its hidden layers only.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -32,7 +32,13 @@ class Affine(nn.Module):
 
 
 def _normalisation(kind: str, width: int) -> nn.Module:
-    return {"batch": nn.BatchNorm1d, "layer": nn.LayerNorm, "affine": Affine, "none": nn.Identity}[kind](width)
+    kinds: dict[str, Callable[[int], nn.Module]] = {
+        "batch": nn.BatchNorm1d,
+        "layer": nn.LayerNorm,
+        "affine": Affine,
+        "none": nn.Identity,
+    }
+    return kinds[kind](width)
 
 
 def _activation(kind: str) -> nn.Module:
@@ -84,17 +90,21 @@ class Encoder(nn.Module):
         regulariser decides (:attr:`scrae.regularisers.Regulariser.outputs_per_dimension`).
     hidden
         The hidden layers, ending in ``hidden.n_output`` units.
+    standardise
+        Give every output mean 0 and variance 1 over the minibatch (running moments in evaluation), with no scale or
+        shift to undo it.
     """
 
-    def __init__(self, hidden: HiddenLayers, n_outputs: int) -> None:
+    def __init__(self, hidden: HiddenLayers, n_outputs: int, standardise: bool = False) -> None:
         super().__init__()
         self.hidden = hidden
         self.output = nn.Linear(hidden.n_output, n_outputs)
+        self.standardise = nn.BatchNorm1d(n_outputs, affine=False) if standardise else nn.Identity()
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Outputs (n_cells, n_outputs) and last hidden layer (n_cells, n_hidden) of input (n_cells, n_genes)."""
         hidden = self.hidden(x)
-        return self.output(hidden), hidden
+        return self.standardise(self.output(hidden)), hidden
 
 
 class Generator(nn.Module):

@@ -9,6 +9,7 @@ PRESETS: dict[str, Settings] = {
     "reference": Settings(
         n_hidden=(512, 512),
         normalisation="affine",
+        standardise_codes=False,
         mask_rate=0.0,
         input_transform="log2_max",
         target="log2_max",

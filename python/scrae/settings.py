@@ -14,7 +14,6 @@ from scrae.networks import ACTIVATIONS, NORMALISATIONS
 from scrae.regularisers import Regulariser
 from scrae.transforms import CountTransform
 
-
 STEPS = 1500  # steps of the autoencoder that a default training takes, whatever the number of cells
 
 
@@ -36,6 +35,9 @@ class Settings:
         Widths of the encoder's hidden layers; the decoder mirrors them.
     normalisation, activation, dropout_rate
         Of the hidden layers, see :class:`scrae.networks.HiddenLayers`.
+    standardise_codes
+        Give each latent dimension mean 0 and variance 1 over a minibatch. The decoder can undo any scale, so the
+        likelihood leaves it free; k-means, neighbour graphs and the critic do not.
     input_transform
         What the encoder sees, see :class:`scrae.transforms.CountTransform`.
     target
@@ -70,6 +72,7 @@ class Settings:
     normalisation: str = "batch"
     activation: str = "leaky_relu"
     dropout_rate: float = 0.0
+    standardise_codes: bool = True
     input_transform: str = "log1p"
     target: str | None = None
     mask_rate: float = 0.7
@@ -85,6 +88,8 @@ class Settings:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "n_hidden", _widths(self.n_hidden))
+        options = {k: tuple(v) if isinstance(v, list) else v for k, v in self.regulariser_options.items()}
+        object.__setattr__(self, "regulariser_options", options)
         _one_of("likelihood", self.likelihood, Likelihood.registry)
         _one_of("regulariser", self.regulariser, Regulariser.registry)
         _one_of("normalisation", self.normalisation, NORMALISATIONS)
@@ -136,9 +141,15 @@ class Settings:
 
 
 def regulariser_option_names(regulariser: str) -> list[str]:
-    """Names of the options that a regulariser takes: the keyword arguments of its class."""
-    parameters = inspect.signature(Regulariser.registry[regulariser]).parameters.values()
-    return [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+    """Names of the options that a regulariser takes: the keyword-only arguments of its class and of its parents."""
+    names: list[str] = []
+    for parent in Regulariser.registry[regulariser].__mro__:
+        if "__init__" in parent.__dict__:
+            parameters = inspect.signature(parent.__dict__["__init__"]).parameters.values()
+            names += [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+            if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+                break
+    return names
 
 
 def unknown(kind: str, name: str, known: Iterable[str], of: str) -> str:
@@ -176,5 +187,5 @@ def epochs_for(n_cells: int, batch_size: int) -> int:
 
 
 def patience_for(n_cells: int, batch_size: int) -> int:
-    """Epochs without improvement before stopping: a tenth of :func:`epochs_for`, at least 5."""
-    return max(5, epochs_for(n_cells, batch_size) // 10)
+    """Epochs without improvement before stopping: a tenth of :func:`epochs_for`, at least 15."""
+    return max(15, epochs_for(n_cells, batch_size) // 10)

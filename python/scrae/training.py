@@ -12,7 +12,7 @@ import signal
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from types import FrameType
@@ -26,7 +26,9 @@ from scrae.autoencoder import RegularisedAutoencoder
 from scrae.data import CountData, even_batches
 
 EVALUATION_CELLS = 1024  # cells decoded at once outside training
-SNAPSHOT_STEPS = 100  # steps between good states kept in memory: a copy of the model every step would cost a fifth of it
+SNAPSHOT_STEPS = (
+    100  # steps between good states kept in memory: a copy of the model every step would cost a fifth of it
+)
 RETRIES = 3  # halvings of the learning rates before training that diverges is given up
 
 
@@ -78,9 +80,7 @@ class Training:
         self.patience = patience if len(validation_cells) else None
         self.phases = model.phases()
         self.optimisers = {
-            phase.name: torch.optim.Adam(
-                phase.parameters, lr=phase.learning_rate, betas=phase.betas, fused=True
-            )
+            phase.name: torch.optim.Adam(phase.parameters, lr=phase.learning_rate, betas=phase.betas, fused=True)
             for phase in self.phases
         }
         self.progress = Progress()
@@ -288,9 +288,7 @@ class Training:
         tensors["random_state"] = torch.get_rng_state()
         if self.data.device.type == "cuda":
             tensors["random_state_cuda"] = torch.cuda.get_rng_state(self.data.device)
-        tensors["progress"] = torch.frombuffer(
-            bytearray(json.dumps(asdict(self.progress)).encode()), dtype=torch.uint8
-        )
+        tensors["progress"] = torch.frombuffer(bytearray(json.dumps(asdict(self.progress)).encode()), dtype=torch.uint8)
         return _copy(tensors)
 
     def good_state(self) -> dict[str, Tensor]:
@@ -306,9 +304,9 @@ class Training:
             moments: dict[int, dict[str, Tensor]] = {}
             for key, value in _below(f"optimiser.{name}.", tensors).items():
                 index, moment = key.split(".")
-                moments.setdefault(int(index), {})[moment] = value
+                moments.setdefault(int(index), {})[moment] = value.clone()
             state = optimiser.state_dict()
-            optimiser.load_state_dict({"state": _copy(moments), "param_groups": state["param_groups"]})
+            optimiser.load_state_dict({"state": moments, "param_groups": state["param_groups"]})
         torch.set_rng_state(tensors["random_state"].cpu())
         if self.data.device.type == "cuda" and "random_state_cuda" in tensors:
             torch.cuda.set_rng_state(tensors["random_state_cuda"].cpu(), self.data.device)
@@ -319,7 +317,5 @@ def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
 
 
-def _copy(tensors: Any) -> Any:
-    if isinstance(tensors, dict):
-        return {key: _copy(value) for key, value in tensors.items()}
-    return tensors.detach().clone()
+def _copy(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {key: value.detach().clone() for key, value in tensors.items()}

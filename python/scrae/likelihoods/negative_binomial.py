@@ -96,7 +96,9 @@ def log_prob_negative_binomial(log_mean: Tensor, log_r: Tensor, counts: SparseRo
     -------
     Sum over genes, (n_cells,). Differentiable once in both parameters.
     """
-    result: Tensor = _NegativeBinomialLogProb.apply(log_mean, log_r, counts.values, counts.flat, counts.row)
+    result: Tensor = _NegativeBinomialLogProb.apply(  # type: ignore[no-untyped-call]
+        log_mean, log_r, counts.values, counts.flat, counts.row
+    )
     return result
 
 

@@ -87,7 +87,7 @@ def log_prob_zinb(log_mean: Tensor, log_r: Tensor, dropout_logit: Tensor, counts
     -------
     (n_cells,). Differentiable once in all three parameters.
     """
-    result: Tensor = _ZINBLogProb.apply(
+    result: Tensor = _ZINBLogProb.apply(  # type: ignore[no-untyped-call]
         log_mean, log_r, dropout_logit, counts.values, counts.flat, counts.row
     )
     return result

@@ -45,9 +45,18 @@ def embedding(
     for panel, column, title in zip(panels, columns, titles or columns, strict=True):
         if column not in adata.obs:
             raise ValueError(f"adata.obs[{column!r}] is missing")
-        _panel(panel, coordinates, pd.Categorical(adata.obs[column]), basis.removeprefix("X_").upper())
+        _panel(panel, coordinates, _groups(adata.obs[column]), basis.removeprefix("X_").upper())
         panel.set_title(title)
     return figure
+
+
+def _groups(column: pd.Series) -> pd.Categorical:
+    """The groups of a column in a sensible order: its own if it has one, by number where the names are numbers."""
+    groups = pd.Categorical(column)
+    names = [str(name) for name in groups.categories]
+    if not groups.ordered and all(name.isdecimal() for name in names):
+        return groups.reorder_categories(sorted(groups.categories, key=int))
+    return groups
 
 
 def _panel(panel: Axes, coordinates: np.ndarray, groups: pd.Categorical, axis_name: str) -> None:
@@ -56,10 +65,13 @@ def _panel(panel: Axes, coordinates: np.ndarray, groups: pd.Categorical, axis_na
     names = list(groups.categories)
     colours = colormaps["tab10" if len(names) <= 10 else "tab20"].colors  # type: ignore[attr-defined]
     size = float(np.clip(12_000 / len(coordinates), 2.0, 18.0))
-    shuffled = np.random.default_rng(0).permutation(len(coordinates))  # no group hides another by its place in the table
+    shuffled = np.random.default_rng(0).permutation(
+        len(coordinates)
+    )  # no group hides another by its place in the table
     codes = groups.codes[shuffled]
     panel.scatter(
-        *coordinates[shuffled].T,
+        coordinates[shuffled, 0],
+        coordinates[shuffled, 1],
         c=[colours[code % len(colours)] if code >= 0 else "0.8" for code in codes],
         s=size,
         linewidths=0,

@@ -10,7 +10,11 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from matplotlib.figure import Figure
 
-TRAINING, HELD_OUT, ACCENT = "#0072B2", "#D55E00", "#009E73"  # colours that colour-blind readers can tell apart (Okabe & Ito)
+TRAINING, HELD_OUT, ACCENT = (
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+)  # colours that colour-blind readers can tell apart (Okabe & Ito)
 
 
 def history(source: AnnData | pd.DataFrame | Any, key: str = "scrae") -> Figure:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+import scipy.sparse as sp
 
 from scrae.inputs import read_cells
 
@@ -70,12 +71,14 @@ def select_genes(
     if len(eligible) < 2:
         raise ValueError(f"{len(eligible)} gene(s) are seen in {min_cells} or more cells: too few to choose from")
     n_top = min(n_top, len(eligible))
-    work = AnnData(cells.counts[:, eligible], obs=pd.DataFrame(index=adata.obs_names.astype(str)))
+    counts = sp.csr_matrix(cells.counts[:, eligible])  # scanpy 1.11 normalises sparse arrays wrongly
+    work = AnnData(counts, obs=pd.DataFrame(index=adata.obs_names.astype(str)))
     if batches is not None:
         work.obs["batch"] = pd.Categorical(batches)
     table = _highly_variable_genes(work, method, n_top)
+    columns = _order(method, batches is not None)
     order = np.asarray(
-        table.reset_index(drop=True).sort_values(**_order(method, batches is not None), kind="stable").index
+        table.reset_index(drop=True).sort_values(list(columns), ascending=list(columns.values()), kind="stable").index
     )
     rank = np.full(adata.n_vars, np.nan)
     rank[eligible[order]] = np.arange(1, len(eligible) + 1)
@@ -98,30 +101,32 @@ def _highly_variable_genes(work: AnnData, method: str, n_top: int) -> pd.DataFra
     """scanpy's table of genes; ``work`` holds counts, and batches in ``obs["batch"]``, and is used up."""
     import scanpy as sc
 
-    batch_key = "batch" if "batch" in work.obs else None
+    flavor = {"hvg": "seurat", "seurat_v3": "seurat_v3"}[method]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         if method == "hvg":
             sc.pp.normalize_total(work)
             sc.pp.log1p(work)
-            return sc.pp.highly_variable_genes(work, n_top_genes=n_top, batch_key=batch_key, inplace=False)
         try:
-            return sc.pp.highly_variable_genes(
-                work, flavor="seurat_v3", n_top_genes=n_top, batch_key=batch_key, inplace=False
+            table: pd.DataFrame = sc.pp.highly_variable_genes(
+                work,
+                flavor=flavor,
+                n_top_genes=n_top,
+                batch_key="batch" if "batch" in work.obs else None,
+                inplace=False,
             )
         except ValueError as error:
             raise ValueError(
-                f"seurat_v3 could not fit its trend of variance on mean ({error}); too many genes have the same few "
-                'counts (small batches, shallow data). Use method="hvg".'
+                f"{method}: the trend of variance on mean could not be fitted ({error}); too many genes have the same "
+                'few counts (shallow data, small batches). Use method="hvg", or fewer batches.'
             ) from error
+    return table
 
 
-def _order(method: str, batches: bool) -> dict[str, list[Any]]:
-    """scanpy's order of its table: columns to sort by, and which of them ascend."""
-    if method == "hvg" and not batches:
-        return {"by": ["dispersions_norm"], "ascending": [False]}
+def _order(method: str, batches: bool) -> dict[str, bool]:
+    """scanpy's order of its table: columns to sort by, and whether each ascends."""
     if method == "hvg":
-        return {"by": ["highly_variable_nbatches", "dispersions_norm"], "ascending": [False, False]}
-    if not batches:
-        return {"by": ["variances_norm"], "ascending": [False]}
-    return {"by": ["highly_variable_rank", "highly_variable_nbatches", "variances_norm"], "ascending": [True, False, False]}
+        by_batches = {"highly_variable_nbatches": False} if batches else {}
+        return by_batches | {"dispersions_norm": False}
+    by_batches = {"highly_variable_rank": True, "highly_variable_nbatches": False} if batches else {}
+    return by_batches | {"variances_norm": False}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -31,32 +32,33 @@ def gradient_penalty(critic: nn.Module, codes: Tensor, prior: Tensor, mix: Tenso
     """
     z_avg = (mix * codes + (1.0 - mix) * prior).detach().requires_grad_(True)
     (gradient,) = torch.autograd.grad(critic(z_avg).sum(), z_avg, create_graph=True)
-    return (gradient.norm(dim=1) - 1.0).square().mean()
+    slope: Tensor = gradient.norm(dim=1)
+    return (slope - 1.0).square().mean()
 
 
-class AdversarialPrior(Regulariser):
-    """Wasserstein distance between the codes and G(n), n ~ N(0, I), as a critic sees it.
+class FixedPrior(Regulariser):
+    """AAE / WAE: Wasserstein distance between the codes and N(0, I), as a critic sees it.
 
-    Three phases beside the autoencoder's (Mondal et al. 2021, equations for L_critic, L_enc, L_gen):
+    Written for any G, so that a learned prior is this class with another G. The phases beside the autoencoder's
+    (Mondal et al. 2021, equations for L_critic, L_enc, L_gen):
 
         L_critic = mean C(G(n)) - mean C(E(x)) + gradient_penalty_weight * mean (||grad C(z_avg)|| - 1)^2
         L_enc    = mean C(E(x))
         L_gen    = -mean C(G(n))
 
-    In ``adversarial_every - 1`` of ``adversarial_every`` iterations the critic steps, in the other one the
-    encoder and the generator: the published schedule (4 of 5, 1 of 5).
+    In ``adversarial_every - 1`` of ``adversarial_every`` iterations the critic steps, in the other one the encoder and
+    (where G has parameters) the generator: the published schedule (4 of 5, 1 of 5).
 
     Parameters
     ----------
     n_latent
-        Number of latent dimensions; also that of the noise.
-    generator
-        G. Without parameters (the identity) the prior is fixed and has no phase.
+        Number of latent dimensions; also that of the noise n ~ N(0, I).
     critic_hidden
         Widths of the critic's hidden layers.
     pull
-        Learning rate of the encoder's adversarial step, as a multiple of the autoencoder's. The published code
-        uses 1e-3: the prior chases the codes far more than the codes are drawn to the prior.
+        Learning rate of the encoder's adversarial step, as a multiple of the autoencoder's. The published code uses
+        1e-3: the prior chases the codes far more than the codes are drawn to the prior. With 0 the encoder has no
+        adversarial step.
     adversarial_learning_rate
         Learning rate of critic and generator.
     adversarial_every
@@ -65,21 +67,23 @@ class AdversarialPrior(Regulariser):
         Weight of the gradient penalty.
     """
 
+    name = "fixed_prior"
+    generator: nn.Module
+
     def __init__(
         self,
         n_latent: int,
-        generator: nn.Module,
         *,
-        critic_hidden: Sequence[int],
-        pull: float,
-        adversarial_learning_rate: float,
-        adversarial_every: int,
-        gradient_penalty_weight: float,
+        critic_hidden: Sequence[int] = (64, 64),
+        pull: float = 1e-3,
+        adversarial_learning_rate: float = 3e-3,
+        adversarial_every: int = 5,
+        gradient_penalty_weight: float = 10.0,
     ) -> None:
         super().__init__(n_latent)
         if adversarial_every < 2:
             raise ValueError(f"adversarial_every must be at least 2, not {adversarial_every}")
-        self.generator = generator
+        self.generator = nn.Identity()
         self.critic = Critic(n_latent, critic_hidden)
         self.pull = pull
         self.adversarial_learning_rate = adversarial_learning_rate
@@ -143,54 +147,21 @@ class AdversarialPrior(Regulariser):
         return table
 
 
-class LearnedPrior(AdversarialPrior):
-    """scRAE: the prior is learned with the codes, G a small network (Mondal et al. 2021)."""
+class LearnedPrior(FixedPrior):
+    """scRAE: the prior is learned with the codes, G a small network (Mondal et al. 2021).
+
+    Parameters
+    ----------
+    n_latent
+        Number of latent dimensions.
+    prior_hidden
+        Widths of the generator's hidden layers.
+    **options
+        As for :class:`FixedPrior`.
+    """
 
     name = "learned_prior"
 
-    def __init__(
-        self,
-        n_latent: int,
-        *,
-        prior_hidden: Sequence[int] = (32, 32),
-        critic_hidden: Sequence[int] = (64, 64),
-        pull: float = 1e-3,
-        adversarial_learning_rate: float = 1e-3,
-        adversarial_every: int = 5,
-        gradient_penalty_weight: float = 10.0,
-    ) -> None:
-        super().__init__(
-            n_latent,
-            Generator(n_latent, prior_hidden),
-            critic_hidden=critic_hidden,
-            pull=pull,
-            adversarial_learning_rate=adversarial_learning_rate,
-            adversarial_every=adversarial_every,
-            gradient_penalty_weight=gradient_penalty_weight,
-        )
-
-
-class FixedPrior(AdversarialPrior):
-    """AAE / WAE: the prior is N(0, I), the special case in which G is the identity."""
-
-    name = "fixed_prior"
-
-    def __init__(
-        self,
-        n_latent: int,
-        *,
-        critic_hidden: Sequence[int] = (64, 64),
-        pull: float = 1e-3,
-        adversarial_learning_rate: float = 1e-3,
-        adversarial_every: int = 5,
-        gradient_penalty_weight: float = 10.0,
-    ) -> None:
-        super().__init__(
-            n_latent,
-            nn.Identity(),
-            critic_hidden=critic_hidden,
-            pull=pull,
-            adversarial_learning_rate=adversarial_learning_rate,
-            adversarial_every=adversarial_every,
-            gradient_penalty_weight=gradient_penalty_weight,
-        )
+    def __init__(self, n_latent: int, *, prior_hidden: Sequence[int] = (32, 32), **options: Any) -> None:
+        super().__init__(n_latent, **options)
+        self.generator = Generator(n_latent, prior_hidden)
