@@ -1,0 +1,53 @@
+# `make demo` and `make test` are all that is needed: both make the environment first.
+MAKEFLAGS += --no-print-directory
+python := .venv/bin/python
+PYTEST_ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint format bench-speed bench-accuracy lock clean
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## make .venv, or bring it up to date
+	@scripts/setup.sh
+
+demo: setup ## train on real PBMC counts, write and draw the embedding in demo/
+	@$(python) demo/run.py
+
+# Every check runs and prints what it is, whatever the ones before said; pytest comes last, so that its summary does too.
+# One thread in each process: two OpenMP threads on a busy machine with two cores are many times slower.
+test: export OMP_NUM_THREADS = 1
+test: export OPENBLAS_NUM_THREADS = 1
+test: export MKL_NUM_THREADS = 1
+test: export MPLBACKEND = Agg
+test: setup ## lint, types, then all tests with their coverage (PYTEST_ARGS="--no-cov -k name" for some)
+	@failed=; \
+	echo "== ruff check (lint)"; $(python) -m ruff check . || failed="$$failed ruff-check"; \
+	echo "== ruff format --check (layout)"; $(python) -m ruff format --check . || failed="$$failed ruff-format"; \
+	echo "== mypy (types)"; $(python) -m mypy || failed="$$failed mypy"; \
+	if [ -n "$$failed" ]; then echo "== FAILED so far:$$failed (this run will fail)"; fi; \
+	echo "== pytest (tests and coverage)"; $(python) -m pytest --cov=scrae $(PYTEST_ARGS) || failed="$$failed pytest"; \
+	if [ -n "$$failed" ]; then echo "make test: FAILED:$$failed" >&2; exit 1; fi
+
+lint: setup ## only lint, layout and types
+	@echo "== ruff check (lint)"; $(python) -m ruff check .
+	@echo "== ruff format --check (layout)"; $(python) -m ruff format --check .
+	@echo "== mypy (types)"; $(python) -m mypy
+
+format: setup ## lay out the code and sort imports
+	@$(python) -m ruff check --fix . ; $(python) -m ruff format .
+
+bench-speed: setup ## cells/s and peak memory of training and embedding
+	@$(python) benchmarks/speed.py
+
+bench-accuracy: setup ## clustering scores against scaled PCA: the table of the README
+	@$(python) benchmarks/accuracy.py
+
+lock: setup ## write requirements.lock anew: the newest versions that pyproject.toml allows
+	@$(python) scripts/lock.py
+
+clean: ## delete caches and what the demo wrote (.venv stays: delete it by hand to start afresh)
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage build dist python/scrae.egg-info
+	rm -f demo/pbmc_scrae.h5ad
+	find . -name .venv -prune -o -name __pycache__ -type d -exec rm -rf {} +
