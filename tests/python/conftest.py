@@ -1,0 +1,64 @@
+"""What the tests share: one thread, real counts, made counts, and the way to the shared data."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+import torch
+
+import scrae
+
+SHARED_DATA = Path(os.environ.get("SCRAE_DATA", Path(__file__).parents[3] / "shared" / "data"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """Two OpenMP threads on a busy machine of two cores are many times slower than one."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def _pbmc():
+    return scrae.datasets.pbmc()
+
+
+@pytest.fixture
+def pbmc(_pbmc):
+    """Real counts: 700 cells x 765 genes with cell types."""
+    return _pbmc.copy()
+
+
+@pytest.fixture
+def small():
+    """Made counts: 60 cells x 30 genes in two batches, no empty cell."""
+    rng = np.random.default_rng(3)
+    counts = rng.poisson(rng.gamma(1.0, 1.5, size=(60, 30))).astype(np.float32)
+    counts[:, 0] += 1
+    obs = pd.DataFrame({"batch": ["a", "b"] * 30}, index=[f"cell{i}" for i in range(60)])
+    var = pd.DataFrame(index=[f"gene{i}" for i in range(30)])
+    return anndata.AnnData(sp.csr_matrix(counts), obs=obs, var=var)
+
+
+@pytest.fixture
+def shared():
+    """Reader of a labelled data set of the project's shared folder; skips where a clone has none."""
+
+    def read(name: str) -> anndata.AnnData:
+        path = SHARED_DATA / f"{name}.h5ad"
+        if not path.exists():
+            pytest.skip(f"no {path}: the shared data are not part of a clone (set SCRAE_DATA to point to them)")
+        return anndata.read_h5ad(path)
+
+    return read
+
+
+@pytest.fixture
+def quick():
+    """Settings of a model that trains in a blink."""
+    return {"n_latent": 3, "n_hidden": (16,), "batch_size": 16, "max_epochs": 4, "verbose": False}

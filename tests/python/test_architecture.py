@@ -1,0 +1,81 @@
+"""The shape of the package: imports go one way, and importing it is light."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import scrae
+
+ROOT = Path(scrae.__file__).parent
+
+LAYERS = [
+    {"_version", "counts", "data", "phases"},
+    {"networks", "transforms"},
+    {"library", "likelihoods", "regularisers"},
+    {"settings"},
+    {"presets", "autoencoder", "inputs", "checkpoint"},
+    {"training"},
+    {"model"},
+    {"metrics", "datasets", "pp", "pl"},
+    {"tl"},
+    {"doctor", "cli", "r"},
+]
+"""From bottom to top, as in ARCHITECTURE.md."""
+
+
+def part_of(path: Path) -> str:
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def imported_parts(path: Path) -> set[str]:
+    parts = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "scrae":
+            names = node.module.split(".")[1:2] or [alias.name for alias in node.names]
+            parts |= set(names)
+    return parts
+
+
+def test_every_file_has_its_layer_and_imports_go_down_only():
+    level = {part: i for i, layer in enumerate(LAYERS) for part in layer}
+    for path in ROOT.rglob("*.py"):
+        part = part_of(path)
+        if part == "__init__":
+            continue
+        assert part in level, f"{path} has no layer"
+        for other in imported_parts(path) - {part, "__version__"}:
+            assert level[other] < level[part] or (level[other] == level[part] and other != part), (
+                f"{part} imports {other}, which lies above it"
+            )
+
+
+def test_importing_scrae_loads_nothing_heavy():
+    heavy = ("torch", "scanpy", "anndata", "pandas", "matplotlib")
+    code = f"import sys, scrae; print([m for m in {heavy} if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_the_core_needs_no_scanpy_anndata_or_scikit_learn():
+    code = (
+        "import sys\n"
+        "for name in ('scanpy', 'anndata', 'sklearn', 'matplotlib'): sys.modules[name] = None\n"
+        "import numpy as np, scrae\n"
+        "counts = np.random.default_rng(0).poisson(2.0, (40, 12))\n"
+        "print(scrae.SCRAE(n_latent=2, n_hidden=8, max_epochs=2, verbose=False).fit(counts).embed().shape)"
+    )
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "(40, 2)\n"
+    )
+
+
+def test_everything_public_is_there_and_nothing_else_is():
+    for name in scrae.__all__:
+        assert getattr(scrae, name) is not None
+    assert set(dir(scrae)) == set(scrae.__all__)
+    with pytest.raises(AttributeError, match="nonsense"):
+        _ = scrae.nonsense

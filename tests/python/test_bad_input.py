@@ -1,0 +1,320 @@
+"""What users get wrong, what they are told, and that their object is left as it was."""
+
+from __future__ import annotations
+
+import warnings
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import scrae
+from scrae.counts import as_counts
+
+
+def untouched(adata):
+    """The parts of an AnnData, to compare before and after."""
+    return adata.copy()
+
+
+def assert_same(adata, before):
+    np.testing.assert_array_equal(adata.X.toarray(), before.X.toarray())
+    pd.testing.assert_frame_equal(adata.obs, before.obs)
+    pd.testing.assert_frame_equal(adata.var, before.var)
+    assert list(adata.obsm) == list(before.obsm)
+    assert list(adata.uns) == list(before.uns)
+    assert list(adata.layers) == list(before.layers)
+
+
+def spoiled(small, value):
+    adata = small.copy()
+    adata.X = adata.X.astype(np.float64)
+    dense = adata.X.toarray()
+    dense[4, 2] = value
+    dense[9, 5] = value
+    adata.X = sp.csr_matrix(dense)
+    return adata
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [(-1.0, "negative"), (np.nan, "missing"), (np.inf, "infinite"), (0.5, "fractional"), (2.0**25, "larger than")],
+)
+def test_values_that_are_no_counts_are_refused_with_number_cell_and_gene(small, quick, value, kind):
+    adata = spoiled(small, value)
+    before = untouched(adata)
+    with pytest.raises(scrae.CountsError) as error:
+        scrae.tl.scrae(adata, genes="all", **quick)
+    message = str(error.value)
+    assert kind in message
+    assert message.startswith("adata.X is not a matrix of raw counts: 2 of ")
+    assert "cell 'cell4'" in message
+    assert "gene 'gene2'" in message
+    assert 'adata.layers["counts"]' in message
+    assert_same(adata, before)
+
+
+def test_normalised_data_are_refused_with_the_call_that_works(small, quick):
+    import scanpy as sc
+
+    adata = small.copy()
+    adata.layers["umis"] = adata.X.copy()
+    sc.pp.normalize_total(adata)
+    sc.pp.log1p(adata)
+    with pytest.raises(scrae.CountsError, match='pass layer="umis"'):
+        scrae.tl.scrae(adata, genes="all", **quick)
+    scrae.tl.scrae(adata, genes="all", layer="umis", **quick)
+    assert adata.obsm["X_scrae"].shape == (60, 3)
+
+
+def test_normalised_data_with_counts_in_raw_say_so(small, quick):
+    adata = small.copy()
+    adata.raw = small.copy()
+    adata.X = adata.X * 0.5
+    with pytest.raises(scrae.CountsError, match=r"pass adata\.raw\.to_adata\(\)"):
+        scrae.tl.scrae(adata, genes="all", **quick)
+
+
+@pytest.mark.parametrize("shape", [(0, 5), (5, 0), (0, 0)])
+def test_an_empty_matrix_is_refused(quick, shape):
+    with pytest.raises(scrae.CountsError, match=f"is empty: {shape[0]} cells x {shape[1]} genes"):
+        scrae.SCRAE(**quick).fit(sp.csr_matrix(shape, dtype=np.float32))
+
+
+def test_an_object_without_a_matrix_is_refused(quick):
+    with pytest.raises(scrae.CountsError, match="there is no matrix"):
+        scrae.SCRAE(**quick).fit(anndata.AnnData(obs=pd.DataFrame(index=list("abc"))))
+
+
+def test_cells_without_counts_are_refused_with_their_number_and_the_call_that_drops_them(small, quick):
+    import scanpy as sc
+
+    small.X = sp.csr_matrix(np.vstack([small.X.toarray()[:57], np.zeros((3, 30), dtype=np.float32)]))
+    with pytest.raises(scrae.CountsError, match=r"3 of 60 cells .*sc\.pp\.filter_cells\(adata, min_counts=1\)"):
+        scrae.tl.scrae(small, genes="all", **quick)
+    sc.pp.filter_cells(small, min_counts=1)
+    scrae.tl.scrae(small, genes="all", **quick)
+    assert small.obsm["X_scrae"].shape == (57, 3)
+
+
+def test_cells_without_counts_in_the_chosen_genes_are_kept_with_a_warning(small, quick):
+    dense = small.X.toarray()
+    dense[:2, 10:] = 0
+    small.X = sp.csr_matrix(dense)
+    with pytest.warns(UserWarning, match="2 of 60 cells have no count in the 20 modelled genes"):
+        model = scrae.SCRAE(**quick).fit(small, genes=np.arange(10, 30))
+    assert np.isfinite(model.embed()).all()
+
+
+def test_genes_without_counts_are_handled(small, quick):
+    dense = small.X.toarray()
+    dense[:, 5:9] = 0
+    small.X = sp.csr_matrix(dense)
+    model = scrae.SCRAE(**quick).fit(small)
+    assert np.isfinite(model.embed()).all()
+    assert model.denoise().shape == (60, 30)
+
+
+def test_one_cell_and_one_gene_are_refused(small, quick):
+    with pytest.raises(scrae.CountsError, match="one cell"):
+        scrae.SCRAE(**quick).fit(small[:1])
+    with pytest.raises(scrae.CountsError, match="one gene"):
+        scrae.SCRAE(**quick | {"n_latent": 1}).fit(small[:, :1])
+
+
+def test_two_cells_are_enough(small, quick):
+    model = scrae.SCRAE(**quick).fit(small[:2])
+    assert np.isfinite(model.embed()).all()
+
+
+def test_repeated_gene_names_are_refused_with_the_call_that_mends_them(small, quick):
+    small.var_names = ["gene0", "gene0", *small.var_names[2:]]
+    with pytest.raises(ValueError, match=r"1 gene name.*'gene0'.*var_names_make_unique"):
+        scrae.tl.scrae(small, genes="all", **quick)
+
+
+def test_repeated_cell_names_do_no_harm(small, quick):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        small.obs_names = ["cell"] * 60
+    scrae.tl.scrae(small, genes="all", **quick)
+    assert small.obsm["X_scrae"].shape == (60, 3)
+
+
+def test_a_missing_layer_names_the_nearest(small, quick):
+    small.layers["counts"] = small.X.copy()
+    with pytest.raises(ValueError, match="no layer 'count'; did you mean 'counts'"):
+        scrae.tl.scrae(small, layer="count", genes="all", **quick)
+
+
+def test_a_missing_batch_column_names_the_nearest(small, quick):
+    with pytest.raises(ValueError, match="no column 'bach'; did you mean 'batch'"):
+        scrae.tl.scrae(small, batch_key="bach", genes="all", **quick)
+
+
+def test_a_batch_of_one_cell_is_refused_by_name(small, quick):
+    small.obs["batch"] = ["lonely", *small.obs["batch"][1:]]
+    with pytest.raises(ValueError, match=r"1 level\(s\) of adata.obs\['batch'\] have a single cell \('lonely'\)"):
+        scrae.tl.scrae(small, batch_key="batch", genes="all", **quick)
+
+
+@pytest.mark.parametrize("values", [[None, "a"] * 30, [np.nan, 1.0] * 30])
+def test_missing_values_in_a_covariate_are_counted(small, quick, values):
+    small.obs["donor"] = values
+    with pytest.raises(ValueError, match=r"adata.obs\['donor'\] has 30 missing value\(s\) in 60 cells"):
+        scrae.tl.scrae(small, categorical_covariate_keys=["donor"], genes="all", **quick)
+
+
+def test_more_latent_dimensions_than_genes_are_refused(small, quick):
+    with pytest.raises(ValueError, match=r"n_latent=31 asks for more latent dimensions than there are genes \(30\)"):
+        scrae.SCRAE(**quick | {"n_latent": 31}).fit(small)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "message"),
+    [
+        ("n_latnt", 5, "did you mean 'n_latent'"),
+        ("critic_hiden", (8,), "did you mean 'critic_hidden'"),
+        ("likelihood", "binomial", "choose one of 'gaussian'|choose one of"),
+        ("n_latent", 0, "whole number of at least 1"),
+        ("n_latent", 2.5, "whole number of at least 1"),
+        ("batch_size", 1, "at least 2"),
+        ("mask_rate", 1.0, r"in \[0, 1\)"),
+        ("learning_rate", -1, "must be positive"),
+        ("n_hidden", (), "positive widths"),
+        ("max_epochs", 0, "at least 1"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused_at_once(setting, value, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        scrae.SCRAE(**{setting: value})
+
+
+def test_an_unknown_preset_or_device_names_the_known_ones():
+    with pytest.raises(ValueError, match="'default', 'reference'"):
+        scrae.SCRAE("defualt")
+    with pytest.raises(ValueError, match='use "auto", "cpu" or "cuda"'):
+        scrae.SCRAE(device="gpu")
+
+
+def test_genes_that_are_not_there_are_named(small, quick):
+    with pytest.raises(ValueError, match="1 of 2 chosen genes are not in adata.var_names: 'gene99'"):
+        scrae.tl.scrae(small, genes=["gene1", "gene99"], **quick)
+    with pytest.raises(ValueError, match="more than once"):
+        scrae.tl.scrae(small, genes=["gene1", "gene1", "gene2", "gene3"], **quick)
+    with pytest.raises(ValueError, match="mask of genes has 3 entries"):
+        scrae.tl.scrae(small, genes=np.array([True, False, True]), **quick)
+    with pytest.raises(ValueError, match="is not a method"):
+        scrae.tl.scrae(small, genes="m3dropp", **quick)
+
+
+def as_form(adata, form, tmp_path):
+    """The same counts in another form."""
+    if form == "view":
+        return anndata.concat([adata, adata], index_unique="-")[: adata.n_obs]
+    if form in ("backed", "backed dense"):
+        path = tmp_path / "cells.h5ad"
+        stored = adata.copy()
+        if form == "backed dense":
+            stored.X = stored.X.toarray()
+        stored.write_h5ad(path)
+        return anndata.read_h5ad(path, backed="r")
+    make = {
+        "integer": lambda x: x.astype(np.int64),
+        "float64": lambda x: x.astype(np.float64),
+        "uint16": lambda x: x.astype(np.uint16),
+        "csc": sp.csc_matrix,
+        "csr_array": sp.csr_array,
+        "dense": lambda x: x.toarray(),
+        "fortran": lambda x: np.asfortranarray(x.toarray()),
+        "unsorted": _unsorted,
+        "stored zeros": _with_stored_zeros,
+    }[form]
+    result = adata.copy()
+    result.X = make(adata.X)
+    return result
+
+
+def _unsorted(x):
+    coo = x.tocoo()
+    order = np.lexsort((-coo.col, coo.row))
+    result = sp.csr_matrix((coo.data[order], coo.col[order], x.indptr), shape=x.shape)
+    result.has_sorted_indices = False
+    return result
+
+
+def _with_stored_zeros(x):
+    result = sp.csr_matrix(np.ones(x.shape, dtype=np.float32))
+    result.data = x.toarray().ravel()
+    return result
+
+
+@pytest.mark.parametrize(
+    "form",
+    ["integer", "float64", "uint16", "csc", "csr_array", "dense", "fortran", "unsorted", "stored zeros", "view",
+     "backed", "backed dense"],
+)  # fmt: skip
+def test_every_form_of_the_same_counts_gives_the_same_bits(small, quick, form, tmp_path):
+    expected = scrae.SCRAE(**quick).fit(small).embed()
+    adata = as_form(small, form, tmp_path)
+    np.testing.assert_array_equal(scrae.SCRAE(**quick).fit(adata).embed(), expected)
+
+
+def test_the_object_changes_by_its_new_keys_alone(small, quick):
+    before = untouched(small)
+    scrae.tl.scrae(small, batch_key="batch", n_genes=20, **quick)
+    assert list(small.obsm) == ["X_scrae"]
+    assert list(small.uns) == ["scrae_genes", "scrae"]
+    assert list(small.var) == ["scrae_rank", "scrae_selected"]
+    del small.obsm["X_scrae"], small.uns["scrae_genes"], small.uns["scrae"]
+    small.var = small.var[[]]
+    assert_same(small, before)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    cells=st.integers(1, 8),
+    genes=st.integers(1, 8),
+    dtype=st.sampled_from([np.int8, np.int32, np.int64, np.uint16, np.float32, np.float64]),
+    form=st.sampled_from([np.asarray, sp.csr_matrix, sp.csc_matrix, sp.coo_matrix, sp.csr_array, sp.lil_matrix]),
+    seed=st.integers(0, 100),
+)
+def test_counts_of_any_shape_type_and_form_come_through_unchanged(cells, genes, dtype, form, seed):
+    dense = np.random.default_rng(seed).poisson(1.0, (cells, genes)).astype(dtype)
+    given_matrix = form(dense)
+    counts = as_counts(given_matrix)
+    assert counts.dtype == np.float32
+    assert counts.nnz == np.count_nonzero(dense)
+    np.testing.assert_array_equal(counts.toarray(), dense)
+    np.testing.assert_array_equal(given_matrix if form is np.asarray else given_matrix.toarray(), dense)
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    where=st.integers(0, 23),
+    value=st.floats(allow_nan=True, allow_infinity=True).filter(lambda v: not (v >= 0 and v == round(v) <= 2**24)
+    if np.isfinite(v) else True),
+)  # fmt: skip
+def test_a_single_wrong_value_anywhere_is_found(where, value):
+    dense = np.ones((4, 6))
+    dense.flat[where] = value
+    with pytest.raises(scrae.CountsError, match=f"cell number {where // 6}, gene number {where % 6}"):
+        as_counts(sp.csr_matrix(dense))
+
+
+@pytest.mark.parametrize(
+    ("matrix", "message"),
+    [
+        (np.ones(3), r"1 dimension\(s\)"),
+        (np.array([["a", "b"]]), "values of type"),
+        (np.ones((2, 2), dtype=bool), "type bool"),
+        (np.ones((2, 2), dtype=complex), "type complex128"),
+    ],
+)
+def test_what_is_no_matrix_of_numbers_is_refused(matrix, message):
+    with pytest.raises(scrae.CountsError, match=message):
+        as_counts(matrix)

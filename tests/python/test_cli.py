@@ -1,0 +1,147 @@
+"""The command line, run as users run it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import anndata
+import h5py
+import numpy as np
+import pytest
+import scipy.io
+import scipy.sparse as sp
+
+import scrae
+from scrae.cli import main
+
+QUICK = ["--max-epochs", "2", "--genes", "all", "--n-latent", "4"]
+
+
+@pytest.fixture
+def h5ad(small, tmp_path):
+    small.write_h5ad(tmp_path / "in.h5ad")
+    return tmp_path / "in.h5ad"
+
+
+def test_run_writes_the_embedding_that_python_gives(h5ad, small, tmp_path, capsys):
+    out = tmp_path / "out.h5ad"
+    assert main(["run", str(h5ad), "--out", str(out), "--seed", "3", "--batch-key", "batch", *QUICK]) == 0
+    scrae.tl.scrae(small, genes="all", batch_key="batch", n_latent=4, max_epochs=2, random_state=3, verbose=False)
+    np.testing.assert_array_equal(anndata.read_h5ad(out).obsm["X_scrae"], small.obsm["X_scrae"])
+    assert "60 cells x 30 genes, 2 epochs (max_epochs)" in capsys.readouterr().out
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.h5ad", "out.h5ad"]
+
+
+def test_run_as_a_program_is_quiet_when_asked(h5ad, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "scrae.cli", "run", h5ad, "--out", tmp_path / "out.h5ad", "--quiet", *QUICK],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert (done.stdout, done.stderr) == ("", "")
+
+
+def test_run_reads_layers_and_selects_genes(small, tmp_path):
+    small.layers["counts"] = small.X.copy()
+    small.X = small.X * 0.5
+    small.write_h5ad(tmp_path / "in.h5ad")
+    arguments = ["run", str(tmp_path / "in.h5ad"), "--out", str(tmp_path / "out.h5ad"), "--max-epochs", "1"]
+    assert main(arguments) == 2
+    assert main([*arguments, "--layer", "counts", "--n-genes", "12", "--n-latent", "2"]) == 0
+    assert anndata.read_h5ad(tmp_path / "out.h5ad").var["scrae_selected"].sum() == 12
+
+
+def test_a_run_can_be_resumed_and_its_model_described(h5ad, small, tmp_path, capsys):
+    out, folder = str(tmp_path / "out.h5ad"), str(tmp_path / "model")
+    assert main(["run", str(h5ad), "--out", out, "--model-dir", folder, *QUICK]) == 0
+    longer = ["--max-epochs", "5", *QUICK[2:]]
+    assert main(["run", str(h5ad), "--out", out, "--model-dir", folder, "--resume", *longer]) == 0
+    whole = scrae.SCRAE(n_latent=4, max_epochs=5, verbose=False).fit(small)
+    np.testing.assert_array_equal(anndata.read_h5ad(out).obsm["X_scrae"], whole.embed())
+    capsys.readouterr()
+    assert main(["info", folder]) == 0
+    printed = capsys.readouterr().out
+    for fact in ("60 cells x 30 genes", "gene0, gene1", "5 (best: 5), stopped by max_epochs", "zinb", "learned_prior"):
+        assert fact in printed
+
+
+def write_10x_h5(path, adata):
+    """The layout of Cell Ranger's filtered_feature_bc_matrix.h5."""
+    csc = sp.csc_matrix(adata.X.T)
+    with h5py.File(path, "w") as file:
+        matrix = file.create_group("matrix")
+        for name, values in (("data", csc.data.astype("i4")), ("indices", csc.indices), ("indptr", csc.indptr)):
+            matrix[name] = values
+        matrix["shape"] = np.array(csc.shape, dtype="i4")
+        matrix["barcodes"] = np.array(adata.obs_names, dtype="S")
+        features = matrix.create_group("features")
+        features["id"] = features["name"] = np.array(adata.var_names, dtype="S")
+        features["feature_type"] = np.array(["Gene Expression"] * adata.n_vars, dtype="S")
+        features["genome"] = np.array(["GRCh38"] * adata.n_vars, dtype="S")
+
+
+def write_10x_folder(path, adata):
+    """The layout of Cell Ranger's filtered_feature_bc_matrix/, with a repeated gene symbol as there usually is."""
+    import gzip
+
+    path.mkdir()
+    with gzip.open(path / "matrix.mtx.gz", "wb") as file:
+        scipy.io.mmwrite(file, sp.coo_matrix(adata.X.T.astype(int)))
+    symbols = ["gene1", *adata.var_names[1:]]
+    rows = "".join(f"ENSG{i}\t{symbol}\tGene Expression\n" for i, symbol in enumerate(symbols))
+    (path / "features.tsv.gz").write_bytes(gzip.compress(rows.encode()))
+    (path / "barcodes.tsv.gz").write_bytes(gzip.compress("".join(f"{b}\n" for b in adata.obs_names).encode()))
+
+
+@pytest.mark.parametrize("kind", ["h5", "folder"])
+def test_10x_files_are_read(small, tmp_path, kind):
+    source = tmp_path / ("cells.h5" if kind == "h5" else "cells")
+    (write_10x_h5 if kind == "h5" else write_10x_folder)(source, small)
+    assert main(["run", str(source), "--out", str(tmp_path / "out.h5ad"), "--quiet", *QUICK]) == 0
+    expected = scrae.SCRAE(n_latent=4, max_epochs=2, verbose=False).fit(small).embed()
+    np.testing.assert_array_equal(anndata.read_h5ad(tmp_path / "out.h5ad").obsm["X_scrae"], expected)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "nowhere.h5ad", "--out", "out.h5ad"], "there is no nowhere.h5ad"),
+        (["run", "{table}", "--out", "out.h5ad"], "is not h5ad, 10x .h5 or a 10x folder"),
+        (["run", "{broken}", "--out", "out.h5ad"], "broken.h5ad cannot be read"),
+        (["run", "{h5ad}", "--out", "out.csv"], "must end in .h5ad"),
+        (["run", "{h5ad}", "--out", "nowhere/out.h5ad"], "there is no folder nowhere"),
+        (["run", "{h5ad}", "--out", "out.h5ad", "--resume"], "--resume needs --model-dir"),
+        (["run", "{h5ad}", "--out", "out.h5ad", "--preset", "x"], "preset 'x' is not known"),
+        (["run", "{h5ad}", "--out", "out.h5ad", "--layer", "x"], "no layer 'x'"),
+        (["info", "nowhere"], "holds no scRAE model"),
+    ],
+)
+def test_wrong_input_ends_with_one_line_and_status_2(h5ad, tmp_path, capsys, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "table.csv").write_text("1,2")
+    (tmp_path / "broken.h5ad").write_text("nothing")
+    places = {"h5ad": h5ad, "table": tmp_path / "table.csv", "broken": tmp_path / "broken.h5ad"}
+    assert main([argument.format(**places) for argument in arguments]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("scrae: ")
+    assert message in error
+    assert not (tmp_path / "out.h5ad").exists()
+
+
+def test_doctor_names_versions_threads_device_and_r(capsys):
+    assert main(["doctor"]) == 0
+    printed = capsys.readouterr().out
+    import torch
+
+    for fact in (torch.__version__, np.__version__, "threads", "processors", "device", "memory", "rpy2", "\nR "):
+        assert fact in printed
+    assert "all that scRAE needs is there" in printed
+
+
+def test_doctor_finds_what_is_missing():
+    from scrae import doctor
+
+    findings = doctor.report() | {"scanpy": "not installed"}
+    assert doctor.problems(findings) == ["scanpy is missing: pip install scanpy"]

@@ -1,0 +1,67 @@
+"""Minibatches: even, complete, and the counts they came from."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scrae.data import CountData, Covariates, SparseRows, even_batches
+from scrae.transforms import CountTransform
+
+
+@given(n=st.integers(2, 3000), batch_size=st.integers(2, 200))
+def test_minibatches_are_even_and_never_of_one_cell(n, batch_size):
+    parts = even_batches(torch.arange(n), batch_size)
+    sizes = [len(part) for part in parts]
+    assert torch.cat(parts).tolist() == list(range(n))
+    assert max(sizes) - min(sizes) <= 1
+    assert min(sizes) >= 2
+    assert max(sizes) <= batch_size or len(sizes) == n // 2
+
+
+@settings(deadline=None)
+@given(
+    seed=st.integers(0, 1000),
+    cells=st.integers(1, 12),
+    genes=st.integers(1, 9),
+    density=st.floats(0, 1),
+)
+def test_a_minibatch_is_the_rows_asked_for_in_that_order(seed, cells, genes, density):
+    rng = np.random.default_rng(seed)
+    dense = (rng.poisson(2, (cells, genes)) * (rng.random((cells, genes)) < density)).astype(np.float32)
+    codes = rng.integers(0, 3, (cells, 1))
+    data = CountData(sp.csr_array(dense), Covariates(codes, (3,)), torch.device("cpu"), has_batch=True)
+    order = rng.permutation(cells)
+    minibatch = data.minibatch(torch.as_tensor(order))
+    np.testing.assert_array_equal(minibatch.counts.dense(), dense[order])
+    np.testing.assert_array_equal(minibatch.counts.sums(), dense[order].sum(1))
+    np.testing.assert_array_equal(minibatch.covariates, np.eye(3)[codes[order, 0]])
+    np.testing.assert_array_equal(minibatch.batch, codes[order, 0])
+
+
+def test_all_cells_in_order_come_once():
+    dense = np.arange(35, dtype=np.float32).reshape(7, 5)
+    data = CountData(sp.csr_array(dense), Covariates.none(7), torch.device("cpu"))
+    parts = [m.counts.dense() for m in data.in_order(3)]
+    np.testing.assert_array_equal(torch.cat(parts), dense)
+
+
+def test_transforms_equal_their_formulas_and_keep_zeros():
+    dense = np.array([[0, 1, 9], [4, 0, 0], [2, 2, 2]], dtype=np.float32)
+    rows = SparseRows.from_dense(torch.as_tensor(dense))
+    library = dense.sum(1, keepdims=True)
+    expected = {
+        "counts": dense,
+        "log1p": np.log1p(dense),
+        "lognorm": np.log1p(dense / library * np.median(library)),
+        "log2_max": np.log2(1 + dense) / np.log2(10),
+    }
+    for kind, values in expected.items():
+        transform = CountTransform(kind).fit(sp.csr_array(dense))
+        np.testing.assert_allclose(transform(rows).dense(), values, rtol=1e-6)
+    for kind in ("counts", "log1p", "log2_max"):
+        transform = CountTransform(kind).fit(sp.csr_array(dense))
+        np.testing.assert_allclose(transform.inverse(transform(rows).dense()), dense, rtol=1e-5, atol=1e-5)

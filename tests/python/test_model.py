@@ -1,0 +1,254 @@
+"""The estimator: embedding, denoising, sampling, mapping, covariates."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import torch
+from scipy import stats
+
+import scrae
+
+
+@pytest.fixture(scope="module")
+def fitted(_pbmc):
+    return scrae.SCRAE(n_hidden=(64,), verbose=False).fit(_pbmc)
+
+
+def test_embedding_of_the_training_cells_is_that_of_the_same_cells_given_again(fitted, pbmc):
+    np.testing.assert_array_equal(fitted.embed(), fitted.embed(pbmc))
+    assert fitted.embed().dtype == np.float32
+    assert fitted.embed().shape == (700, 10)
+
+
+def test_embedding_does_not_depend_on_the_order_of_cells_or_genes(fitted, pbmc):
+    rng = np.random.default_rng(0)
+    cells, genes = rng.permutation(700), rng.permutation(765)
+    np.testing.assert_allclose(fitted.embed(pbmc[cells, genes]), fitted.embed()[cells], atol=2e-5)
+
+
+def test_standardised_codes_have_about_unit_moments(fitted):
+    codes = fitted.embed()
+    assert np.abs(codes.mean(0)).max() < 0.5
+    assert np.abs(codes.std(0) - 1).max() < 0.6
+
+
+def test_a_matrix_and_an_anndata_of_the_same_counts_give_the_same_embedding(small, quick):
+    by_object = scrae.SCRAE(**quick).fit(small)
+    by_matrix = scrae.SCRAE(**quick).fit(small.X)
+    np.testing.assert_array_equal(by_object.embed(), by_matrix.embed())
+    assert by_matrix.gene_names is None
+    with pytest.raises(ValueError, match="has 29 genes and the model 30"):
+        by_matrix.embed(small.X[:, :29])
+
+
+def test_mapping_matches_genes_by_name_and_reports_the_missing(fitted, pbmc):
+    rng = np.random.default_rng(1)
+    shuffled = pbmc[:, rng.permutation(765)]
+    np.testing.assert_allclose(fitted.map(shuffled), fitted.embed(), atol=2e-5)
+    fewer = pbmc[:, 100:].copy()
+    with pytest.warns(UserWarning, match="100 of the model's 765 genes are not in adata.X .*they count as zero"):
+        mapped = fitted.map(fewer)
+    zeroed = pbmc.copy()
+    zeroed.X = sp.csr_matrix(zeroed.X.toarray() * (np.arange(765) >= 100).astype(np.float32))
+    np.testing.assert_allclose(mapped, fitted.embed(zeroed), atol=2e-5)
+    with pytest.raises(ValueError, match=r"100 of the model's 765 genes .*map\(query\) takes cells with missing"):
+        fitted.embed(fewer)
+
+
+def test_a_query_with_none_of_the_genes_is_refused_with_a_guess_why(fitted, pbmc):
+    pbmc.var_names = [f"ENSG{i:011d}" for i in range(765)]
+    with pytest.raises(ValueError, match="none of the model's 765 genes .*symbols on one side and Ensembl"):
+        fitted.map(pbmc)
+
+
+def test_mapped_cells_land_near_training_cells_of_their_type(pbmc):
+    from sklearn.neighbors import KNeighborsClassifier
+
+    rng = np.random.default_rng(0)
+    order = rng.permutation(700)
+    reference, query = pbmc[order[:500]], pbmc[order[500:]]
+    model = scrae.SCRAE(n_hidden=(64,), verbose=False).fit(reference)
+    classifier = KNeighborsClassifier(15).fit(model.embed(), reference.obs["cell_type"])
+    accuracy = classifier.score(model.map(query), query.obs["cell_type"])
+    assert accuracy > 2 * query.obs["cell_type"].value_counts(normalize=True).max()
+
+
+def test_denoised_counts_have_the_library_size_asked_for(fitted, pbmc):
+    library = np.asarray(pbmc.X.sum(1)).ravel()
+    np.testing.assert_allclose(fitted.denoise(library_size="observed").sum(1), library, rtol=1e-4)
+    np.testing.assert_allclose(fitted.denoise(library_size=1000.0).sum(1), 1000.0, rtol=1e-4)
+    np.testing.assert_allclose(fitted.denoise().sum(1), np.median(library), rtol=0.01)
+    with pytest.raises(ValueError, match='"common", "observed" or a positive number'):
+        fitted.denoise(library_size="shared")
+
+
+def test_denoising_restores_counts_that_were_thinned_away(pbmc):
+    """Half of every count is hidden before training; denoised means predict it better than the other half does."""
+    rng = np.random.default_rng(0)
+    whole = pbmc.X.toarray().astype(int)
+    kept = rng.binomial(whole, 0.5)
+    adata = pbmc.copy()
+    adata.X = sp.csr_matrix(kept.astype(np.float32))
+    hidden = whole - kept
+    denoised = scrae.SCRAE(n_hidden=(64,), verbose=False).fit(adata).denoise(library_size="observed")
+
+    def per_gene(prediction):
+        return np.nanmedian([stats.spearmanr(prediction[:, g], hidden[:, g])[0] for g in frequent])
+
+    frequent = np.flatnonzero(whole.sum(0) > 500)
+    assert per_gene(denoised) > per_gene(kept)
+
+
+def test_synthetic_cells_resemble_the_real_ones(fitted, pbmc):
+    synthetic = fitted.sample(2000)
+    real = pbmc.X.toarray()
+    assert synthetic.shape == (2000, 765)
+    assert (synthetic >= 0).all()
+    np.testing.assert_array_equal(synthetic, np.rint(synthetic))
+    assert stats.pearsonr(np.log1p(synthetic.mean(0)), np.log1p(real.mean(0)))[0] > 0.95
+    assert stats.pearsonr((synthetic == 0).mean(0), (real == 0).mean(0))[0] > 0.95
+    assert 0.7 < np.median(synthetic.sum(1)) / np.median(real.sum(1)) < 1.3
+    # Cells of one kind vary together: synthetic cells keep the real correlation of genes, not only their means.
+    genes = np.argsort(-real.var(0))[:60]
+    triangle = np.triu_indices(60, 1)
+    correlation = [np.corrcoef(np.log1p(x[:, genes]).T)[triangle] for x in (synthetic, real)]
+    assert stats.pearsonr(*correlation)[0] > 0.7
+
+
+def test_sampling_is_reproducible_and_seeded(fitted):
+    np.testing.assert_array_equal(fitted.sample(5), fitted.sample(5))
+    assert not np.array_equal(fitted.sample(5), fitted.sample(5, random_state=1))
+    assert fitted.sample_codes(4).shape == (4, 10)
+    with pytest.raises(ValueError, match="at least 1"):
+        fitted.sample(0)
+
+
+def test_what_needs_training_says_so(small):
+    model = scrae.SCRAE()
+    assert "not fitted" in repr(model)
+    for call in (model.embed, lambda: model.map(small), model.denoise, lambda: model.sample(1)):
+        with pytest.raises(scrae.NotFittedError, match=r"call fit\(adata\) first"):
+            call()
+    with pytest.raises(scrae.NotFittedError):
+        model.save("nowhere")
+
+
+def with_batch_effect(pbmc):
+    """The same cells, half of them with a fifth of the genes ten times as high: a batch effect by construction."""
+    rng = np.random.default_rng(0)
+    adata = pbmc.copy()
+    adata.obs["batch"] = np.where(rng.random(700) < 0.5, "strong", "plain")
+    factor = np.ones((700, 765), dtype=np.float32)
+    factor[np.ix_(adata.obs["batch"] == "strong", rng.random(765) < 0.2)] = 10
+    adata.X = sp.csr_matrix(adata.X.toarray() * factor)
+    return adata
+
+
+def batch_mixing(embedding, batch):
+    """How well nearest neighbours predict the batch: 0.5 is mixed, 1 is apart."""
+    from sklearn.model_selection import cross_val_score
+    from sklearn.neighbors import KNeighborsClassifier
+
+    return cross_val_score(KNeighborsClassifier(15), embedding, batch, cv=5).mean()
+
+
+def test_a_batch_key_takes_the_batch_effect_out_of_decoded_counts(pbmc):
+    adata = with_batch_effect(pbmc)
+    batch = adata.obs["batch"].to_numpy()
+    model = scrae.SCRAE(n_hidden=(64,), verbose=False).fit(adata, batch_key="batch")
+    plain, strong = model.denoise(batch="plain"), model.denoise(batch="strong")
+    own = model.denoise()
+    np.testing.assert_allclose(own[batch == "plain"], plain[batch == "plain"], rtol=1e-5)
+    np.testing.assert_allclose(own[batch == "strong"], strong[batch == "strong"], rtol=1e-5)
+    affected = np.asarray(adata[batch == "strong"].X.mean(0) / np.maximum(adata[batch == "plain"].X.mean(0), 1e-3))
+    affected = affected.ravel() > 5
+    assert np.median(strong[:, affected].mean(0) / plain[:, affected].mean(0)) > 2
+    assert np.median(strong[:, ~affected].mean(0) / plain[:, ~affected].mean(0)) < 1
+    with pytest.raises(ValueError, match="no batch 'stong'; did you mean 'strong'"):
+        model.denoise(batch="stong")
+
+
+def test_new_levels_of_a_covariate_are_refused_where_they_matter(pbmc):
+    adata = with_batch_effect(pbmc)
+    model = scrae.SCRAE(n_hidden=(16,), max_epochs=2, verbose=False).fit(adata, batch_key="batch")
+    query = adata[:50].copy()
+    query.obs["batch"] = "new"
+    assert model.map(query).shape == (50, 10)
+    assert model.embed(query).shape == (50, 10)
+    with pytest.raises(ValueError, match=r"1 level\(s\) that the model was not trained on \('new'\)"):
+        model.denoise(query)
+
+
+def test_further_covariates_and_a_dispersion_per_batch_are_part_of_the_model(small, quick):
+    small.obs["sex"] = ["f", "m", "m"] * 20
+    model = scrae.SCRAE(**quick, dispersion="gene-batch").fit(
+        small, batch_key="batch", categorical_covariate_keys=["sex"]
+    )
+    assert model._module.decoder[0].in_features == 3 + 2 + 2
+    assert model._module.likelihood.log_r.shape == (2, 30)
+    assert not torch.equal(*model._module.likelihood.log_r)
+    assert model.sample(6, batch="a").shape == (6, 30)
+
+
+@pytest.mark.parametrize("likelihood", ["zinb", "nb", "poisson", "gaussian"])
+@pytest.mark.parametrize("library", ["observed", "learned"])
+def test_every_likelihood_trains_with_either_library(pbmc, likelihood, library):
+    model = scrae.SCRAE(likelihood=likelihood, library=library, n_hidden=(32,), max_epochs=8, verbose=False).fit(pbmc)
+    history = model.history
+    assert history["reconstruction"].iloc[-1] < history["reconstruction"].iloc[0]
+    assert np.isfinite(history.to_numpy()).all()
+    denoised = model.denoise(library_size="observed")
+    assert (denoised >= 0).all()
+    assert 0.5 < np.median(denoised.sum(1)) / np.median(pbmc.X.toarray().sum(1)) < 2
+    assert np.isfinite(model.sample(3)).all()
+
+
+def test_the_zinb_finds_dropout_that_is_there_and_none_that_is_not():
+    """Made counts, half of the entries of high genes set to zero: the dropout probability is learned."""
+    rng = np.random.default_rng(0)
+    groups = rng.integers(0, 2, 400)
+    mean = np.where(groups[:, None] == np.arange(20) % 2, 30.0, 10.0)
+    counts = rng.poisson(mean).astype(np.float32)
+    dropped = counts.copy()
+    dropped[:, :10] *= rng.random((400, 10)) < 0.5
+    model = scrae.SCRAE(n_latent=2, n_hidden=(32,), early_stopping=False, max_epochs=150, mask_rate=0.1, verbose=False)
+    model.fit(dropped)
+    with torch.inference_mode():
+        minibatch = model._data(*model._training_cells).minibatch(torch.arange(400))
+        codes = model._module.encode(minibatch)
+        log_library = torch.zeros(400)
+        logit = model._module.decode(codes, minibatch.covariates, log_library, minibatch.batch)[2]
+    dropout = torch.sigmoid(logit).mean(0).numpy()
+    np.testing.assert_allclose(dropout[:10], 0.5, atol=0.1)
+    assert dropout[10:].max() < 0.05
+
+
+def test_the_reference_preset_is_the_published_code_and_can_be_undone_part_by_part(pbmc):
+    model = scrae.SCRAE("reference", max_epochs=1, verbose=False).fit(pbmc)
+    rates = {phase.name: phase.learning_rate for phase in model._module.phases()}
+    assert rates == pytest.approx({"autoencoder": 1e-3, "encoder_adversarial": 1e-6, "prior": 9e-5, "critic": 9e-5})
+    assert not any(isinstance(m, torch.nn.BatchNorm1d) for m in model._module.modules())
+    minibatch = model._data(*model._training_cells).minibatch(torch.arange(5))
+    target = model._module.target_transform(minibatch.counts).dense().numpy()
+    counts = pbmc.X.toarray()
+    np.testing.assert_allclose(target, np.log2(1 + counts[:5]) / np.log2(1 + counts.max()), rtol=1e-5)
+    np.testing.assert_allclose(
+        model._module.library.prior_mean, np.log((np.log2(1 + counts) / np.log2(1 + counts.max())).sum(1)).mean(),
+        rtol=1e-4,
+    )  # fmt: skip
+    with pytest.raises(ValueError, match='train with target="counts"'):
+        model.sample(3)
+    undone = scrae.SCRAE("reference", target="counts", max_epochs=1, n_hidden=(32,), pull=1.0, verbose=False).fit(pbmc)
+    assert undone.sample(3).shape == (3, 765)
+    assert {p.name: p.learning_rate for p in undone._module.phases()}["encoder_adversarial"] == 1e-3
+
+
+def test_cuda_is_used_or_its_absence_said(small, quick):
+    if torch.cuda.is_available():
+        model = scrae.SCRAE(device="cuda", **quick).fit(small)
+        assert model.embed().shape == (60, 3)
+    else:
+        with pytest.raises(ValueError, match='finds no CUDA device; use device="cpu"'):
+            scrae.SCRAE(device="cuda")

@@ -1,0 +1,198 @@
+"""What sets the project up agrees with itself: pyproject.toml, the lock files, environment.yml, Makefile, scripts."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from packaging.markers import default_environment
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+import scrae
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).resolve().parents[2]
+CONDA_NAMES = {"torch": "pytorch", "igraph": "python-igraph", "matplotlib": "matplotlib-base"}
+ONLY_IN_CONDA = {"python", "umap-learn", "pip"}  # umap-learn comes with scanpy on PyPI
+TARGETS = ("help", "setup", "demo", "test", "lint", "format", "bench-speed", "bench-accuracy", "lock", "clean")
+LOCKS = ("requirements.lock", "requirements-r.lock")
+
+
+def pyproject() -> dict[str, Any]:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+def requirements(*extras: str) -> dict[str, Requirement]:
+    """The requirements of the core and of some extras, by canonical name, where their markers hold here."""
+    project = pyproject()["project"]
+    lines = [*project["dependencies"], *(line for extra in extras for line in project["optional-dependencies"][extra])]
+    parsed = [Requirement(line) for line in lines]
+    return {canonicalize_name(one.name): one for one in parsed if one.marker is None or one.marker.evaluate()}
+
+
+def locked(name: str) -> dict[str, str]:
+    """Version by canonical name."""
+    lines = [line for line in (ROOT / name).read_text().splitlines() if not line.startswith("#")]
+    return {canonicalize_name(package): version for package, version in (line.split("==") for line in lines)}
+
+
+def conda() -> dict[str, SpecifierSet]:
+    """Bounds by conda name; conda's ``=3.11`` means any 3.11."""
+    lines = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    pairs = (line.partition(" ")[::2] for line in lines if isinstance(line, str))
+    return {name: SpecifierSet(re.sub(r"^=(?!=)(.+)", r"==\1.*", bounds)) for name, bounds in pairs}
+
+
+def committed_files() -> list[Path]:
+    git = shutil.which("git")
+    if git is None or not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout")
+    answer = subprocess.run([git, "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if answer.returncode != 0:  # a checkout that belongs to another user
+        pytest.skip(answer.stderr)
+    return [ROOT / name for name in answer.stdout.split("\0") if name and (ROOT / name).is_file()]
+
+
+def test_conda_environment_has_the_python_names_and_bounds_of_pyproject() -> None:
+    wanted = {CONDA_NAMES.get(name, name): one.specifier for name, one in requirements("r").items()}
+    found = conda()
+    assert {name: found.get(name) for name in wanted} == wanted
+
+
+def test_conda_environment_adds_only_what_is_known_and_parts_of_r() -> None:
+    known = {CONDA_NAMES.get(name, name) for name in requirements("r")} | ONLY_IN_CONDA
+    assert {name for name in conda() if not name.startswith(("r-", "bioconductor-"))} == known
+
+
+def test_conda_environment_has_a_python_that_pyproject_allows() -> None:
+    assert str(conda()["python"]) == "==3.11.*"
+    assert SpecifierSet(pyproject()["project"]["requires-python"]).contains("3.11.0")
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_lock_holds_one_exact_version_a_line_and_no_host(name: str) -> None:
+    lines = [line for line in (ROOT / name).read_text().splitlines() if not line.startswith("#")]
+    assert lines
+    assert [line for line in lines if not re.fullmatch(r"[a-z0-9][a-z0-9-]*==[0-9][0-9a-z.]*", line)] == []
+    assert "://" not in (ROOT / name).read_text()
+    assert lines == sorted(lines, key=lambda line: line.partition("==")[0])
+    assert len(locked(name)) == len(lines), "a name stands there twice"
+
+
+def test_lock_satisfies_pyproject_with_its_test_and_dev_extras() -> None:
+    versions = locked("requirements.lock")
+    wanted = requirements("test", "dev")
+    assert set(wanted) - set(versions) == set()
+    assert {name for name, one in wanted.items() if not one.specifier.contains(Version(versions[name]))} == set()
+
+
+def test_lock_has_what_builds_the_project() -> None:
+    versions = locked("requirements.lock")  # setup.sh builds without a network
+    for line in pyproject()["build-system"]["requires"]:
+        one = Requirement(line)
+        assert one.specifier.contains(versions[canonicalize_name(one.name)])
+
+
+def test_r_lock_satisfies_the_r_extra_and_repeats_nothing() -> None:
+    versions = locked("requirements-r.lock")
+    extra = [Requirement(line) for line in pyproject()["project"]["optional-dependencies"]["r"]]
+    assert all(one.specifier.contains(versions[canonicalize_name(one.name)]) for one in extra)
+    assert set(versions) & set(locked("requirements.lock")) == set()
+
+
+def test_r_lock_can_be_imported_with_the_r_of_debian_12() -> None:
+    assert Version(locked("requirements-r.lock")["rpy2-rinterface"]) < Version("3.6.6")
+
+
+@pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="the lock was resolved for Python 3.11")
+def test_lock_is_closed_under_dependencies() -> None:
+    versions = locked("requirements.lock")
+    environment = {name: str(value) for name, value in default_environment().items()} | {"extra": ""}
+    missing = set()
+    for name in versions:
+        for line in metadata.requires(name) or []:
+            one = Requirement(line)
+            if one.marker is not None and not one.marker.evaluate(environment):
+                continue
+            # torch's own CUDA and Triton packages depend on the build that pip chooses
+            if canonicalize_name(one.name) not in versions and name != "torch":
+                missing.add(f"{one.name} (for {name})")
+    assert missing == set()
+
+
+def test_installed_package_is_this_one() -> None:
+    assert Path(scrae.__file__).parent == ROOT / "python" / "scrae"
+    scripts = metadata.entry_points(group="console_scripts", name="scrae")
+    assert [script.value for script in scripts] == ["scrae.cli:main"]
+    assert (ROOT / "python" / "scrae" / "py.typed").exists()
+
+
+def test_version_is_the_same_everywhere() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert scrae.__version__ == citation["version"] == metadata.version("scrae")
+
+
+def test_licence_is_the_same_everywhere() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert pyproject()["project"]["license"] == citation["license"] == "MIT"
+    assert (ROOT / "LICENSE").read_text().startswith("MIT License")
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_make_knows_the_target_and_help_explains_it(target: str) -> None:
+    lines = (ROOT / "Makefile").read_text().splitlines()
+    assert any(re.match(rf"{target}:.*## \S", line) for line in lines)
+    assert any(line.startswith(".PHONY:") and target in line.split() for line in lines)
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+@pytest.mark.parametrize("target", TARGETS)
+def test_make_can_plan_the_target(target: str) -> None:
+    subprocess.run(["make", "--dry-run", target], cwd=ROOT, capture_output=True, check=True)
+
+
+@pytest.mark.parametrize("target", ["demo", "test", "lint", "format", "bench-speed", "bench-accuracy", "lock"])
+def test_make_sets_up_before_it_runs_anything(target: str) -> None:
+    assert re.search(rf"^{target}: setup ", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
+@pytest.mark.parametrize("script", ["scripts/setup.sh", ".ci/run"])
+def test_shell_script_parses(script: str) -> None:
+    subprocess.run(["bash", "-n", str(ROOT / script)], check=True)
+    if script.endswith(".sh"):
+        subprocess.run(["sh", "-n", str(ROOT / script)], check=True)
+
+
+@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
+def test_shell_scripts_are_clean() -> None:
+    subprocess.run(["shellcheck", "scripts/setup.sh", ".ci/run"], cwd=ROOT, check=True)
+
+
+def test_ci_calls_make_test_and_nothing_else() -> None:
+    lines = (ROOT / ".ci" / "run").read_text().splitlines()
+    commands = [line for line in lines if line and not line.startswith("#")]
+    assert commands[-1] == "exec make test"
+    assert all(command.startswith("cd ") for command in commands[:-1])
+
+
+def test_no_committed_set_up_file_names_a_package_index() -> None:
+    # An index is configured on a machine, never in the project: every place that could name one is searched.
+    set_up = re.compile(r"(pyproject\.toml|Makefile|environment\.yml|pip\.conf|.*\.(lock|sh|cfg|ini)|run)$")
+    option = re.compile(r"index[-_]url|find[-_]links|trusted[-_]host|file://|/simple\b", flags=re.IGNORECASE)
+    found = [file for file in committed_files() if set_up.match(file.name) and option.search(file.read_text())]
+    assert found == []

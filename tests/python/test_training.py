@@ -1,0 +1,294 @@
+"""The loop: same seed same bits, resuming, kills, interrupts, divergence, stopping."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+
+import anndata
+import numpy as np
+import pytest
+import torch
+
+import scrae
+from scrae.training import RETRIES
+
+
+def assert_same_model(a, b):
+    for (name, mine), theirs in zip(a._module.state_dict().items(), b._module.state_dict().values(), strict=True):
+        assert torch.equal(mine, theirs), name
+    columns = [c for c in a.history if c != "seconds"]
+    assert a.history[columns].equals(b.history[columns])
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_does_not(pbmc):
+    one, two, other = (scrae.SCRAE(random_state=s, max_epochs=3, verbose=False).fit(pbmc) for s in (5, 5, 6))
+    assert_same_model(one, two)
+    np.testing.assert_array_equal(one.embed(), two.embed())
+    assert not np.array_equal(one.embed(), other.embed())
+
+
+def test_training_leaves_the_users_random_states_alone(small, quick):
+    torch.manual_seed(1)
+    np.random.seed(1)
+    expected = torch.rand(3), np.random.rand(3)
+    torch.manual_seed(1)
+    np.random.seed(1)
+    model = scrae.SCRAE(**quick).fit(small)
+    model.sample(2)
+    assert torch.equal(torch.rand(3), expected[0])
+    np.testing.assert_array_equal(np.random.rand(3), expected[1])
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"early_stopping": False, "library": "learned", "dropout_rate": 0.1, "pull": 0.1},
+        {"regulariser": "fixed_prior", "likelihood": "gaussian"},
+        {"preset": "reference", "n_hidden": (32,)},
+    ],
+    ids=["default", "learned library", "fixed prior", "reference"],
+)
+def test_ten_epochs_saved_loaded_and_resumed_to_twenty_are_twenty_epochs_bit_for_bit(pbmc, tmp_path, settings):
+    cells = pbmc[:200]
+    whole = scrae.SCRAE(**settings, verbose=False).fit(cells, max_epochs=20)
+    scrae.SCRAE(**settings, verbose=False).fit(cells, max_epochs=10).save(tmp_path / "model")
+    resumed = scrae.SCRAE.load(tmp_path / "model", verbose=False).fit(cells, max_epochs=20, resume=True)
+    assert_same_model(whole, resumed)
+    np.testing.assert_array_equal(whole.embed(), resumed.embed())
+    for name, tensor in whole._state.items():
+        if name != "progress":  # holds seconds
+            assert torch.equal(tensor, resumed._state[name]), name
+    optimisers = {name.split(".")[1] for name in whole._state if name.startswith("optimiser.")}
+    expected = {"autoencoder", "encoder_adversarial", "critic", "prior"}
+    assert optimisers == expected - ({"prior"} if "regulariser" in settings else set())
+
+
+def test_a_model_resumes_in_memory_too(small, quick):
+    whole = scrae.SCRAE(**quick).fit(small, max_epochs=9)
+    parts = scrae.SCRAE(**quick).fit(small, max_epochs=4).fit(small, max_epochs=9, resume=True)
+    assert_same_model(whole, parts)
+
+
+def test_fit_without_resume_starts_anew(small, quick):
+    model = scrae.SCRAE(**quick).fit(small)
+    first = model.embed()
+    np.testing.assert_array_equal(model.fit(small).embed(), first)
+
+
+def test_resume_refuses_other_data_and_other_settings(small, quick, tmp_path):
+    scrae.SCRAE(**quick).fit(small, model_dir=tmp_path)
+    with pytest.raises(ValueError, match="not the cells, genes and covariates"):
+        scrae.SCRAE(**quick).fit(small[:50], model_dir=tmp_path, resume=True)
+    with pytest.raises(ValueError, match="settings or seed differ"):
+        scrae.SCRAE(**quick, mask_rate=0.1).fit(small, model_dir=tmp_path, resume=True)
+    with pytest.raises(ValueError, match="settings or seed differ"):
+        scrae.SCRAE(**quick, random_state=1).fit(small, model_dir=tmp_path, resume=True)
+
+
+def test_resume_with_nothing_to_resume_starts_anew(small, quick, tmp_path):
+    plain = scrae.SCRAE(**quick).fit(small)
+    resumed = scrae.SCRAE(**quick).fit(small, model_dir=tmp_path / "new", resume=True)
+    assert_same_model(plain, resumed)
+
+
+TRAIN = """
+import sys, torch, scrae
+torch.set_num_threads(1)
+adata = scrae.datasets.pbmc()
+print("ready", flush=True)
+model = scrae.SCRAE(verbose=False, n_hidden=(32,), early_stopping=False, max_epochs=int(sys.argv[2]))
+model.fit(adata, model_dir=sys.argv[1], checkpoint_seconds=0.0, resume=True)
+print(model.summary["stop_reason"], model.summary["epochs"], flush=True)
+"""
+
+
+@contextmanager
+def training_process(folder, epochs):
+    command = [sys.executable, "-c", TRAIN, str(folder), str(epochs)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        yield process
+
+
+def wait_for(condition, seconds=60.0):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.01)
+
+
+def test_killed_at_random_moments_it_resumes_to_the_same_bits(pbmc, tmp_path):
+    """SIGKILL three times in mid-training; what is on disk is whole each time, and the end is as if undisturbed."""
+    epochs, folder = 60, tmp_path / "model"
+    rng = np.random.default_rng()
+    reached = []
+    for _ in range(3):
+        with training_process(folder, epochs) as process:
+            assert process.stdout.readline() == "ready\n"
+            wait_for((folder / "training_state.safetensors").exists)
+            time.sleep(rng.uniform(0.05, 0.6))
+            process.kill()
+            assert process.wait() == -signal.SIGKILL
+        assert {path.name for path in folder.iterdir() if not path.name.startswith(".")} == {
+            "training_state.safetensors"
+        }
+        reached.append(scrae.SCRAE.load(folder).summary["epochs"])
+    assert reached == sorted(reached)
+    assert 0 < reached[0] < epochs
+    with training_process(folder, epochs) as process:
+        assert process.communicate()[0].split() == ["ready", "max_epochs", str(epochs)]
+    whole = scrae.SCRAE(verbose=False, n_hidden=(32,), early_stopping=False).fit(pbmc, max_epochs=epochs)
+    assert_same_model(whole, scrae.SCRAE.load(folder))
+
+
+@contextmanager
+def interrupt_once_training_runs(after=0.4):
+    """Send SIGINT to this process some time after training has put its own handler in place."""
+    before = signal.getsignal(signal.SIGINT)
+
+    def interrupt():
+        wait_for(lambda: signal.getsignal(signal.SIGINT) is not before)
+        time.sleep(after)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    yield
+    thread.join()
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_control_c_keeps_the_best_model_and_a_resume_goes_on(pbmc, tmp_path):
+    model = scrae.SCRAE(verbose=False, max_epochs=100_000, early_stopping=False, n_hidden=(32,))
+    with interrupt_once_training_runs():
+        model.fit(pbmc, model_dir=tmp_path)
+    assert model.summary["stop_reason"] == "interrupted"
+    assert 0 < model.summary["epochs"] < 100_000
+    assert np.isfinite(model.embed()).all()
+    np.testing.assert_array_equal(scrae.SCRAE.load(tmp_path).embed(pbmc), model.embed())
+    more = model.summary["epochs"] + 2
+    assert model.fit(pbmc, max_epochs=more, resume=True).summary["epochs"] == more
+
+
+def test_control_c_on_the_command_line_writes_the_result(pbmc, tmp_path):
+    source, out, folder = tmp_path / "in.h5ad", tmp_path / "out.h5ad", tmp_path / "model"
+    pbmc.write_h5ad(source)
+    command = [sys.executable, "-m", "scrae.cli", "run", source, "--out", out, "--max-epochs", "100000"]
+    command += ["--genes", "all", "--model-dir", folder]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        wait_for((folder / "training_state.safetensors").exists)
+        process.send_signal(signal.SIGINT)
+        printed = process.communicate(timeout=60)[0]
+    assert process.returncode == 130
+    assert "(interrupted)" in printed
+    assert anndata.read_h5ad(out).obsm["X_scrae"].shape == (700, 10)
+
+
+def test_training_in_another_thread_works(small, quick):
+    """Where signals cannot be caught, training still runs."""
+    result = []
+    thread = threading.Thread(target=lambda: result.append(scrae.SCRAE(**quick).fit(small).embed()))
+    thread.start()
+    thread.join()
+    np.testing.assert_array_equal(result[0], scrae.SCRAE(**quick).fit(small).embed())
+
+
+def with_bad_losses(model, monkeypatch, bad_steps):
+    """Let the reconstruction be NaN in the given steps of the run."""
+    from scrae.autoencoder import RegularisedAutoencoder
+
+    losses, step = RegularisedAutoencoder.losses, iter(range(10**9))
+
+    def spoiled(self, minibatch):
+        result = losses(self, minibatch)
+        if bad_steps(next(step)):
+            result = {name: value * float("nan") for name, value in result.items()}
+        return result
+
+    monkeypatch.setattr(RegularisedAutoencoder, "losses", spoiled)
+
+
+def test_a_loss_that_is_not_finite_is_undone_once_said_and_the_rates_halved(small, quick, monkeypatch):
+    model = scrae.SCRAE(**quick | {"max_epochs": 12})
+    with_bad_losses(model, monkeypatch, lambda step: step == 30)
+    with pytest.warns(RuntimeWarning, match="half the learning rates") as said:
+        model.fit(small)
+    assert len(said) == 1
+    assert model.summary["epochs"] == 12
+    assert np.isfinite(model.history.to_numpy()).all()
+    assert np.isfinite(model.embed()).all()
+
+
+def test_learning_rates_are_halved_after_a_bad_loss_and_stay_so_after_a_resume(small, quick, monkeypatch):
+    model = scrae.SCRAE(**quick | {"max_epochs": 12})
+    with_bad_losses(model, monkeypatch, lambda step: step == 30)
+    rates = []
+    from scrae.training import Training
+
+    run = Training.run
+
+    def spy(self, *arguments):
+        try:
+            return run(self, *arguments)
+        finally:
+            rates.append(self.optimisers["autoencoder"].param_groups[0]["lr"])
+
+    monkeypatch.setattr(Training, "run", spy)
+    with pytest.warns(RuntimeWarning):
+        model.fit(small)
+    model.fit(small, max_epochs=14, resume=True)
+    assert rates == [5e-4, 5e-4]
+
+
+def test_losses_that_are_never_finite_end_training_with_the_best_model_kept(small, quick, monkeypatch, tmp_path):
+    model = scrae.SCRAE(**quick | {"max_epochs": 50})
+    with_bad_losses(model, monkeypatch, lambda step: step > 40)
+    with (
+        pytest.warns(RuntimeWarning, match="half the learning rates") as said,
+        pytest.raises(scrae.TrainingDiverged, match=f"halving the learning rates {RETRIES} times"),
+    ):
+        model.fit(small, model_dir=tmp_path)
+    assert len(said) == 1
+    assert model.summary["stop_reason"] == "diverged"
+    assert np.isfinite(model.embed()).all()
+    np.testing.assert_array_equal(scrae.SCRAE.load(tmp_path).embed(small), model.embed())
+
+
+def test_early_stopping_keeps_the_epoch_with_the_best_held_out_reconstruction(pbmc):
+    model = scrae.SCRAE(patience=5, max_epochs=400, learning_rate=5e-3, mask_rate=0.0, verbose=False).fit(pbmc)
+    held_out = model.history["validation_reconstruction"]
+    assert model.summary["stop_reason"] == "early_stopping"
+    assert model.summary["epochs"] == held_out.idxmin() + 5
+    assert model.summary["best_epoch"] == held_out.idxmin()
+    again = scrae.SCRAE(patience=500, max_epochs=int(held_out.idxmin()), learning_rate=5e-3, mask_rate=0.0)
+    np.testing.assert_array_equal(again.fit(pbmc).embed(), model.embed())
+
+
+def test_without_early_stopping_all_cells_train_for_all_epochs(small, quick):
+    model = scrae.SCRAE(**quick, early_stopping=False).fit(small)
+    assert model.summary["n_validation_cells"] == 0
+    assert model.summary["stop_reason"] == "max_epochs"
+    assert "validation_reconstruction" not in model.history
+
+
+def test_training_improves_the_likelihood_of_cells_it_never_saw(pbmc):
+    history = scrae.SCRAE(max_epochs=15, verbose=False).fit(pbmc).history
+    assert history["validation_reconstruction"].iloc[-1] < 0.9 * history["validation_reconstruction"].iloc[0]
+
+
+def test_the_bar_shows_when_asked_and_quiet_is_quiet(small, quick, capfd):
+    scrae.SCRAE(**quick).fit(small)
+    assert capfd.readouterr() == ("", "")
+    scrae.SCRAE(**quick | {"verbose": None}).fit(small)
+    assert capfd.readouterr() == ("", "")  # standard error is no terminal here
+    scrae.SCRAE(**quick | {"verbose": True}).fit(small)
+    printed = capfd.readouterr().err
+    assert "scRAE" in printed
+    assert "4/4" in printed
+    assert "held out" not in printed or "loss" in printed
