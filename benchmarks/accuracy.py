@@ -1,0 +1,133 @@
+"""How well embeddings cluster: k-means and Leiden against known labels, over data sets, methods and seeds.
+
+    python benchmarks/accuracy.py --data DIR [--datasets NAME ...] [--methods default pca10 ...] [--seeds 3]
+                                  [--out results.csv] [--markdown table.md]
+
+DIR holds h5ad files with raw counts in X and labels in obs["cell_type"]. Labels are used for the scores and for the
+number of k-means clusters, never in training, stopping or choosing. Every method sees the same cells and the same
+genes. One row per (data set, method, seed); rows that are there already are not computed again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import time
+import warnings
+from pathlib import Path
+
+import anndata
+import numpy as np
+import pandas as pd
+import scanpy as sc
+import torch
+from tqdm import tqdm
+
+import scrae
+from scrae.presets import PRESETS
+
+KEYS = ["dataset", "method", "seed"]
+
+
+def scaled_pca(adata: anndata.AnnData, n_components: int, seed: int) -> np.ndarray:
+    """PCA of log-normalised, scaled expression, as in scanpy's tutorial."""
+    work = adata.copy()
+    sc.pp.normalize_total(work)
+    sc.pp.log1p(work)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # scaling makes the matrix dense; that is what it is for
+        sc.pp.scale(work, max_value=10)
+    sc.pp.pca(work, n_comps=n_components, random_state=seed)
+    return np.asarray(work.obsm["X_pca"])
+
+
+def embed(adata: anndata.AnnData, method: str, seed: int) -> tuple[np.ndarray, dict[str, object]]:
+    """Embedding of a method, and facts about its training."""
+    if method.startswith("pca"):
+        return scaled_pca(adata, int(method.removeprefix("pca")), seed), {"epochs": 0, "stop_reason": ""}
+    if method not in PRESETS:
+        raise SystemExit(f"unknown method {method!r}; known: pca10, pca30 (any number), {', '.join(PRESETS)}")
+    model = scrae.SCRAE(method, random_state=seed, verbose=False).fit(adata)
+    return model.embed(), {"epochs": model.summary["epochs"], "stop_reason": model.summary["stop_reason"]}
+
+
+def with_chosen_genes(adata: anndata.AnnData, n_genes: int, genes: str) -> anndata.AnnData:
+    """The data set on its most variable genes, without cells that have no count left."""
+    scrae.pp.select_genes(adata, genes, n_genes)
+    chosen = adata[:, adata.var["scrae_selected"]].copy()
+    sc.pp.filter_cells(chosen, min_counts=1)
+    return chosen
+
+
+def measure(adata: anndata.AnnData, method: str, seed: int) -> dict[str, object]:
+    """Scores of one method with one seed, each clustering under its own prefix."""
+    labels = adata.obs["cell_type"].astype(str).to_numpy()
+    started = time.perf_counter()
+    embedding, facts = embed(adata, method, seed)
+    seconds = time.perf_counter() - started
+    row: dict[str, object] = {"cells": adata.n_obs, "genes": adata.n_vars, **facts, "seconds": seconds}
+    row["peak_memory_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    clusterings = {
+        "kmeans": scrae.metrics.kmeans(embedding, len(set(labels)), seed),
+        "leiden": scrae.metrics.leiden(embedding, random_state=seed),
+    }
+    for name, clusters in clusterings.items():
+        row |= {f"{name}_{score}": value for score, value in scrae.metrics.scores(labels, clusters).items()}
+    return row
+
+
+def table(results: pd.DataFrame, score: str) -> str:
+    """Mean and standard deviation over seeds, data sets by methods, as Markdown."""
+    grouped = results.groupby(["dataset", "method"])[score]
+    text = grouped.agg(
+        lambda values: f"{values.mean():.3f}" + (f" ± {values.std():.3f}" if len(values) > 1 else "")
+    ).unstack("method")
+    means = results.groupby(["method", "dataset"])[score].mean().groupby("method").mean()
+    text.loc["**mean**"] = means.map("{:.3f}".format)
+    lines = [
+        f"| {score.replace('_', ' ')} | " + " | ".join(text.columns) + " |",
+        "|---" * (len(text.columns) + 1) + "|",
+    ]
+    lines += [
+        f"| {dataset} | " + " | ".join(row) + " |" for dataset, row in zip(text.index, text.to_numpy(), strict=True)
+    ]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--datasets", nargs="*", help="names of files without .h5ad (default: all)")
+    parser.add_argument("--methods", nargs="*", default=["default", "pca10", "pca30"])
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--n-genes", type=int, default=2000)
+    parser.add_argument("--genes", default="hvg")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/accuracy.csv"))
+    parser.add_argument("--markdown", type=Path)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+
+    names = options.datasets or sorted(path.stem for path in options.data.glob("*.h5ad"))
+    wanted = [(name, method, seed) for name in names for method in options.methods for seed in range(options.seeds)]
+    results = pd.read_csv(options.out) if options.out.exists() else pd.DataFrame(columns=KEYS)
+    done = set(results[KEYS].itertuples(index=False, name=None))
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    loaded: tuple[str, anndata.AnnData] | None = None
+    for name, method, seed in tqdm([key for key in wanted if key not in done], disable=None):
+        if loaded is None or loaded[0] != name:
+            adata = anndata.read_h5ad(options.data / f"{name}.h5ad")
+            loaded = name, with_chosen_genes(adata, options.n_genes, options.genes)
+        row = pd.DataFrame([{"dataset": name, "method": method, "seed": seed} | measure(loaded[1], method, seed)])
+        results = row if results.empty else pd.concat([results, row], ignore_index=True)
+        results.to_csv(options.out, index=False, float_format="%.5f")
+
+    shown = results[results["dataset"].isin(names) & results["method"].isin(options.methods)]
+    text = "\n\n".join(table(shown, score) for score in ("kmeans_NMI", "kmeans_ARI", "leiden_NMI", "leiden_ARI"))
+    print(text)
+    if options.markdown is not None:
+        options.markdown.write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    main()

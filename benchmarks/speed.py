@@ -1,0 +1,157 @@
+"""Training and embedding speed, and peak memory, beside scvi-tools' SCVI of the same width in the same run.
+
+    python benchmarks/speed.py --data DIR [--dataset cao_worm_neuron] [--runs 5] [--peer PYTHON]
+
+Each measurement is a process of its own. Medians over runs; the ratio to the peer is taken run by run, the two
+alternating, so that a machine that changes its pace does not decide it. ``--peer`` is a Python with scvi-tools
+(``make peers`` makes one in .venv-peers).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+WIDTH, N_LATENT, BATCH_SIZE, N_GENES = 128, 10, 128, 2000
+
+
+def measure_scrae(path: str, epochs: int) -> dict[str, float]:
+    """One training and one embedding with scRAE's default model of hidden width 128."""
+    import anndata
+    import torch
+
+    import scrae
+
+    chosen = anndata.read_h5ad(path)
+    model = scrae.SCRAE(
+        n_hidden=WIDTH, n_latent=N_LATENT, batch_size=BATCH_SIZE, early_stopping=False, verbose=False, max_epochs=epochs
+    )
+    model.fit(chosen)
+    started = time.perf_counter()
+    model.embed()
+    return {
+        "training_cells_per_second": model.summary["training_cells_per_second"],
+        "embedding_cells_per_second": chosen.n_obs / (time.perf_counter() - started),
+        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def measure_scvi(path: str, epochs: int) -> dict[str, float]:
+    """The same with scvi-tools' SCVI: as many cells, epochs, hidden units and latent dimensions."""
+    import logging
+    import warnings
+
+    warnings.simplefilter("ignore")
+    logging.disable(logging.WARNING)
+    import anndata
+    import scvi
+    import torch
+
+    adata = anndata.read_h5ad(path)
+    scvi.settings.seed = 0
+    scvi.model.SCVI.setup_anndata(adata)
+    model = scvi.model.SCVI(adata, n_hidden=WIDTH, n_latent=N_LATENT, n_layers=1)
+    stamps: list[float] = []
+
+    import lightning.pytorch as lightning
+
+    class Clock(lightning.Callback):  # type: ignore[misc]
+        def on_train_epoch_start(self, *_: object) -> None:
+            stamps.append(time.perf_counter())
+
+        def on_train_epoch_end(self, *_: object) -> None:
+            stamps[-1] = time.perf_counter() - stamps[-1]
+
+    model.train(
+        max_epochs=epochs,
+        train_size=1.0,
+        batch_size=BATCH_SIZE,
+        accelerator="cpu",
+        enable_progress_bar=False,
+        callbacks=[Clock()],
+    )
+    started = time.perf_counter()
+    model.get_latent_representation()
+    return {
+        "training_cells_per_second": adata.n_obs / float(np.median(stamps)),
+        "embedding_cells_per_second": adata.n_obs / (time.perf_counter() - started),
+        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def prepared(data: Path, dataset: str, folder: Path) -> Path:
+    """The data set on its 2000 most variable genes, written once for all processes."""
+    import anndata
+
+    import scrae
+
+    adata = anndata.read_h5ad(data / f"{dataset}.h5ad")
+    scrae.pp.select_genes(adata, n_top=N_GENES)
+    chosen = adata[:, adata.var["scrae_selected"]].copy()
+    chosen = anndata.AnnData(chosen.X[np.asarray(chosen.X.sum(1)).ravel() > 0])
+    path = folder / "chosen.h5ad"
+    chosen.write_h5ad(path)
+    print(f"{dataset}: {chosen.n_obs:,} cells x {chosen.n_vars:,} genes, hidden {WIDTH}, batch {BATCH_SIZE}")
+    return path
+
+
+def one_run(python: str, method: str, path: Path, epochs: int) -> dict[str, float]:
+    done = subprocess.run(
+        [python, __file__, "--measure", method, "--prepared", str(path), "--epochs", str(epochs)],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--dataset", default="cao_worm_neuron")
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--peer", help="a Python with scvi-tools, to run beside")
+    parser.add_argument("--measure", choices=["scrae", "scvi"], help=argparse.SUPPRESS)
+    parser.add_argument("--prepared", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.measure:
+        run = {"scrae": measure_scrae, "scvi": measure_scvi}[options.measure]
+        print(json.dumps(run(options.prepared, options.epochs)))
+        return
+    if not (options.data / f"{options.dataset}.h5ad").exists():
+        raise SystemExit(f"there is no {options.dataset}.h5ad in {options.data}: give --data")
+
+    import tempfile
+
+    pythons = {"scrae": sys.executable} | ({"scvi": options.peer} if options.peer else {})
+    runs: dict[str, list[dict[str, float]]] = {method: [] for method in pythons}
+    with tempfile.TemporaryDirectory() as folder:
+        path = prepared(options.data, options.dataset, Path(folder))
+        for _ in range(options.runs):
+            for method, python in pythons.items():
+                runs[method].append(one_run(python, method, path, options.epochs))
+    for figure in ("training_cells_per_second", "embedding_cells_per_second", "peak_memory_mb"):
+        for method, measured in runs.items():
+            values = [run[figure] for run in measured]
+            print(
+                f"{figure:28} {method:6} median {np.median(values):10,.0f}   ({min(values):,.0f} - {max(values):,.0f})"
+            )
+        if options.peer:
+            ratios = [a[figure] / b[figure] for a, b in zip(runs["scrae"], runs["scvi"], strict=True)]
+            print(f"{figure:28} scrae / scvi, run by run: median {np.median(ratios):.2f}")
+    print(f"threads {runs['scrae'][0]['threads']:.0f}, {options.runs} runs of {options.epochs} epochs")
+
+
+if __name__ == "__main__":
+    main()
