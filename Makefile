@@ -20,6 +20,7 @@ demo: setup ## train on real PBMC counts, write and draw the embedding in demo/
 test: export OMP_NUM_THREADS = 1
 test: export OPENBLAS_NUM_THREADS = 1
 test: export MKL_NUM_THREADS = 1
+test: export NUMBA_NUM_THREADS = 1
 test: export MPLBACKEND = Agg
 test: setup ## lint, types, then all tests with their coverage (PYTEST_ARGS="--no-cov -k name" for some)
 	@failed=; \

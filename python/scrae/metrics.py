@@ -15,6 +15,8 @@ from sklearn.metrics import (
     normalized_mutual_info_score,
 )
 
+from scrae.threads import threads_of_torch_kept
+
 SCORES = ("NMI", "ARI", "AMI", "homogeneity", "completeness")
 
 
@@ -55,7 +57,8 @@ def leiden(embedding: np.ndarray, resolution: float = 1.0, n_neighbors: int = 15
     import scanpy as sc
 
     cells = anndata.AnnData(np.zeros((len(embedding), 1), dtype=np.float32), obsm={"embedding": embedding})
-    sc.pp.neighbors(cells, use_rep="embedding", n_neighbors=n_neighbors, random_state=random_state)
+    with threads_of_torch_kept():
+        sc.pp.neighbors(cells, use_rep="embedding", n_neighbors=n_neighbors, random_state=random_state)
     sc.tl.leiden(
         cells, resolution=resolution, random_state=random_state, flavor="igraph", n_iterations=2, directed=False
     )

@@ -111,22 +111,21 @@ class Training:
         -------
         Why training stopped: ``"max_epochs"``, ``"early_stopping"`` or ``"interrupted"``.
         """
-        progress = self.progress
-        progress.stop_reason = None
+        self.progress.stop_reason = None
         self._snapshot = self.state()
         since_snapshot = 0
         bar = tqdm(
             total=max_epochs,
-            initial=progress.epoch,
+            initial=self.progress.epoch,
             desc="scRAE",
             unit="epoch",
             disable=None if show_progress is None else not show_progress,
         )
         with bar, self._interrupts():
-            while progress.epoch < max_epochs and not self._out_of_patience():
+            while self.progress.epoch < max_epochs and not self._out_of_patience():
                 losses = self._epoch()
                 if self._interrupted:
-                    progress.stop_reason = "interrupted"
+                    self.progress.stop_reason = "interrupted"
                     break
                 if losses is None:
                     self._back_to_snapshot(bar)
@@ -139,11 +138,11 @@ class Training:
                     self._snapshot, since_snapshot = self.state(), 0
                 if after_epoch is not None:
                     after_epoch(self)
-        if progress.stop_reason is None:
-            progress.stop_reason = "max_epochs" if progress.epoch >= max_epochs else "early_stopping"
+        if self.progress.stop_reason is None:
+            self.progress.stop_reason = "max_epochs" if self.progress.epoch >= max_epochs else "early_stopping"
             self._snapshot = self.state()
         self._take_best()
-        return progress.stop_reason
+        return self.progress.stop_reason
 
     @property
     def _steps_per_epoch(self) -> int:

@@ -120,6 +120,13 @@ def test_the_adversarial_step_moves_the_encoder_alone(pbmc):
     assert not any(a and b for a, b in zip(schedule["critic"], schedule["prior"], strict=True))
 
 
+def energy_distance(a, b):
+    """Szekely's energy distance between two samples of codes (zero if and only if the distributions are equal)."""
+    from scipy.spatial.distance import cdist
+
+    return 2 * cdist(a, b).mean() - cdist(a, a).mean() - cdist(b, b).mean()
+
+
 @pytest.mark.parametrize("pulled", [True, False])
 def test_the_adversarial_phases_bring_codes_to_the_prior_if_and_only_if_the_encoder_is_pulled(pulled):
     """An encoder that can only shift and scale its codes, far from N(0, I): the signs of the losses are right."""
@@ -130,7 +137,9 @@ def test_the_adversarial_phases_bring_codes_to_the_prior_if_and_only_if_the_enco
         encoder.weight.copy_(0.3 * torch.eye(2))
         encoder.bias.fill_(3.0)
     prior = FixedPrior(2, pull=1.0 if pulled else 0.0, adversarial_learning_rate=3e-3)
-    phases = prior.phases(lambda _: encoder(cells), list(encoder.parameters()), learning_rate=3e-3)
+    phases = prior.phases(lambda _: encoder(cells), list(encoder.parameters()), learning_rate=1e-2)
+    normal = torch.randn(256, 2).numpy()
+    start = energy_distance(encoder(cells).detach().numpy(), normal)
     optimisers = {p.name: torch.optim.Adam(p.parameters, lr=p.learning_rate, betas=p.betas) for p in phases}
     for iteration in range(3000):
         for phase in phases:
@@ -141,19 +150,11 @@ def test_the_adversarial_phases_bring_codes_to_the_prior_if_and_only_if_the_enco
                 ):
                     parameter.grad = gradient
                 optimisers[phase.name].step()
-    codes = encoder(cells).detach()
-    assert bool(codes.mean(0).abs().max() < 0.8) is pulled
-    assert bool((codes.std(0) - 1).abs().max() < 0.4) is pulled
+    share_left = energy_distance(encoder(cells).detach().numpy(), normal) / start
+    assert share_left < 0.2 if pulled else share_left == 1
 
 
-def energy_distance(a, b):
-    """Szekely's energy distance between two samples of codes (zero if and only if the distributions are equal)."""
-    from scipy.spatial.distance import cdist
-
-    return 2 * cdist(a, b).mean() - cdist(a, a).mean() - cdist(b, b).mean()
-
-
-@pytest.mark.parametrize("name", ["pbmc", "cao_worm_neuron", "klein_1000"])
+@pytest.mark.parametrize("name", ["pbmc", "cao_worm_neuron"])
 def test_the_learned_prior_comes_closer_to_the_codes_than_a_normal_and_the_critic_sees_it(name, pbmc, shared):
     adata = pbmc if name == "pbmc" else shared(name)
     if name == "cao_worm_neuron":

@@ -10,6 +10,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from scrae.inputs import read_cells
+from scrae.threads import threads_of_torch_kept
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -102,7 +103,7 @@ def _highly_variable_genes(work: AnnData, method: str, n_top: int) -> pd.DataFra
     import scanpy as sc
 
     flavor = {"hvg": "seurat", "seurat_v3": "seurat_v3"}[method]
-    with warnings.catch_warnings():
+    with threads_of_torch_kept(), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         if method == "hvg":
             sc.pp.normalize_total(work)

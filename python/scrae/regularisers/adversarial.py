@@ -7,11 +7,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from scrae.data import Minibatch
 from scrae.networks import Critic, Generator
 from scrae.phases import Phase
 from scrae.regularisers.base import Regulariser
+
+GENERATOR_MEMORY = 0.95  # of the running average: about its last 20 steps
 
 
 def gradient_penalty(critic: nn.Module, codes: Tensor, prior: Tensor, mix: Tensor) -> Tensor:
@@ -90,21 +93,31 @@ class FixedPrior(Regulariser):
         self.adversarial_every = adversarial_every
         self.gradient_penalty_weight = gradient_penalty_weight
 
-    def sample(self, n: int) -> Tensor:
-        """G(n), n ~ N(0, I)."""
-        device = next(self.critic.parameters()).device
-        result: Tensor = self.generator(torch.randn(n, self.n_latent, device=device))
+    def prior(self, n: int) -> Tensor:
+        """G(n), n ~ N(0, I), as training sees it."""
+        result: Tensor = self.generator(self._noise(n))
         return result
+
+    def sample(self, n: int) -> Tensor:
+        return self.prior(n)
+
+    def _noise(self, n: int) -> Tensor:
+        return torch.randn(n, self.n_latent, device=next(self.critic.parameters()).device)
 
     def critic_loss(self, codes: Tensor) -> dict[str, Tensor]:
         """L_critic for codes (n, n_latent); also the gap C(E(x)) - C(G(n)), the critic's estimate of the distance."""
         with torch.no_grad():
-            prior = self.sample(len(codes))
+            prior = self.prior(len(codes))
         mix = torch.rand(len(codes), 1, device=codes.device)
         gap = self.critic(codes).mean() - self.critic(prior).mean()
         penalty = gradient_penalty(self.critic, codes, prior, mix)
         loss = -gap + self.gradient_penalty_weight * penalty
         return {"critic": loss, "critic_gap": gap, "gradient_penalty": penalty}
+
+    def generator_loss(self, n: int) -> Tensor:
+        """L_gen for ``n`` draws."""
+        loss: Tensor = -self.critic(self.prior(n)).mean()
+        return loss
 
     def phases(
         self,
@@ -130,7 +143,7 @@ class FixedPrior(Regulariser):
             return {"encoder_adversarial": self.critic(encode(minibatch)).mean()}
 
         def prior(minibatch: Minibatch) -> dict[str, Tensor]:
-            return {"prior": -self.critic(self.sample(minibatch.n_cells)).mean()}
+            return {"prior": self.generator_loss(minibatch.n_cells)}
 
         rate = self.adversarial_learning_rate
         table = []
@@ -150,6 +163,9 @@ class FixedPrior(Regulariser):
 class LearnedPrior(FixedPrior):
     """scRAE: the prior is learned with the codes, G a small network (Mondal et al. 2021).
 
+    Generator and critic circle around their balance and never come to rest, so new codes are sampled from a running
+    average of the generator's weights over its last steps, which lies closer to the codes than the last of them.
+
     Parameters
     ----------
     n_latent
@@ -165,3 +181,14 @@ class LearnedPrior(FixedPrior):
     def __init__(self, n_latent: int, *, prior_hidden: Sequence[int] = (32, 32), **options: Any) -> None:
         super().__init__(n_latent, **options)
         self.generator = Generator(n_latent, prior_hidden)
+        average = get_ema_multi_avg_fn(GENERATOR_MEMORY)  # type: ignore[no-untyped-call]
+        self.averaged_generator = AveragedModel(self.generator, multi_avg_fn=average)
+        self.averaged_generator.requires_grad_(False)
+
+    def generator_loss(self, n: int) -> Tensor:
+        self.averaged_generator.update_parameters(self.generator)
+        return super().generator_loss(n)
+
+    def sample(self, n: int) -> Tensor:
+        result: Tensor = self.averaged_generator(self._noise(n))
+        return result
