@@ -2,9 +2,10 @@
 MAKEFLAGS += --no-print-directory
 python := .venv/bin/python
 PYTEST_ARGS ?=
+DATA ?= ../shared/data
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench-speed bench-accuracy lock clean
+.PHONY: help setup demo test lint format bench-speed bench-accuracy peers lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,11 +40,15 @@ lint: setup ## only lint, layout and types
 format: setup ## lay out the code and sort imports
 	@$(python) -m ruff check --fix . ; $(python) -m ruff format .
 
-bench-speed: setup ## cells/s and peak memory of training and embedding
-	@$(python) benchmarks/speed.py
+bench-speed: setup ## cells/s and peak memory of training and embedding, beside scvi-tools after `make peers` (DATA=folder of h5ad)
+	@$(python) benchmarks/speed.py --data $(DATA) $(if $(wildcard .venv-peers/.ready),--peer .venv-peers/bin/python)
 
-bench-accuracy: setup ## clustering scores against scaled PCA: the table of the README
-	@$(python) benchmarks/accuracy.py
+bench-accuracy: setup ## clustering scores against scaled PCA: the table of the README (DATA=folder of h5ad)
+	@$(python) benchmarks/accuracy.py --data $(DATA) --markdown benchmarks/results/accuracy.md
+
+peers: setup ## an environment of its own with scvi-tools, to measure beside
+	@test -e .venv-peers/.ready || { $(python) -m venv --clear .venv-peers && .venv-peers/bin/pip install --quiet \
+	"$$(grep '^torch==' requirements.lock)" "scvi-tools>=1.3" && touch .venv-peers/.ready; }
 
 lock: setup ## write requirements.lock anew: the newest versions that pyproject.toml allows
 	@$(python) scripts/lock.py

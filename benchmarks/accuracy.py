@@ -5,15 +5,17 @@
 
 DIR holds h5ad files with raw counts in X and labels in obs["cell_type"]. Labels are used for the scores and for the
 number of k-means clusters, never in training, stopping or choosing. Every method sees the same cells and the same
-genes. One row per (data set, method, seed); rows that are there already are not computed again.
+genes. A method is ``pca10`` (any number), a preset, or a preset with other settings, such as
+``default:mask_rate=0.5,n_latent=20``. One row per (data set, method, seed); rows that are there already are not
+computed again.
 """
 
 from __future__ import annotations
 
 import argparse
+import ast
 import resource
 import time
-import warnings
 from pathlib import Path
 
 import anndata
@@ -34,20 +36,29 @@ def scaled_pca(adata: anndata.AnnData, n_components: int, seed: int) -> np.ndarr
     work = adata.copy()
     sc.pp.normalize_total(work)
     sc.pp.log1p(work)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # scaling makes the matrix dense; that is what it is for
-        sc.pp.scale(work, max_value=10)
+    work.X = work.X.toarray()  # what scaling does anyway, with a warning
+    sc.pp.scale(work, max_value=10)
     sc.pp.pca(work, n_comps=n_components, random_state=seed)
     return np.asarray(work.obsm["X_pca"])
+
+
+def literal(text: str) -> object:
+    """A value of a setting as typed: a number, True, False, None, or the text itself."""
+    try:
+        return ast.literal_eval(text)
+    except ValueError:
+        return text
 
 
 def embed(adata: anndata.AnnData, method: str, seed: int) -> tuple[np.ndarray, dict[str, object]]:
     """Embedding of a method, and facts about its training."""
     if method.startswith("pca"):
         return scaled_pca(adata, int(method.removeprefix("pca")), seed), {"epochs": 0, "stop_reason": ""}
-    if method not in PRESETS:
+    preset, _, changes = method.partition(":")
+    if preset not in PRESETS:
         raise SystemExit(f"unknown method {method!r}; known: pca10, pca30 (any number), {', '.join(PRESETS)}")
-    model = scrae.SCRAE(method, random_state=seed, verbose=False).fit(adata)
+    settings = {name: literal(value) for name, value in (change.split("=") for change in changes.split(",") if change)}
+    model = scrae.SCRAE(preset, random_state=seed, verbose=False, **settings).fit(adata)
     return model.embed(), {"epochs": model.summary["epochs"], "stop_reason": model.summary["stop_reason"]}
 
 

@@ -25,6 +25,7 @@ def scaled_pca(adata: sc.AnnData, n_components: int) -> np.ndarray:
     work = adata.copy()
     sc.pp.normalize_total(work)
     sc.pp.log1p(work)
+    work.X = work.X.toarray()  # what scaling does anyway, with a warning
     sc.pp.scale(work, max_value=10)
     sc.pp.pca(work, n_comps=n_components, random_state=0)
     return np.asarray(work.obsm["X_pca"])
