@@ -290,6 +290,19 @@ def _run(folder: Path, sce: Callable[[], Any], emit: Emit) -> None:
     aside.replace(folder / RESULT)
 
 
+def _status() -> dict[str, Any]:
+    """What is installed, and what stops scRAE from working from R."""
+    from scrae import doctor
+
+    findings = doctor.report()
+    problems = doctor.problems(findings)
+    try:
+        _bridge()
+    except ImportError as error:
+        problems.append(str(error))
+    return {"findings": findings, "problems": problems}
+
+
 # -- the two doors -----------------------------------------------------------------------------------------------------
 
 
@@ -310,9 +323,16 @@ def run_in_session(folder: str) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Do the job in a folder as a process of its own; the exit status is 0, or 1 after an event "error"."""
-    (folder,) = map(Path, sys.argv[1:] if arguments is None else arguments)
+    """Do the job in a folder as a process of its own; the exit status is 0, or 1 after an event "error".
+
+    With ``--check`` instead of a folder: print findings and problems as JSON.
+    """
+    (given,) = sys.argv[1:] if arguments is None else arguments
     emit = _events()
+    if given == "--check":
+        emit("status", **_status())
+        return 0
+    folder = Path(given)
     _end_with_parent()
 
     def show_warning(message: Any, category: type[Warning], *_: Any, **__: Any) -> None:

@@ -1,0 +1,105 @@
+#' Expected counts without counting noise
+#'
+#' The means of the trained decoder: what would be counted on average, technical
+#' zeros filled in, for the genes of the model.
+#'
+#' @inheritParams RunSCRAE
+#' @param object The object that [RunSCRAE()] returned, or other cells with all
+#'   the model's genes; for a matrix, raw counts.
+#' @param model As in [PredictSCRAE()]; NULL: the model in `object`.
+#' @param library.size `"common"` (every cell at the median library size of the
+#'   training cells, so that cells can be compared), `"observed"` (each at its
+#'   own), or a number.
+#' @param batch Decode all cells as if they came from this level of the first of
+#'   `group.by.vars`; NULL: each from its own.
+#' @param cutoff Expected counts below this are stored as zero, which keeps the
+#'   result sparse; 0 keeps everything, dense.
+#' @param assay.name Name of the new assay.
+#' @param name Name of the new alternative experiment.
+#' @param meta.data data.frame with a row per cell, where the model was trained
+#'   with `group.by.vars`.
+#' @param ... `device`, `threads`, `in_process` as in [RunSCRAE()].
+#' @return Seurat: the object with the assay `assay.name`, its `data` the expected
+#'   counts. SingleCellExperiment: the object with an alternative experiment that
+#'   holds them as the assay `"denoised"`. Matrix: a matrix of genes x cells.
+#' @examples
+#' counts <- matrix(rpois(40 * 30, 2), 30, 40)
+#' if (SCRAEStatus(verbose = FALSE)$ready) {
+#'     embedding <- RunSCRAE(counts, features = "all", n_latent = 2,
+#'         max_epochs = 2, verbose = FALSE)
+#'     dim(DenoiseSCRAE(counts, model = embedding, verbose = FALSE))
+#' }
+#' @export
+DenoiseSCRAE <- function(object, ...) UseMethod("DenoiseSCRAE")
+
+#' @rdname DenoiseSCRAE
+#' @export
+DenoiseSCRAE.default <- function(object, model, library.size = "common",
+    batch = NULL, cutoff = 0.01, meta.data = NULL, verbose = TRUE, ...) {
+    how <- run_options(list(...), names(formals()), verbose)
+    denoise(
+        matrix_source(object), find_model(model), meta.data, "meta.data",
+        library.size, batch, cutoff, how
+    )
+}
+
+#' @rdname DenoiseSCRAE
+#' @export
+DenoiseSCRAE.SingleCellExperiment <- function(object, model = NULL,
+    assay.type = "counts", altexp = NULL, library.size = "common", batch = NULL,
+    cutoff = 0.01, name = "denoised", verbose = TRUE, ...) {
+    how <- run_options(list(...), names(formals()), verbose)
+    means <- denoise(
+        sce_source(object, assay.type, altexp), find_model(model %||% object),
+        SummarizedExperiment::colData(object), "colData(object)",
+        library.size, batch, cutoff, how
+    )
+    colnames(means) <- colnames(object)
+    SingleCellExperiment::altExp(object, name) <-
+        SingleCellExperiment::SingleCellExperiment(list(denoised = means))
+    object
+}
+
+#' @rdname DenoiseSCRAE
+#' @export
+DenoiseSCRAE.Seurat <- function(object, model = NULL, assay = NULL,
+    layer = "counts", library.size = "common", batch = NULL, cutoff = 0.01,
+    assay.name = "scrae", verbose = TRUE, ...) {
+    how <- run_options(list(...), names(formals()), verbose)
+    means <- denoise(
+        seurat_source(object, check_assay(object, assay), layer, verbose),
+        find_model(model %||% object), object[[]], "object@meta.data",
+        library.size, batch, cutoff, how
+    )
+    denoised <- SeuratObject::CreateAssayObject(data = means)
+    # Not that of the reduction: two parts of an object must not share a key.
+    SeuratObject::Key(denoised) <- "denoised_"
+    object[[assay.name]] <- denoised
+    SeuratObject::LogSeuratCommand(object)
+}
+
+denoise <- function(source, model, table, where, library_size, batch, cutoff,
+    how) {
+    refuse_settings(how)
+    facts <- describe_model(model)
+    keys <- names(facts$covariate_levels)
+    if (!is.null(keys) && is.null(table)) {
+        fail(
+            "the model was trained with ", quoted(keys), ": give a data.frame ",
+            "with these columns as meta.data"
+        )
+    }
+    covariates <- read_covariates(table, keys, where)
+    result <- run_job("denoise",
+        list(
+            device = how$device, library_size = library_size, batch = batch,
+            cutoff = cutoff
+        ),
+        read_model_genes(source, facts$genes), covariates, how, source$where,
+        model
+    )
+    means <- result$matrix
+    if (is.matrix(means)) means <- t(means)
+    dimnames(means) <- list(result$genes, source$cells)
+    means
+}

@@ -1,0 +1,150 @@
+#' Set up the Python that scRAE needs
+#'
+#' Makes a private virtual environment and installs torch, scanpy, rpy2,
+#' anndata2ri and what they need, in the versions that scRAE is tested with. No
+#' conda is needed, and no other Python on the machine is touched. rpy2 is built
+#' against this R, so R's headers and a C compiler must be there (on Debian and
+#' Ubuntu: `apt-get install r-base-dev python3-venv`). scRAE's own Python code is
+#' part of this R package and is not downloaded.
+#'
+#' [RunSCRAE()] looks for Python in this order: `options(scrae.python = path)`,
+#' the environment variable `RETICULATE_PYTHON`, the environment made here, and
+#' what reticulate is configured to use.
+#'
+#' @param device `"cpu"`, or `"cuda"` to fail if torch finds no CUDA device
+#'   afterwards. Which build of torch is installed is decided by pip: on Linux the
+#'   usual one serves both and is large; `torch.index` names the address of
+#'   another.
+#' @param envname Folder of the environment. NULL: a folder of this package below
+#'   `tools::R_user_dir()`, where [RunSCRAE()] finds it; for another folder it
+#'   must be told by `options(scrae.python = file.path(envname, "bin/python"))`.
+#' @param offline Folder with wheels; nothing is downloaded then. It must hold
+#'   setuptools, too.
+#' @param python Python 3.10 or newer to make the environment with; NULL: the
+#'   first on the path that is.
+#' @param torch.index Address of a package index to take torch from.
+#' @param verbose Show what is done.
+#' @return The path of the new environment's Python, invisibly.
+#' @seealso [SCRAEStatus()]
+#' @examples
+#' if (interactive()) {
+#'     InstallSCRAE()
+#' }
+#' @export
+InstallSCRAE <- function(device = c("cpu", "cuda"), envname = NULL,
+    offline = NULL, python = NULL, torch.index = NULL, verbose = TRUE) {
+    device <- match.arg(device)
+    if (!is.null(offline) && !dir.exists(offline)) {
+        fail("there is no folder '", offline, "' with wheels")
+    }
+    envname <- path.expand(envname %||% private_environment())
+    base <- base_python(python)
+    say(verbose, "making ", envname, " with ", base)
+    unlink(envname, recursive = TRUE)
+    dir.create(dirname(envname), showWarnings = FALSE, recursive = TRUE)
+    finished <- FALSE
+    # A half-made environment would be found and used.
+    on.exit(if (!finished) unlink(envname, recursive = TRUE))
+    call_python(base, c("-m", "venv", envname), verbose, paste0(
+        "Python could not make an environment. On Debian and Ubuntu: ",
+        "apt-get install python3-venv"
+    ))
+    target <- python_of(envname)
+    # pip builds in the folder that it is given, which may belong to root.
+    core <- tempfile("scrae-core-")
+    dir.create(core)
+    on.exit(unlink(core, recursive = TRUE), add = TRUE)
+    file.copy(
+        list.files(system.file("core", package = "scRAE"), full.names = TRUE),
+        core,
+        recursive = TRUE
+    )
+    pip <- c("-m", "pip", "install", "--disable-pip-version-check")
+    if (!is.null(offline)) {
+        pip <- c(pip, "--no-index", "--find-links", normalizePath(offline))
+    }
+    pins <- pins_for(target, core)
+    if (!is.null(torch.index)) {
+        say(verbose, "installing torch from ", torch.index)
+        call_python(target, c(pip, pins, "--index-url", torch.index, "torch"),
+            verbose, "pip could not install torch"
+        )
+    }
+    say(verbose, "installing the Python packages (some minutes)")
+    # No wheel of rpy2 from pip's cache: it may be built against another R.
+    call_python(
+        target,
+        c(pip, pins, "--no-cache-dir", paste0(core, "[r]")),
+        verbose, paste0(
+            "pip could not install the packages; rpy2 needs R's headers and a ",
+            "C compiler (on Debian and Ubuntu: apt-get install r-base-dev)"
+        )
+    )
+    if (device == "cuda") {
+        call_python(target, c("-c", paste(
+            "import sys, torch;",
+            "sys.exit(None if torch.cuda.is_available() else 'no CUDA device')"
+        )), verbose, "torch finds no CUDA device; use device = \"cpu\"")
+    }
+    finished <- TRUE
+    forget_status()
+    say(verbose, "ready: ", target)
+    invisible(target)
+}
+
+# The first Python that is new enough, by its path.
+base_python <- function(python) {
+    candidates <- python %||% c(
+        "python3", paste0("python3.", 13:10), "/usr/bin/python3"
+    )
+    for (candidate in candidates) {
+        path <- Sys.which(path.expand(candidate))
+        if (nzchar(path) && python_is(path, ">= (3, 10)")) {
+            return(unname(path))
+        }
+    }
+    fail(
+        "no Python 3.10 or newer was found",
+        if (!is.null(python)) paste0(" at '", python, "'"),
+        ". On Debian and Ubuntu: apt-get install python3 python3-venv",
+        class = "scrae_no_python"
+    )
+}
+
+python_is <- function(path, version) {
+    question <- paste0(
+        "import sys; sys.exit(not sys.version_info[:2] ", version, ")"
+    )
+    answer <- tryCatch(
+        processx::run(path, c("-c", question),
+            env = python_environment(), error_on_status = FALSE
+        )$status,
+        error = function(condition) 1L
+    )
+    identical(answer, 0L)
+}
+
+# The tested versions: of the core for the Pythons that the lock is made for, of
+# rpy2 where R is too old for the newest.
+pins_for <- function(python, core) {
+    files <- c(
+        if (python_is(python, ">= (3, 11)")) "requirements.lock",
+        if (getRversion() < "4.5") "requirements-r.lock"
+    )
+    unlist(lapply(files, function(file) c("-c", file.path(core, file))))
+}
+
+call_python <- function(python, arguments, verbose, failure) {
+    echo <- if (verbose) function(line, process) message(line)
+    result <- processx::run(python, arguments,
+        env = python_environment(), error_on_status = FALSE,
+        stdout_line_callback = echo, stderr_line_callback = echo
+    )
+    if (!identical(result$status, 0L)) {
+        lines <- strsplit(paste0(result$stdout, result$stderr), "\n")[[1L]]
+        fail(
+            failure, ". Its last words:\n",
+            paste(utils::tail(lines, LAST_WORDS), collapse = "\n")
+        )
+    }
+}

@@ -1,0 +1,175 @@
+#' Train scRAE and add its embedding
+#'
+#' Trains a regularised autoencoder with a learned prior on raw counts and
+#' returns the object with the embedding in it. Cells keep their order and
+#' names; nothing else in the object changes.
+#'
+#' The work is done by Python in a process of its own: its progress is shown
+#' here, Ctrl-C ends training early and gives back the best model so far, and
+#' whatever happens to that process, the session and the object are safe. Before
+#' the first use type [InstallSCRAE()].
+#'
+#' The same counts, genes (in the order of the object), seed and number of
+#' threads give the same numbers to the last bit, in R and in Python.
+#'
+#' @section Which genes:
+#' `features` is a method (see [SelectGenes()]): `"HVG"`, `"seurat_v3"`,
+#' `"M3Drop"`, `"DANB"`, `"SCMarker"`; or `"all"`; or gene names. NULL takes the
+#' `VariableFeatures()` of a Seurat object where they are set, `subset_row` of a
+#' SingleCellExperiment where it is given, and `"HVG"` otherwise. Whatever the
+#' order in which genes are named, the model sees them in that of the object.
+#'
+#' @section What is kept:
+#' Seurat: a reduction with standard deviations (for `ElbowPlot()`), and in its
+#' `misc` slot `history` (data.frame of losses per epoch), `summary` (stop
+#' reason, seconds, versions, ...), `parameters`, `genes` and the trained
+#' `model`. SingleCellExperiment: the same as `metadata(object)[[name]]`. Matrix:
+#' the same as the attribute `"scrae"` of the embedding. The model is stored as
+#' the bytes of its files, so it survives `saveRDS()`; see [SaveSCRAE()].
+#'
+#' @param object Seurat object (version 3 to 5; split layers and on-disk layers
+#'   too), SingleCellExperiment, or a matrix of raw counts, genes x cells: dense,
+#'   sparse (Matrix) or on disk (DelayedArray, HDF5Array, BPCells), which is read
+#'   in blocks.
+#' @param features Genes to model, see below.
+#' @param n.features How many genes a method selects.
+#' @param group.by.vars Names of columns of cell metadata whose effect the
+#'   decoder shall explain so that the embedding need not. The first is the
+#'   batch: genes are selected within its levels, too.
+#' @param n_latent Dimensions of the embedding.
+#' @param max_epochs Most passes over the cells; NULL: by the number of cells.
+#' @param seed.use Seed.
+#' @param verbose Show progress and messages.
+#' @param assay Assay with raw counts; NULL: the default assay. For an SCTransform
+#'   assay the raw counts that it was made from are used.
+#' @param layer Layer (Seurat v5) or slot with raw counts.
+#' @param reduction.name,reduction.key Name and key of the new reduction.
+#' @param assay.type Assay with raw counts.
+#' @param subset_row Genes to model: names, positions or a logical mask.
+#' @param altexp Name of the alternative experiment to take the counts from;
+#'   NULL: the main one.
+#' @param name Name of the new entry of `reducedDims()`.
+#' @param meta.data data.frame with a row per cell, for `group.by.vars`.
+#' @param model.dir Folder for the model and checkpoints while training.
+#' @param resume Go on from the checkpoint in `model.dir`; needs the same data
+#'   and settings.
+#' @param preset `"default"`, or `"reference"` for the published code.
+#' @param ... `device` (`"auto"`, `"cpu"`, `"cuda"`), `threads` (of torch),
+#'   `in_process = TRUE` (Python inside this session through reticulate 1.31 or
+#'   newer, without a worker) and any setting of the Python model: `n_hidden =
+#'   c(256, 128)`, `batch_size`, `mask_rate`, `learning_rate`, `likelihood`, ...
+#' @return Seurat, SingleCellExperiment: the object with the embedding. Matrix:
+#'   the embedding, a matrix of cells x `n_latent`.
+#' @section Errors:
+#' No raw counts (normalised, scaled, negative, missing values), cells without
+#' any count, unknown genes, columns, assays or arguments: each says what is
+#' wrong, where, how often, and what to do. An error of class
+#' `scrae_worker_died` carries the last words of the Python process.
+#' @references Mondal AK and others (2021) \doi{10.1109/TCBB.2021.3098394}
+#' @seealso [PredictSCRAE()], [DenoiseSCRAE()], [SampleSCRAE()],
+#'   [plotSCRAEHistory()], [SaveSCRAE()]
+#' @examples
+#' counts <- matrix(rpois(40 * 30, 2), 30, 40)
+#' if (SCRAEStatus(verbose = FALSE)$ready) {
+#'     embedding <- RunSCRAE(counts, features = "all", n_latent = 2,
+#'         max_epochs = 2, verbose = FALSE)
+#'     dim(embedding)
+#'     attr(embedding, "scrae")
+#'
+#'     if (requireNamespace("SeuratObject", quietly = TRUE)) {
+#'         data("pbmc_small", package = "SeuratObject")
+#'         pbmc_small <- RunSCRAE(pbmc_small, max_epochs = 2, verbose = FALSE)
+#'         pbmc_small[["scrae"]]
+#'     }
+#' }
+#' @export
+RunSCRAE <- function(object, ...) UseMethod("RunSCRAE")
+
+#' @rdname RunSCRAE
+#' @export
+RunSCRAE.default <- function(object, features = NULL, n.features = 2000,
+    group.by.vars = NULL, meta.data = NULL, n_latent = 10, max_epochs = NULL,
+    seed.use = 42, verbose = TRUE, model.dir = NULL, resume = FALSE,
+    preset = "default", ...) {
+    source <- matrix_source(object)
+    fit <- train(source,
+        features = features, n.features = n.features,
+        covariates = read_covariates(meta.data, group.by.vars, "meta.data"),
+        n_latent = n_latent, max_epochs = max_epochs, seed.use = seed.use,
+        model.dir = model.dir, resume = resume, preset = preset,
+        how = run_options(list(...), names(formals()), verbose)
+    )
+    embedding <- name_embedding(fit$embedding, source, "scrae_")
+    attr(embedding, "scrae") <- fit$fit
+    embedding
+}
+
+# -- what all methods share ----------------------------------------------------
+
+#' From counts to an embedding
+#'
+#' @param source A [counts_source()].
+#' @param covariates From [read_covariates()].
+#' @param how From [run_options()].
+#' @return List of `embedding` (matrix, cells x n_latent) and `fit`.
+#' @noRd
+train <- function(source, features, n.features, covariates, n_latent, max_epochs,
+    seed.use, model.dir, resume, preset, how) {
+    at_least(n_latent, 1, "n_latent")
+    at_least(seed.use, 0, "seed.use")
+    if (!is.null(max_epochs)) at_least(max_epochs, 1, "max_epochs")
+    say_duplicates(source, how$verbose)
+    genes <- choose_genes(features, source, n.features, covariates, how)
+    result <- run_job("train",
+        list(
+            preset = preset, random_state = seed.use, device = how$device,
+            select = genes$select, max_epochs = max_epochs,
+            batch_key = names(covariates)[1L],
+            categorical_covariate_keys = I(names(covariates)[-1L]),
+            model_dir = if (!is.null(model.dir)) {
+                normalizePath(model.dir, mustWork = FALSE)
+            },
+            resume = isTRUE(resume),
+            settings = c(list(n_latent = n_latent), how$settings)
+        ),
+        read_counts(source, genes$positions), covariates, how, source$where
+    )
+    if (result$summary$epochs == 0L) {
+        fail(
+            "stopped before the first epoch had ended: there is no model to ",
+            "keep; the object is as it was",
+            class = "scrae_interrupted"
+        )
+    }
+    if (result$summary$stop_reason == "interrupted") {
+        say(
+            how$verbose, "stopped in epoch ", result$summary$epochs + 1L,
+            "; this is the model of epoch ", result$summary$best_epoch
+        )
+    }
+    list(embedding = result$embedding, fit = new_fit(result))
+}
+
+name_embedding <- function(embedding, source, key) {
+    dimnames(embedding) <- list(
+        source$cells, paste0(key, seq_len(ncol(embedding)))
+    )
+    embedding
+}
+
+matrix_source <- function(object) {
+    if (is.data.frame(object)) object <- as.matrix(object)
+    if (length(dim(object)) != 2L) {
+        fail(
+            "scRAE takes a Seurat object, a SingleCellExperiment or a matrix ",
+            "of counts, genes x cells, not an object of class '",
+            class(object)[1L], "'"
+        )
+    }
+    if (is.matrix(object) && !is.numeric(object)) {
+        fail("the matrix holds ", typeof(object), " values, not counts")
+    }
+    counts_source(
+        list(object), rownames(object), colnames(object), "the matrix"
+    )
+}

@@ -1,0 +1,57 @@
+#' scRAE as a method of Seurat's `IntegrateLayers()`
+#'
+#' For Seurat v5: each layer of counts (split by sample, say) is a batch whose
+#' effect the decoder explains.
+#'
+#' @param object Assay of Seurat v5 with split layers, as `IntegrateLayers()`
+#'   hands it over.
+#' @param assay Name of the assay.
+#' @param features Genes to model, as `IntegrateLayers()` chose them.
+#' @param new.reduction Name of the new reduction.
+#' @param key Key of the new reduction.
+#' @param orig,layers,scale.layer,groups What `IntegrateLayers()` also passes;
+#'   not used: scRAE reads raw counts.
+#' @inheritParams RunSCRAE
+#' @param ... As in [RunSCRAE()].
+#' @return List with the reduction, named `new.reduction`.
+#' @examples
+#' # With Seurat 5 and an object whose counts are split into layers:
+#' # IntegrateLayers(object, method = SCRAEIntegration,
+#' #     new.reduction = "integrated.scrae")
+#' attr(SCRAEIntegration, "Seurat.method")
+#' @export
+SCRAEIntegration <- function(object, orig = NULL, assay = "RNA", layers = NULL,
+    scale.layer = NULL, groups = NULL, features = NULL,
+    new.reduction = "integrated.scrae", key = "integratedscrae_",
+    n.features = 2000, n_latent = 10, max_epochs = NULL, seed.use = 42,
+    verbose = TRUE, preset = "default", ...) {
+    how <- run_options(list(...), names(formals()), verbose)
+    check_reduction_key(key)
+    parts <- layers_of(object, assay, "counts")
+    if (length(parts) < 2L) {
+        fail(
+            "assay '", assay, "' has one layer of counts, so there is nothing ",
+            "to integrate: object[[\"", assay, "\"]] <- split(object[[\"", assay,
+            "\"]], f = object$batch) makes one per batch"
+        )
+    }
+    cells <- colnames(object)
+    layer <- rep(paste0("layer", seq_along(parts)), vapply(parts, ncol, 1L))
+    names(layer) <- unlist(lapply(parts, colnames))
+    source <- c(
+        counts_source(
+            parts, rownames(object), cells,
+            paste0("assay '", assay, "', layers 'counts'")
+        ),
+        assay = assay
+    )
+    fit <- train(source,
+        features = features, n.features = n.features,
+        covariates = list(layer = unname(layer[cells])), n_latent = n_latent,
+        max_epochs = max_epochs, seed.use = seed.use, model.dir = NULL,
+        resume = FALSE, preset = preset, how = how
+    )
+    reduction <- new_reduction(fit$embedding, source, key, unclass(fit$fit))
+    stats::setNames(list(reduction), new.reduction)
+}
+attr(SCRAEIntegration, "Seurat.method") <- "integration"

@@ -1,0 +1,183 @@
+#' Select informative genes
+#'
+#' @section Methods:
+#' \describe{
+#'   \item{`"HVG"`}{normalised dispersion within bins of the mean, as scanpy does
+#'     it; `"seurat_v3"`: variance standardised by a trend on the mean. Both by
+#'     the Python core, within the batches of `group.by.vars`.}
+#'   \item{`"M3Drop"`}{genes with more zeros than a Michaelis-Menten curve
+#'     expects, by the Bioconductor package M3Drop: those that pass its test, at
+#'     most `n`.}
+#'   \item{`"DANB"`}{genes with more zeros than a depth-adjusted negative
+#'     binomial model expects, by M3Drop, too; the first `n`. Needs a dense copy
+#'     of the counts.}
+#'   \item{`"SCMarker"`}{genes with two or more modes that are expressed together
+#'     with or exclusive of others, by the package SCMarker: a set without an
+#'     order, so `n` is not used. Needs dense copies of the counts, and runs in
+#'     an R process of its own, because SCMarker writes into the workspace.}
+#' }
+#'
+#' @inheritParams RunSCRAE
+#' @param method One of the methods below; capitals do not matter.
+#' @param n Number of genes.
+#' @param engine `"native"`: the R package of the method; `"scrae"`: the Python
+#'   core. NULL: native for M3Drop, DANB and SCMarker, the core for the others.
+#' @param ... Native: further arguments of the method's function
+#'   (`mt_threshold` of M3Drop; `geneK`, `cellK`, `width`, `cutoff`, `k`, `n` of
+#'   SCMarker, the last written `n.partners`). Otherwise `threads`,
+#'   `in_process`.
+#' @return Names of genes, best first where the method ranks them.
+#' @section Errors:
+#' The R package of a method is missing (how to install it is said), its dense
+#' copies would not fit into memory, no gene passes.
+#' @references Andrews TS, Hemberg M (2019) M3Drop: dropout-based feature
+#'   selection for scRNASeq. Bioinformatics. Wang F and others (2019) SCMarker.
+#'   PLoS Computational Biology.
+#' @examples
+#' counts <- matrix(rpois(50 * 200, rgamma(200, 1)), 200, 50)
+#' rownames(counts) <- paste0("gene", 1:200)
+#' if (SCRAEStatus(verbose = FALSE)$ready) {
+#'     head(SelectGenes(counts, "HVG", n = 20, verbose = FALSE))
+#' }
+#' if (requireNamespace("M3Drop", quietly = TRUE)) {
+#'     head(SelectGenes(counts, "DANB", n = 20, verbose = FALSE))
+#' }
+#' @export
+SelectGenes <- function(object, ...) UseMethod("SelectGenes")
+
+#' @rdname SelectGenes
+#' @export
+SelectGenes.default <- function(object, method = "HVG", n = 2000, engine = NULL,
+    group.by.vars = NULL, meta.data = NULL, verbose = TRUE, ...) {
+    covariates <- read_covariates(meta.data, group.by.vars, "meta.data")
+    select(matrix_source(object), method, n, engine, covariates, verbose, ...)
+}
+
+#' @rdname SelectGenes
+#' @export
+SelectGenes.SingleCellExperiment <- function(object, method = "HVG", n = 2000,
+    engine = NULL, assay.type = "counts", group.by.vars = NULL, altexp = NULL,
+    verbose = TRUE, ...) {
+    table <- SummarizedExperiment::colData(object)
+    covariates <- read_covariates(table, group.by.vars, "colData(object)")
+    source <- sce_source(object, assay.type, altexp)
+    select(source, method, n, engine, covariates, verbose, ...)
+}
+
+#' @rdname SelectGenes
+#' @export
+SelectGenes.Seurat <- function(object, method = "HVG", n = 2000, engine = NULL,
+    assay = NULL, layer = "counts", group.by.vars = NULL, verbose = TRUE, ...) {
+    assay <- check_assay(object, assay)
+    covariates <- read_covariates(
+        object[[]], group.by.vars, "object@meta.data"
+    )
+    source <- seurat_source(object, assay, layer, verbose)
+    select(source, method, n, engine, covariates, verbose, ...)
+}
+
+select <- function(source, method, n, engine, covariates, verbose, ...) {
+    at_least(n, 2, "n")
+    method <- known_method(method)
+    if (is.null(engine)) {
+        engine <- if (method %in% NATIVE_METHODS) "native" else "scrae"
+    }
+    if (engine == "native") {
+        return(select_natively(source, method, n, covariates, verbose, ...))
+    }
+    if (engine != "scrae") {
+        fail("engine is \"native\" or \"scrae\", not '", engine, "'")
+    }
+    how <- run_options(list(...), names(formals()), verbose)
+    refuse_settings(how)
+    run_job("select",
+        list(method = tolower(method), n_top = n, batch_key = names(covariates)[1L]),
+        read_counts(source), covariates, how, source$where
+    )$genes
+}
+
+CORE_METHODS <- c("HVG", "seurat_v3")
+NATIVE_METHODS <- c("M3Drop", "DANB", "SCMarker")
+
+known_method <- function(method) {
+    methods <- c(CORE_METHODS, NATIVE_METHODS)
+    found <- match(tolower(method), tolower(methods))
+    if (length(found) != 1L || is.na(found)) {
+        fail("there is no method '", method, "'; ", hint(method, methods))
+    }
+    methods[found]
+}
+
+#' Which genes a training takes
+#'
+#' @return List of `positions` (of genes that are chosen now; NULL: all cross to
+#'   Python) and `select` (what Python shall select; NULL: nothing).
+#' @noRd
+choose_genes <- function(features, source, n, covariates, how) {
+    at_least(n, 2, "n.features")
+    if (is.character(features) && length(features) == 1L) {
+        if (tolower(features) == "all") {
+            return(list(positions = NULL, select = NULL))
+        }
+        method <- known_method(features)
+        if (method %in% NATIVE_METHODS) {
+            features <- select_natively(
+                source, method, n, covariates, how$verbose
+            )
+        }
+    } else if (is.null(features)) {
+        method <- "HVG"
+    }
+    if (length(features) > 1L) {
+        return(list(positions = gene_positions(features, source)))
+    }
+    list(select = list(method = tolower(method), n_top = n))
+}
+
+# Positions in the order of the object, each once.
+gene_positions <- function(features, source) {
+    n <- length(source$names)
+    if (is.logical(features)) {
+        if (length(features) != n || anyNA(features)) {
+            fail(
+                "the mask of genes has ", count(length(features)), " entries; ",
+                source$where, " has ", count(n), " genes"
+            )
+        }
+        return(which(features))
+    }
+    if (is.numeric(features)) {
+        if (anyNA(features) || any(features < 1 | features > n)) {
+            fail("genes are positions from 1 to ", count(n))
+        }
+        return(sort(unique(as.integer(features))))
+    }
+    positions <- match_genes(as.character(features), source$names)
+    missing <- features[is.na(positions)]
+    if (length(missing) == length(features)) {
+        fail(
+            "none of the ", count(length(features)), " chosen genes is in ",
+            source$where, " (chosen: ", quoted(features), "; there: ",
+            quoted(source$names), "): are they symbols on one side and ",
+            "Ensembl ids on the other?"
+        )
+    }
+    if (length(missing) > 0L) {
+        warning(count(length(missing)), " of ", count(length(features)),
+            " chosen genes are not in ", source$where, " (", quoted(missing),
+            "); going on without them",
+            call. = FALSE
+        )
+    }
+    sort(unique(positions[!is.na(positions)]))
+}
+
+# Seurat writes "-" where a gene name had "_": what does not match as it is may
+# match so.
+match_genes <- function(wanted, known) {
+    dashed <- function(names) gsub("_", "-", names, fixed = TRUE)
+    positions <- match(wanted, known)
+    open <- is.na(positions)
+    positions[open] <- match(dashed(wanted[open]), dashed(known))
+    positions
+}

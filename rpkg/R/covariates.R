@@ -1,0 +1,43 @@
+# Columns that say which batch, donor, chemistry ... a cell is from.
+
+#' Columns of a table as plain text
+#'
+#' @param table data.frame or DataFrame, one row per cell.
+#' @param keys Names of columns; NULL: none.
+#' @param where How to call the table in messages: `colData(object)`.
+#' @return Named list of character vectors.
+#' @noRd
+read_covariates <- function(table, keys, where) {
+    if (!is.null(keys) && !is.character(keys)) {
+        fail(
+            "group.by.vars takes names of columns of ", where, ", not ",
+            class(keys)[1L]
+        )
+    }
+    covariates <- lapply(keys, function(key) {
+        if (!key %in% colnames(table)) {
+            fail(
+                where, " has no column '", key, "'; ",
+                hint(key, colnames(table))
+            )
+        }
+        values <- table[[key]]
+        if (is.list(values) || !is.null(dim(values))) {
+            fail(
+                "column '", key, "' of ", where, " is a ", class(values)[1L],
+                "; a covariate has one value per cell"
+            )
+        }
+        values <- as.character(values)
+        missing <- sum(is.na(values))
+        if (missing > 0L) {
+            fail(
+                "column '", key, "' of ", where, " has ", count(missing),
+                " missing value(s) in ", count(length(values)), " cells; ",
+                "give them a level of their own or drop those cells"
+            )
+        }
+        values
+    })
+    stats::setNames(covariates, keys)
+}

@@ -1,0 +1,102 @@
+# A job for Python: a folder with what it needs, and the answer that it leaves.
+
+#' Have Python do something
+#'
+#' @param action Name of an action of `scrae.r`: "train", "map", "denoise",
+#'   "sample" or "select".
+#' @param arguments Named list of plain values.
+#' @param counts dgCMatrix, genes x cells, or NULL where no cells are needed.
+#' @param covariates Named list of character vectors, one entry per cell.
+#' @param how [run_options()].
+#' @param where How to call the place of the counts in messages.
+#' @param model A `scrae_model` that Python shall find in `arguments$model`.
+#' @return What Python wrote into result.json, arrays read in, and for "train"
+#'   the trained model as `model`.
+#' @noRd
+run_job <- function(action, arguments, counts = NULL, covariates = list(), how,
+    where = "the counts", model = NULL) {
+    folder <- tempfile("scrae-")
+    dir.create(folder)
+    on.exit(unlink(folder, recursive = TRUE))
+    if (!is.null(model)) {
+        arguments$model <- write_model(model, file.path(folder, "given"))
+    }
+    job <- list(
+        action = action, threads = how$threads,
+        arguments = Filter(Negate(is.null), arguments)
+    )
+    writeLines(to_json(job), file.path(folder, "job.json"))
+    sce <- if (!is.null(counts)) slim_sce(counts, covariates)
+    if (how$in_process) {
+        run_in_session(folder, sce)
+    } else {
+        # Uncompressed: it is read once, a moment later.
+        if (!is.null(sce)) {
+            saveRDS(sce, file.path(folder, "cells.rds"), compress = FALSE)
+        }
+        rm(sce, counts)
+        run_worker(folder, how, where)
+    }
+    read_result(folder)
+}
+
+# Only what the model needs, in the form that anndata2ri converts faithfully.
+slim_sce <- function(counts, covariates) {
+    columns <- S4Vectors::DataFrame(row.names = colnames(counts))
+    for (name in names(covariates)) columns[[name]] <- covariates[[name]]
+    SingleCellExperiment::SingleCellExperiment(
+        list(counts = counts),
+        colData = columns
+    )
+}
+
+to_json <- function(value) {
+    jsonlite::toJSON(whole_as_integer(value),
+        auto_unbox = TRUE, digits = NA, null = "null"
+    )
+}
+
+# 1e5 would otherwise be written as "1e+05", which Python reads as 100000.0.
+whole_as_integer <- function(value) {
+    if (is.list(value)) {
+        return(lapply(value, whole_as_integer))
+    }
+    whole <- is.double(value) && all(is.finite(value)) &&
+        all(value == trunc(value)) && all(abs(value) < .Machine$integer.max)
+    if (whole) as.integer(value) else value
+}
+
+read_result <- function(folder) {
+    file <- file.path(folder, "result.json")
+    result <- jsonlite::fromJSON(file, simplifyDataFrame = FALSE)
+    for (name in intersect(c("embedding", "matrix"), names(result))) {
+        result[[name]] <- read_array(folder, result[[name]])
+    }
+    if (dir.exists(file.path(folder, "model"))) {
+        result$model <- read_model(file.path(folder, "model"))
+    }
+    result
+}
+
+# Little-endian numbers, cells x something, as scrae.r writes them. Single
+# precision fits into R's doubles, so no bit is lost.
+read_array <- function(folder, array) {
+    shape <- array$shape
+    if (is.null(array$sparse)) {
+        values <- read_numbers(folder, array$file, prod(shape))
+        return(matrix(values, shape[1L], shape[2L], byrow = TRUE))
+    }
+    # Rows of cells, compressed, are R's compressed columns of genes x cells.
+    parts <- array$sparse
+    methods::new("dgCMatrix",
+        p = read_numbers(folder, parts$indptr$file, shape[1L] + 1),
+        i = read_numbers(folder, parts$indices$file, parts$indices$shape),
+        x = read_numbers(folder, parts$data$file, parts$data$shape),
+        Dim = c(shape[2L], shape[1L])
+    )
+}
+
+read_numbers <- function(folder, file, n) {
+    kind <- if (endsWith(file, ".i4")) "integer" else "numeric"
+    readBin(file.path(folder, file), kind, n, size = 4L, endian = "little")
+}

@@ -1,0 +1,151 @@
+# A trained model inside an R object: the files of its folder as raw vectors, so
+# that it goes wherever the object goes, through saveRDS() too.
+
+MODEL_FILES <- c("weights.safetensors", "scrae.json")
+
+read_model <- function(folder) {
+    files <- file.path(folder, MODEL_FILES)
+    if (!all(file.exists(files))) {
+        fail(
+            "'", folder, "' is not the folder of a scRAE model: ",
+            quoted(MODEL_FILES[!file.exists(files)]), " missing"
+        )
+    }
+    content <- lapply(files, function(file) {
+        readBin(file, "raw", file.size(file))
+    })
+    structure(stats::setNames(content, MODEL_FILES), class = "scrae_model")
+}
+
+write_model <- function(model, folder) {
+    dir.create(folder, showWarnings = FALSE, recursive = TRUE)
+    for (name in MODEL_FILES) {
+        writeBin(unclass(model)[[name]], file.path(folder, name))
+    }
+    normalizePath(folder)
+}
+
+# Genes, batches, settings ... of a model, as Python described it.
+describe_model <- function(model) {
+    text <- rawToChar(unclass(model)[["scrae.json"]])
+    Encoding(text) <- "UTF-8"
+    jsonlite::fromJSON(text, simplifyDataFrame = FALSE)
+}
+
+#' @export
+print.scrae_model <- function(x, ...) {
+    facts <- describe_model(x)
+    cat(sprintf(
+        "scRAE model: %s genes, %d latent dimensions, trained on %s cells (%s)\n",
+        count(facts$n_genes), facts$settings$n_latent,
+        count(facts$summary$n_cells),
+        format(structure(sum(lengths(unclass(x))), class = "object_size"),
+            units = "auto"
+        )
+    ))
+    invisible(x)
+}
+
+# -- what a training leaves in the object --------------------------------------
+
+# history (data.frame, one row per epoch), summary and parameters (lists), genes
+# and model, from the answer of the job "train".
+new_fit <- function(result) {
+    history <- as.data.frame(lapply(result$history, as.numeric))
+    structure(
+        list(
+            history = history, summary = result$summary,
+            parameters = result$parameters, genes = result$genes,
+            model = result$model
+        ),
+        class = "scrae_fit"
+    )
+}
+
+#' @export
+print.scrae_fit <- function(x, ...) {
+    cat(sprintf(
+        "Trained in %d epochs (the best: %d), stopped by: %s\n",
+        x$summary$epochs, x$summary$best_epoch, x$summary$stop_reason
+    ))
+    print(x$model)
+    invisible(x)
+}
+
+#' The trained model of an object, and its folder
+#'
+#' `RunSCRAE()` keeps the trained model inside the object: with the reduction of
+#' a Seurat object (`object[["scrae"]]@misc`), in the `metadata()` of a
+#' SingleCellExperiment, or as the attribute `"scrae"` of a matrix. It is saved
+#' and loaded with the object. `SaveSCRAE()` writes it into a folder, which
+#' Python (`scrae.SCRAE.load(folder)`) and [PredictSCRAE()] read.
+#'
+#' @param object A Seurat object, a SingleCellExperiment or an embedding that
+#'   [RunSCRAE()] returned.
+#' @param folder Folder to write to; made where it is missing.
+#' @param name Name of the reduction; NULL: the one that has a model.
+#' @return The folder, invisibly. In it `weights.safetensors` and `scrae.json`.
+#' @seealso [RunSCRAE()] with `model.dir` for a folder with checkpoints.
+#' @examples
+#' counts <- matrix(rpois(40 * 30, 2), 30, 40)
+#' if (SCRAEStatus(verbose = FALSE)$ready) {
+#'     embedding <- RunSCRAE(counts, features = "all", n_latent = 2,
+#'         max_epochs = 2, verbose = FALSE)
+#'     folder <- SaveSCRAE(embedding, tempfile("model"))
+#'     list.files(folder)
+#' }
+#' @export
+SaveSCRAE <- function(object, folder, name = NULL) {
+    invisible(write_model(find_model(object, name), folder))
+}
+
+# The model in whatever the user has: a folder, an object, an embedding.
+find_model <- function(object, name = NULL) {
+    if (inherits(object, "scrae_model")) {
+        return(object)
+    }
+    if (is.character(object) && length(object) == 1L) {
+        if (!dir.exists(object)) {
+            fail("there is no folder '", object, "' with a scRAE model")
+        }
+        return(read_model(object))
+    }
+    find_fit(object, name)$model
+}
+
+find_fit <- function(object, name = NULL) {
+    if (inherits(object, "scrae_fit")) {
+        return(object)
+    }
+    fits <- all_fits(object)
+    if (length(fits) == 0L) {
+        fail(
+            "this ", class(object)[1L], " holds no trained scRAE model: call ",
+            "RunSCRAE(object) first (cells that were mapped with PredictSCRAE ",
+            "have an embedding but no model: give the object it came from)"
+        )
+    }
+    if (is.null(name)) {
+        return(fits[[length(fits)]])
+    }
+    if (!name %in% names(fits)) {
+        fail(
+            "no scRAE model is stored as '", name, "'; ",
+            hint(name, names(fits))
+        )
+    }
+    fits[[name]]
+}
+
+# Every fit of an object by the name of its embedding, the newest last.
+all_fits <- function(object) {
+    if (inherits(object, "Seurat")) {
+        return(seurat_fits(object))
+    }
+    stored <- if (is(object, "SummarizedExperiment")) {
+        S4Vectors::metadata(object)
+    } else {
+        list(scrae = attr(object, "scrae"))
+    }
+    Filter(function(entry) inherits(entry, "scrae_fit"), as.list(stored))
+}

@@ -1,0 +1,18 @@
+#' scRAE: deep embedding of single-cell counts
+#'
+#' One call adds an embedding to the object that holds the counts:
+#' [RunSCRAE()] for Seurat objects, SingleCellExperiments and matrices.
+#' [PredictSCRAE()] maps new cells into a trained embedding, [DenoiseSCRAE()]
+#' gives expected counts, [SampleSCRAE()] draws synthetic cells,
+#' [SelectGenes()] chooses genes. The work is done by the Python package
+#' `scrae`, which travels inside this one, in a process of its own;
+#' [InstallSCRAE()] sets up what it needs and [SCRAEStatus()] says what is
+#' there and what is missing.
+#'
+#' @references Mondal AK, Asnani H, Singla P, Prathosh AP (2021). scRAE:
+#'   Deterministic Regularized Autoencoders with Flexible Priors for Clustering
+#'   Single-cell Gene Expression Data. IEEE/ACM Transactions on Computational
+#'   Biology and Bioinformatics. \doi{10.1109/TCBB.2021.3098394}
+#' @keywords internal
+#' @importFrom methods as is
+"_PACKAGE"

@@ -1,0 +1,169 @@
+# Python in a process of its own: what goes wrong there cannot hurt the session.
+
+POLL_MS <- 200L
+LAST_WORDS <- 15L # lines of the worker's stderr in the error when it dies
+
+#' Do the job in a folder with `python -m scrae.r`
+#'
+#' Shows its progress, passes its warnings on, and turns Ctrl-C into a request
+#' to stop after the step in hand, so that the best model so far comes back.
+#' @return Nothing; the results are in the folder.
+#' @noRd
+run_worker <- function(folder, how, where) {
+    python <- find_python()
+    worker <- processx::process$new(
+        python$path, c("-m", "scrae.r", folder),
+        stdin = "|", stdout = "|", stderr = file.path(folder, "stderr.txt"),
+        env = python_environment(), wd = folder, cleanup_tree = TRUE
+    )
+    on.exit(end_worker(worker))
+    watched <- watch(worker, how$verbose)
+    for (text in watched$warnings) {
+        warning(in_words_of_r(text, where), call. = FALSE)
+    }
+    if (file.exists(file.path(folder, "result.json"))) {
+        return(invisible())
+    }
+    if (watched$given_up) {
+        fail(
+            "stopped before there was anything to keep; the object is as it was",
+            class = "scrae_interrupted"
+        )
+    }
+    if (!is.null(watched$error)) {
+        fail(in_words_of_r(watched$error$text, where),
+            class = c(watched$error$kind, "scrae_python_error")
+        )
+    }
+    fail(cause_of_death(worker, folder, python), class = "scrae_worker_died")
+}
+
+end_worker <- function(worker) {
+    if (worker$is_alive()) worker$kill_tree()
+    close(worker$get_input_connection())
+    close(worker$get_output_connection())
+}
+
+# Read events until the worker's output ends. Interrupts are let in only while
+# waiting, so that no event is lost to one.
+watch <- function(worker, verbose) {
+    seen <- list(
+        training = FALSE, warnings = character(), error = NULL, stops = 0L,
+        given_up = FALSE
+    )
+    progress <- new_progress(verbose)
+    on.exit(progress$done())
+    suspendInterrupts({
+        while (worker$is_incomplete_output()) {
+            stopped <- tryCatch(
+                {
+                    allowInterrupts(worker$poll_io(POLL_MS))
+                    FALSE
+                },
+                interrupt = function(condition) TRUE
+            )
+            for (line in worker$read_output_lines()) {
+                seen <- take_event(jsonlite::fromJSON(line), seen, progress)
+            }
+            if (stopped) seen <- take_interrupt(worker, seen, progress)
+            # Again and again: Python ignores it until training has begun.
+            if (seen$stops > 0L && !seen$given_up) worker$interrupt()
+        }
+        worker$wait(10000L)
+    })
+    seen
+}
+
+take_event <- function(event, seen, progress) {
+    switch(event$event,
+        stage = progress$stage(event$text),
+        start = {
+            progress$start(event)
+            seen$training <- TRUE
+        },
+        epoch = progress$epoch(event),
+        warning = seen$warnings <- c(seen$warnings, event$text),
+        error = seen$error <- event
+    )
+    seen
+}
+
+take_interrupt <- function(worker, seen, progress) {
+    seen$stops <- seen$stops + 1L
+    if (!seen$training || seen$stops > 1L) {
+        seen$given_up <- TRUE
+        worker$kill_tree()
+    } else {
+        progress$stage("stopping; once more to give up the model, too")
+    }
+    seen
+}
+
+cause_of_death <- function(worker, folder, python) {
+    status <- worker$get_exit_status()
+    words <- readLines(file.path(folder, "stderr.txt"), warn = FALSE)
+    how <- if (identical(status, -9L)) {
+        paste0(
+            "was killed (signal 9). Most often the machine ran out of memory: ",
+            "use fewer cells or genes, or a machine with more memory"
+        )
+    } else {
+        paste0("ended with status ", status)
+    }
+    paste0(
+        "the Python process of scRAE ", how, ". Your object is as it was. ",
+        "Python: ", python$path, "; SCRAEStatus() looks for problems.",
+        if (length(words) > 0L) "\nIts last words:\n",
+        paste(utils::tail(words, LAST_WORDS), collapse = "\n")
+    )
+}
+
+# Python speaks of the AnnData that it was given; the user has an R object.
+in_words_of_r <- function(text, where) {
+    text <- gsub("adata\\.obs\\[(['\"][^'\"]*['\"])\\]", "column \\1", text)
+    text <- gsub("adata.var_names", "the gene names", text, fixed = TRUE)
+    text <- gsub("adata.obs", "the columns", text, fixed = TRUE)
+    gsub("adata.X", where, text, fixed = TRUE)
+}
+
+# -- progress ------------------------------------------------------------------
+
+# Four functions that show events, or nothing where the user wants quiet.
+new_progress <- function(verbose) {
+    if (!verbose) {
+        nothing <- function(...) NULL
+        return(list(
+            stage = nothing, start = nothing, epoch = nothing, done = nothing
+        ))
+    }
+    bar <- NULL
+    frame <- environment()
+    list(
+        stage = function(text) say(TRUE, text),
+        start = function(event) {
+            say(
+                TRUE, "training on ", count(event$n_cells), " cells x ",
+                count(event$n_genes), " genes (", event$device, ")"
+            )
+        },
+        epoch = function(event) {
+            if (is.null(bar)) {
+                bar <<- cli::cli_progress_bar("scRAE",
+                    total = event$max_epochs, .envir = frame,
+                    format = paste(
+                        "{cli::pb_name}{cli::pb_bar} {cli::pb_current}/",
+                        "{cli::pb_total} epochs, {cli::pb_status}",
+                        sep = ""
+                    )
+                )
+            }
+            cli::cli_progress_update(
+                id = bar, set = event$epoch, .envir = frame,
+                status = sprintf("loss %.4g", event$reconstruction)
+            )
+        },
+        done = function() {
+            if (!is.null(bar)) cli::cli_progress_done(id = bar, .envir = frame)
+        }
+    )
+}
