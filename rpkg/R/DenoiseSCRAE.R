@@ -14,7 +14,8 @@
 #'   `group.by.vars`; NULL: each from its own.
 #' @param cutoff Expected counts below this are stored as zero, which keeps the
 #'   result sparse; 0 keeps everything, dense.
-#' @param assay.name Name of the new assay.
+#' @param assay.name Name of the new assay (not that of a reduction: Seurat 4
+#'   allows a name once).
 #' @param name Name of the new alternative experiment.
 #' @param meta.data data.frame with a row per cell, where the model was trained
 #'   with `group.by.vars`.
@@ -64,16 +65,17 @@ DenoiseSCRAE.SingleCellExperiment <- function(object, model = NULL,
 #' @export
 DenoiseSCRAE.Seurat <- function(object, model = NULL, assay = NULL,
     layer = "counts", library.size = "common", batch = NULL, cutoff = 0.01,
-    assay.name = "scrae", verbose = TRUE, ...) {
+    assay.name = "denoised", verbose = TRUE, ...) {
     how <- run_options(list(...), names(formals()), verbose)
+    assay <- check_assay(object, assay)
     means <- denoise(
-        seurat_source(object, check_assay(object, assay), layer, verbose),
+        seurat_source(object, assay, layer, verbose),
         find_model(model %||% object), object[[]], "object@meta.data",
         library.size, batch, cutoff, how
     )
     denoised <- SeuratObject::CreateAssayObject(data = means)
-    # Not that of the reduction: two parts of an object must not share a key.
-    SeuratObject::Key(denoised) <- "denoised_"
+    # In Seurat 4 no part of an object may have the name or key of another.
+    SeuratObject::Key(denoised) <- paste0(gsub("[^A-Za-z0-9]", "", assay.name), "_")
     object[[assay.name]] <- denoised
     SeuratObject::LogSeuratCommand(object)
 }

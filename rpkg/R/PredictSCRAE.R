@@ -46,7 +46,8 @@ PredictSCRAE.Seurat <- function(object, model, assay = NULL, layer = "counts",
     reduction.name = "scrae", reduction.key = "scrae_", verbose = TRUE, ...) {
     check_reduction_key(reduction.key)
     how <- run_options(list(...), names(formals()), verbose)
-    source <- seurat_source(object, check_assay(object, assay), layer, verbose)
+    assay <- check_assay(object, assay)
+    source <- seurat_source(object, assay, layer, verbose)
     embedding <- map_cells(source, model, how)
     object[[reduction.name]] <- new_reduction(embedding, source, reduction.key)
     SeuratObject::LogSeuratCommand(object)

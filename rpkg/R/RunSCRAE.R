@@ -125,7 +125,7 @@ train <- function(source, features, n.features, covariates, n_latent, max_epochs
             preset = preset, random_state = seed.use, device = how$device,
             select = genes$select, max_epochs = max_epochs,
             batch_key = names(covariates)[1L],
-            categorical_covariate_keys = I(names(covariates)[-1L]),
+            categorical_covariate_keys = as.list(names(covariates)[-1L]),
             model_dir = if (!is.null(model.dir)) {
                 normalizePath(model.dir, mustWork = FALSE)
             },

@@ -45,13 +45,14 @@ say_duplicates <- function(source, verbose) {
 #'
 #' @param source A [counts_source()].
 #' @param chosen Positions of genes; NULL: all.
+#' @param block_entries Entries of a block of an on-disk matrix.
 #' @return dgCMatrix, chosen genes x all cells, named by `source$names` and
 #'   `source$cells`. Where a cell has counts in other genes only, a last row
 #'   `OTHER_GENES` holds a 1 for it.
 #' @noRd
-read_counts <- function(source, chosen = NULL) {
+read_counts <- function(source, chosen = NULL, block_entries = BLOCK_ENTRIES) {
     if (is.null(chosen)) chosen <- seq_along(source$genes)
-    parts <- lapply(source$parts, read_part, source, chosen)
+    parts <- lapply(source$parts, read_part, source, chosen, block_entries)
     counts <- do.call(cbind, lapply(parts, `[[`, "counts"))
     totals <- unlist(lapply(parts, `[[`, "totals"))
     if (length(parts) > 1L) {
@@ -67,9 +68,9 @@ read_counts <- function(source, chosen = NULL) {
     }
     dimnames(counts) <- list(source$names[chosen], source$cells)
     refuse_empty_cells(totals, source)
-    elsewhere <- totals > 0 & Matrix::colSums(counts) == 0
+    elsewhere <- totals > 0 & colSums(counts) == 0
     if (any(elsewhere)) {
-        other <- Matrix::sparseMatrix(
+        other <- sparseMatrix(
             i = rep(1L, sum(elsewhere)), j = which(elsewhere), x = 1,
             dims = c(1L, ncol(counts)),
             dimnames = list(OTHER_GENES, source$cells)
@@ -81,7 +82,7 @@ read_counts <- function(source, chosen = NULL) {
 
 # Counts (of the chosen genes) and totals (of all genes) of one matrix; what is
 # not in memory is read in blocks of cells.
-read_part <- function(part, source, chosen) {
+read_part <- function(part, source, chosen, block_entries) {
     rows <- chosen
     if (length(source$parts) > 1L) {
         rows <- match(source$genes[chosen], rownames(part))
@@ -90,7 +91,7 @@ read_part <- function(part, source, chosen) {
     step <- if (in_memory) {
         ncol(part)
     } else {
-        max(1L, BLOCK_ENTRIES %/% nrow(part))
+        max(1L, block_entries %/% nrow(part))
     }
     starts <- seq(1L, ncol(part), by = step)
     blocks <- lapply(starts, function(start) {
@@ -99,7 +100,7 @@ read_part <- function(part, source, chosen) {
         block <- as_sparse(block)
         counts <- take_rows(block, rows)
         refuse_other_than_counts(counts, source, rows, columns)
-        list(counts = counts, totals = Matrix::colSums(block))
+        list(counts = counts, totals = colSums(block))
     })
     list(
         counts = do.call(cbind, lapply(blocks, `[[`, "counts")),
@@ -115,7 +116,7 @@ take_rows <- function(block, rows) {
     if (!anyNA(rows)) {
         return(block[rows, , drop = FALSE])
     }
-    taken <- Matrix::sparseMatrix(
+    taken <- sparseMatrix(
         i = which(!is.na(rows)), j = rows[!is.na(rows)], x = 1,
         dims = c(length(rows), nrow(block))
     ) %*% block

@@ -19,7 +19,7 @@ select_natively <- function(source, method, n, covariates, verbose, ...) {
     say(verbose, "selecting genes with ", method)
     counts <- read_counts(source)
     counts <- counts[rownames(counts) != OTHER_GENES, , drop = FALSE]
-    counts <- counts[Matrix::rowSums(counts) > 0, , drop = FALSE]
+    counts <- counts[rowSums(counts) > 0, , drop = FALSE]
     genes <- switch(method,
         M3Drop = select_m3drop(counts, n, ...),
         DANB = select_danb(counts, n, ...),

@@ -15,4 +15,5 @@
 #'   Biology and Bioinformatics. \doi{10.1109/TCBB.2021.3098394}
 #' @keywords internal
 #' @importFrom methods as is
+#' @importFrom Matrix colSums rowSums sparseMatrix
 "_PACKAGE"

@@ -1,0 +1,72 @@
+# What the tests share: the Python of this folder, small objects, quick settings.
+
+options(scrae.python = Sys.getenv("SCRAE_TEST_PYTHON", "python3"))
+Sys.setenv(OMP_NUM_THREADS = "1")
+
+skip_unless_installed <- function(...) {
+    for (name in c(...)) testthat::skip_if_not_installed(name)
+}
+
+# 80 real cells of SeuratObject, 230 genes, two groups.
+pbmc_small <- function() {
+    skip_unless_installed("SeuratObject")
+    space <- new.env()
+    utils::data("pbmc_small", package = "SeuratObject", envir = space)
+    object <- space$pbmc_small
+    if (utils::packageVersion("SeuratObject") >= "5") {
+        object <- SeuratObject::UpdateSeuratObject(object)
+    }
+    object
+}
+
+raw_counts <- function(object, assay = "RNA") methods::slot(object[[assay]], "counts")
+
+# 60 made cells x 30 genes, every cell with a count, in two batches.
+made_counts <- function(n_genes = 30, n_cells = 60) {
+    set.seed(3)
+    counts <- matrix(
+        stats::rpois(n_genes * n_cells, stats::rgamma(n_genes, 1, 0.6)),
+        n_genes, n_cells,
+        dimnames = list(
+            paste0("gene", seq_len(n_genes)), paste0("cell", seq_len(n_cells))
+        )
+    )
+    counts[1, ] <- counts[1, ] + 1
+    Matrix::Matrix(counts, sparse = TRUE)
+}
+
+made_sce <- function(...) {
+    counts <- made_counts(...)
+    SingleCellExperiment::SingleCellExperiment(
+        list(counts = counts),
+        colData = S4Vectors::DataFrame(
+            batch = rep(c("a", "b"), length.out = ncol(counts)),
+            row.names = colnames(counts)
+        )
+    )
+}
+
+# RunSCRAE with a model that trains in a blink.
+quick <- function(object, ..., n_latent = 3, max_epochs = 2, verbose = FALSE) {
+    RunSCRAE(object, ...,
+        n_latent = n_latent, n_hidden = 8, batch_size = 16,
+        max_epochs = max_epochs, verbose = verbose, threads = 1
+    )
+}
+
+# One trained embedding for all tests that only use one.
+trained <- local({
+    embedding <- NULL
+    function() {
+        if (is.null(embedding)) {
+            embedding <<- quick(made_counts(), features = "all")
+        }
+        embedding
+    }
+})
+
+python <- function(code, ...) {
+    processx::run(getOption("scrae.python"), c("-c", code, ...),
+        env = scRAE:::python_environment()
+    )
+}

@@ -1,0 +1,144 @@
+skip_unless_installed("SeuratObject")
+
+embedded <- quick(pbmc_small())
+
+# All of an object but what RunSCRAE may add.
+without_scrae <- function(object) {
+    object[["scrae"]] <- NULL
+    object@commands <- object@commands[!grepl("SCRAE", names(object@commands))]
+    object
+}
+
+test_that("a Seurat object comes back with a reduction and is otherwise the same", {
+    before <- pbmc_small()
+    expect_identical(without_scrae(embedded), before)
+    reduction <- embedded[["scrae"]]
+    expect_equal(rownames(reduction@cell.embeddings), colnames(before))
+    expect_equal(colnames(reduction@cell.embeddings), paste0("scrae_", 1:3))
+    expect_equal(reduction@assay.used, "RNA")
+    expect_equal(reduction@key, "scrae_")
+    expect_equal(reduction@stdev, unname(apply(reduction@cell.embeddings, 2, sd)),
+        ignore_attr = TRUE
+    )
+})
+
+test_that("history, parameters, genes and the model are in misc, the call in commands", {
+    misc <- embedded[["scrae"]]@misc
+    expect_equal(misc$history$epoch, 1:2)
+    expect_equal(misc$parameters$n_latent, 3L)
+    expect_equal(misc$parameters$random_state, 42L)
+    expect_equal(misc$summary$n_cells, 80L)
+    expect_output(print(misc$model), "scRAE model: 20 genes, 3 latent dimensions")
+    command <- embedded@commands[["RunSCRAE.RNA"]]
+    expect_equal(command@params$n_latent, 3)
+    expect_equal(command@params$seed.use, 42)
+})
+
+test_that("variable features are used in the order of the object", {
+    object <- pbmc_small()
+    expect_setequal(
+        embedded[["scrae"]]@misc$genes, SeuratObject::VariableFeatures(object)
+    )
+    expect_false(is.unsorted(match(embedded[["scrae"]]@misc$genes, rownames(object))))
+})
+
+test_that("without variable features genes are selected", {
+    object <- pbmc_small()
+    SeuratObject::VariableFeatures(object) <- character()
+    chosen <- quick(object, n.features = 30)[["scrae"]]@misc$genes
+    expect_equal(length(chosen), 30L)
+    expect_true(all(chosen %in% rownames(object)))
+})
+
+test_that("the embedding can be clustered by Seurat, and drawn", {
+    skip_unless_installed("Seurat")
+    clustered <- Seurat::FindNeighbors(embedded,
+        reduction = "scrae", dims = 1:3, verbose = FALSE
+    )
+    clustered <- Seurat::FindClusters(clustered, verbose = FALSE)
+    expect_equal(length(clustered$seurat_clusters), 80L)
+    expect_s3_class(Seurat::ElbowPlot(embedded, ndims = 3, reduction = "scrae"), "ggplot")
+})
+
+test_that("the model survives saveRDS and maps the same cells to the same place", {
+    file <- tempfile(fileext = ".rds")
+    on.exit(unlink(file))
+    saveRDS(embedded, file)
+    query <- pbmc_small()[, 11:30]
+    mapped <- PredictSCRAE(query, model = readRDS(file), verbose = FALSE, threads = 1)
+    expect_equal(
+        mapped[["scrae"]]@cell.embeddings,
+        embedded[["scrae"]]@cell.embeddings[11:30, ],
+        tolerance = 1e-5
+    )
+    expect_identical(without_scrae(mapped), query)
+})
+
+test_that("denoised counts are a new assay of the model's genes", {
+    denoised <- DenoiseSCRAE(embedded, verbose = FALSE, library.size = "observed")
+    expect_equal(rownames(denoised[["denoised"]]), embedded[["scrae"]]@misc$genes)
+    means <- SeuratObject::GetAssayData(denoised[["denoised"]], "data")
+    expect_s4_class(means, "dgCMatrix")
+    expect_true(all(means@x >= 0.01))
+    counts <- raw_counts(embedded)[rownames(means), ]
+    expect_gt(cor(Matrix::rowSums(means), Matrix::rowSums(counts)), 0.9)
+    denoised[["denoised"]] <- NULL
+    expect_identical(denoised[["RNA"]], embedded[["RNA"]])
+})
+
+test_that("synthetic cells are a Seurat object of whole counts", {
+    cells <- SampleSCRAE(embedded, n = 25)
+    expect_s4_class(cells, "Seurat")
+    counts <- raw_counts(cells)
+    expect_equal(dim(counts), c(20L, 25L))
+    expect_true(all(counts@x == trunc(counts@x) & counts@x > 0))
+    expect_identical(raw_counts(SampleSCRAE(embedded, n = 25)), counts)
+})
+
+test_that("batches are read from factors, and have an effect", {
+    object <- pbmc_small()
+    object$donor <- factor(rep(c("x", "y"), 40), levels = c("unused", "y", "x"))
+    batched <- quick(object, group.by.vars = c("donor", "groups"))
+    facts <- scRAE:::describe_model(batched[["scrae"]]@misc$model)
+    expect_equal(facts$batch_key, "donor")
+    expect_equal(facts$covariate_levels, list(donor = c("x", "y"), groups = c("g1", "g2")))
+    expect_false(isTRUE(all.equal(
+        batched[["scrae"]]@cell.embeddings, embedded[["scrae"]]@cell.embeddings
+    )))
+})
+
+test_that("an SCT assay is read from the counts that it was made from, and it is said", {
+    skip_unless_installed("Seurat")
+    object <- pbmc_small()
+    object <- suppressWarnings(Seurat::SCTransform(object, verbose = FALSE))
+    expect_equal(SeuratObject::DefaultAssay(object), "SCT")
+    expect_message(
+        embedded <- quick(object, verbose = TRUE),
+        "using the raw counts of assay 'RNA'"
+    )
+    expect_equal(embedded[["scrae"]]@assay.used, "RNA")
+    expect_identical(embedded[["SCT"]], object[["SCT"]])
+})
+
+test_that("another assay can be named, and a wrong one names the nearest", {
+    object <- pbmc_small()
+    object[["ADT"]] <- SeuratObject::CreateAssayObject(raw_counts(object)[1:40, ])
+    adt <- quick(object, assay = "ADT", features = "all", reduction.name = "adt.scrae",
+        reduction.key = "adtscrae_"
+    )
+    expect_equal(adt[["adt.scrae"]]@assay.used, "ADT")
+    expect_equal(length(adt[["adt.scrae"]]@misc$genes), 40L)
+    expect_error(RunSCRAE(object, assay = "ATD"), "no assay 'ATD'; did you mean 'ADT'")
+})
+
+test_that("gene names that Seurat has rewritten are found", {
+    counts <- made_counts()
+    rownames(counts) <- sub("gene", "gene_", rownames(counts))
+    object <- suppressWarnings(SeuratObject::CreateSeuratObject(counts))
+    expect_equal(rownames(object)[1], "gene-1")
+    chosen <- quick(object, features = paste0("gene_", 1:12))
+    expect_equal(chosen[["scrae"]]@misc$genes, paste0("gene-", 1:12))
+    # A query that still has the old names is matched to them.
+    mapped <- PredictSCRAE(counts, model = chosen, verbose = FALSE, threads = 1)
+    expect_equal(mapped[, ], chosen[["scrae"]]@cell.embeddings[, ], tolerance = 1e-5)
+})
