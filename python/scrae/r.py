@@ -341,6 +341,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def sce() -> Any:
         ro, _ = _bridge()
+        # Before an object of this class is there: R would attach the package then, and say so.
+        ro.r('suppressPackageStartupMessages(loadNamespace("SingleCellExperiment"))')
         object_in_r = ro.r["readRDS"](str(folder / CELLS))
         (folder / CELLS).unlink()  # a copy of the counts that nobody needs from here on
         # R may have put its own handler in place. Until training takes over there is nothing worth keeping, and the

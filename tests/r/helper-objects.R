@@ -16,6 +16,8 @@ pbmc_small <- function() {
     if (utils::packageVersion("SeuratObject") >= "5") {
         object <- SeuratObject::UpdateSeuratObject(object)
     }
+    # In another order than the object's, and enough that no cell is empty in them.
+    SeuratObject::VariableFeatures(object) <- rev(rownames(object)[c(TRUE, FALSE)])
     object
 }
 

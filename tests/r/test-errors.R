@@ -43,7 +43,7 @@ test_that("an object without counts says what to name", {
 
 test_that("unknown arguments name the nearest, in R and in Python", {
     counts <- made_counts()
-    expect_error(RunSCRAE(counts, feature = "all"), "no argument 'feature'; did you mean 'features'")
+    expect_error(RunSCRAE(counts, featurs = "all"), "no argument 'featurs'; did you mean 'features'")
     expect_error(RunSCRAE(counts, treads = 1), "did you mean 'threads'")
     expect_error(RunSCRAE(counts, features = "all", n_hiden = 3), "did you mean 'n_hidden'")
     expect_error(RunSCRAE(counts, "all", 20, NULL, NULL, 2, 2, 1, FALSE, NULL, FALSE, "default", 7), "needs a name")

@@ -28,7 +28,7 @@ test_that("dense, sparse, triplet and on-disk counts give the same bits", {
     skip_unless_installed("HDF5Array")
     file <- tempfile(fileext = ".h5")
     on.exit(unlink(file))
-    same(suppressMessages(HDF5Array::writeTENxMatrix(counts, file, "counts")))
+    same(HDF5Array::writeHDF5Array(dense, file, "counts", with.dimnames = TRUE))
 })
 
 test_that("on-disk counts are read in blocks, without a dense copy", {

@@ -54,7 +54,7 @@ test_that("HDF5-backed counts give the same bits as those in memory", {
     file <- tempfile(fileext = ".h5")
     on.exit(unlink(file))
     SummarizedExperiment::assay(backed, "counts") <-
-        HDF5Array::writeHDF5Array(as.matrix(made_counts()), file, "counts")
+        HDF5Array::writeHDF5Array(as.matrix(made_counts()), file, "counts", with.dimnames = TRUE)
     genes <- paste0("gene", 3:20)
     expect_identical(
         SingleCellExperiment::reducedDim(quick(backed, features = genes), "SCRAE"),

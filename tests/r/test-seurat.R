@@ -28,7 +28,7 @@ test_that("history, parameters, genes and the model are in misc, the call in com
     expect_equal(misc$parameters$n_latent, 3L)
     expect_equal(misc$parameters$random_state, 42L)
     expect_equal(misc$summary$n_cells, 80L)
-    expect_output(print(misc$model), "scRAE model: 20 genes, 3 latent dimensions")
+    expect_output(print(misc$model), "scRAE model: 115 genes, 3 latent dimensions")
     command <- embedded@commands[["RunSCRAE.RNA"]]
     expect_equal(command@params$n_latent, 3)
     expect_equal(command@params$seed.use, 42)
@@ -81,7 +81,7 @@ test_that("denoised counts are a new assay of the model's genes", {
     expect_s4_class(means, "dgCMatrix")
     expect_true(all(means@x >= 0.01))
     counts <- raw_counts(embedded)[rownames(means), ]
-    expect_gt(cor(Matrix::rowSums(means), Matrix::rowSums(counts)), 0.9)
+    expect_gt(cor(Matrix::colSums(means), Matrix::colSums(counts)), 0.9)
     denoised[["denoised"]] <- NULL
     expect_identical(denoised[["RNA"]], embedded[["RNA"]])
 })
@@ -90,7 +90,7 @@ test_that("synthetic cells are a Seurat object of whole counts", {
     cells <- SampleSCRAE(embedded, n = 25)
     expect_s4_class(cells, "Seurat")
     counts <- raw_counts(cells)
-    expect_equal(dim(counts), c(20L, 25L))
+    expect_equal(dim(counts), c(115L, 25L))
     expect_true(all(counts@x == trunc(counts@x) & counts@x > 0))
     expect_identical(raw_counts(SampleSCRAE(embedded, n = 25)), counts)
 })
@@ -122,7 +122,9 @@ test_that("an SCT assay is read from the counts that it was made from, and it is
 
 test_that("another assay can be named, and a wrong one names the nearest", {
     object <- pbmc_small()
-    object[["ADT"]] <- SeuratObject::CreateAssayObject(raw_counts(object)[1:40, ])
+    proteins <- raw_counts(object)[1:40, ]
+    proteins[1, ] <- proteins[1, ] + 1
+    object[["ADT"]] <- SeuratObject::CreateAssayObject(proteins)
     adt <- quick(object, assay = "ADT", features = "all", reduction.name = "adt.scrae",
         reduction.key = "adtscrae_"
     )

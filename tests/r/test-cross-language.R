@@ -1,0 +1,76 @@
+# The same counts, genes, seed and threads give the same bits from R and Python.
+
+from_python <- "
+import sys, json
+import numpy as np, pandas as pd, scipy.io, torch, anndata, scrae
+folder, keys = sys.argv[1], json.loads(sys.argv[2])
+torch.set_num_threads(1)
+counts = scipy.io.mmread(folder + '/counts.mtx').T.tocsr().astype('float32')
+genes = open(folder + '/genes.txt').read().split('\\n')[:-1]
+obs = pd.read_csv(folder + '/cells.csv', dtype=str).set_index('cell')
+adata = anndata.AnnData(counts, obs=obs, var=pd.DataFrame(index=genes))
+chosen = [line for line in open(folder + '/chosen.txt').read().split('\\n') if line]
+model = scrae.SCRAE(random_state=11, n_latent=5, n_hidden=(32, 16), verbose=False, device='cpu')
+model.fit(adata, genes=chosen or None, max_epochs=3, batch_key=keys or None)
+model.embed().astype('<f4').tofile(folder + '/embedding.f4')
+"
+
+python_embedding <- function(counts, cells, chosen, batch_key = "") {
+    folder <- tempfile("cross")
+    dir.create(folder)
+    on.exit(unlink(folder, recursive = TRUE))
+    Matrix::writeMM(counts, file.path(folder, "counts.mtx"))
+    writeLines(rownames(counts), file.path(folder, "genes.txt"))
+    writeLines(as.character(chosen), file.path(folder, "chosen.txt"))
+    utils::write.csv(cells, file.path(folder, "cells.csv"), row.names = FALSE)
+    python(from_python, folder, jsonlite::toJSON(batch_key, auto_unbox = TRUE))
+    numbers <- readBin(file.path(folder, "embedding.f4"), "numeric", ncol(counts) * 5,
+        size = 4, endian = "little"
+    )
+    matrix(numbers, ncol = 5, byrow = TRUE)
+}
+
+like_python <- function(object, ...) {
+    RunSCRAE(object, ...,
+        n_latent = 5, n_hidden = c(32, 16), max_epochs = 3, seed.use = 11,
+        threads = 1, device = "cpu", verbose = FALSE
+    )
+}
+
+test_that("a Seurat object gives what Python gives", {
+    object <- pbmc_small()
+    counts <- raw_counts(object)
+    chosen <- rownames(object)[rownames(object) %in% SeuratObject::VariableFeatures(object)]
+    cells <- data.frame(cell = colnames(object), groups = object$groups)
+    expect_identical(
+        unname(like_python(object, group.by.vars = "groups")[["scrae"]]@cell.embeddings),
+        python_embedding(counts, cells, chosen, "groups")
+    )
+})
+
+test_that("a matrix and a SingleCellExperiment of real counts give what Python gives", {
+    data <- Sys.getenv("SCRAE_DATA", testthat::test_path("..", "..", "..", "shared", "data"))
+    file <- file.path(data, "zheng_pbmc68k_700.h5ad")
+    skip_if_not(file.exists(file), paste("no", file, "(not part of a clone; set SCRAE_DATA)"))
+    folder <- tempfile("shared")
+    dir.create(folder)
+    on.exit(unlink(folder, recursive = TRUE))
+    python("
+import sys, anndata, scipy.io, scipy.sparse
+adata = anndata.read_h5ad(sys.argv[1])
+scipy.io.mmwrite(sys.argv[2] + '/counts.mtx', scipy.sparse.coo_matrix(adata.X.T).astype(int))
+open(sys.argv[2] + '/genes.txt', 'w').write('\\n'.join(adata.var_names) + '\\n')
+open(sys.argv[2] + '/cells.txt', 'w').write('\\n'.join(adata.obs_names) + '\\n')
+", file, folder)
+    counts <- methods::as(Matrix::readMM(file.path(folder, "counts.mtx")), "CsparseMatrix")
+    dimnames(counts) <- list(
+        readLines(file.path(folder, "genes.txt")), readLines(file.path(folder, "cells.txt"))
+    )
+    cells <- data.frame(cell = colnames(counts))
+    expected <- python_embedding(counts, cells, character())
+    expect_identical(like_python(counts, features = "all")[, ], expected, ignore_attr = TRUE)
+    sce <- SingleCellExperiment::SingleCellExperiment(list(counts = counts))
+    expect_identical(
+        unname(SingleCellExperiment::reducedDim(like_python(sce, features = "all"), "SCRAE")), expected
+    )
+})

@@ -1,0 +1,110 @@
+# Which Python is used, its environment, and what SCRAEStatus() says of it.
+
+with_environment <- function(variables, code) {
+    before <- Sys.getenv(names(variables), unset = NA, names = TRUE)
+    do.call(Sys.setenv, as.list(variables))
+    on.exit({
+        if (!all(is.na(before))) do.call(Sys.setenv, as.list(before[!is.na(before)]))
+        Sys.unsetenv(names(before)[is.na(before)])
+    })
+    force(code)
+}
+
+test_that("the option wins, then RETICULATE_PYTHON, then the private environment", {
+    home <- tempfile("home")
+    private <- file.path(home, "R", "scRAE", "python", "bin", "python")
+    dir.create(dirname(private), recursive = TRUE)
+    file.create(private)
+    on.exit(unlink(home, recursive = TRUE))
+    variables <- c(RETICULATE_PYTHON = "/variable/python", R_USER_DATA_DIR = home)
+    chosen <- function() {
+        with_environment(variables, scRAE:::look_for_python()$path)
+    }
+    before <- options(scrae.python = "/option/python")
+    on.exit(options(before), add = TRUE)
+    expect_equal(chosen(), "/option/python")
+    options(scrae.python = NULL)
+    expect_equal(chosen(), "/variable/python")
+    variables["RETICULATE_PYTHON"] <- ""
+    expect_equal(chosen(), private)
+})
+
+test_that("without any Python one message has the one line to type", {
+    home <- tempfile("home")
+    before <- options(scrae.python = NULL)
+    on.exit(options(before))
+    nothing <- c(RETICULATE_PYTHON = "", R_USER_DATA_DIR = home, PATH = home)
+    with_environment(nothing, {
+        expect_error(scRAE:::find_python(), "type:  InstallSCRAE\\(\\)", class = "scrae_no_python")
+        expect_false(SCRAEStatus(verbose = FALSE)$ready)
+        expect_message(SCRAEStatus(), "InstallSCRAE\\(\\)")
+    })
+})
+
+test_that("a path that is no Python is named with who chose it", {
+    before <- options(scrae.python = "/nowhere/python")
+    on.exit(options(before))
+    expect_error(scRAE:::find_python(), "no Python at '/nowhere/python' \\(chosen by options\\(scrae.python\\)\\)")
+})
+
+test_that("SCRAEStatus finds this Python ready, and tells versions", {
+    status <- SCRAEStatus(verbose = FALSE)
+    expect_true(status$ready)
+    expect_equal(status$problems, character())
+    expect_equal(status$findings[["scrae"]], as.character(utils::packageVersion("scRAE")))
+    expect_match(status$findings[["R"]], paste(R.version$major, R.version$minor, sep = "."), fixed = TRUE)
+    expect_message(SCRAEStatus(), "ready")
+})
+
+test_that("SCRAEStatus says what a Python without the packages lacks", {
+    skip_if_not(file.exists("/usr/bin/python3"), "no second Python")
+    before <- options(scrae.python = "/usr/bin/python3")
+    on.exit(options(before))
+    status <- SCRAEStatus(verbose = FALSE)
+    skip_if(status$ready, "the second Python has everything")
+    expect_match(status$problems[1], "InstallSCRAE|pip install")
+})
+
+test_that("Python gets the core of this package and nothing that R set for itself", {
+    variables <- with_environment(
+        c(
+            R_TESTS = "startup.Rs", PYTHONHOME = "/x",
+            LD_LIBRARY_PATH = paste(file.path(R.home(), "lib"), "/opt/cuda/lib", "/usr/lib/jvm/x", sep = ":")
+        ),
+        scRAE:::python_environment()
+    )
+    expect_false(any(c("R_TESTS", "PYTHONHOME") %in% names(variables)))
+    expect_equal(variables[["LD_LIBRARY_PATH"]], "/opt/cuda/lib")
+    expect_equal(anyDuplicated(names(variables)), 0L)
+    core <- python("import scrae; print(scrae.__file__)")$stdout
+    expect_equal(dirname(trimws(core)), file.path(scRAE:::core_path(), "scrae"))
+})
+
+test_that("the core in the R package is the one of this folder", {
+    folder <- testthat::test_path("..", "..", "python", "scrae")
+    skip_if_not(dir.exists(folder), "not in a clone")
+    files <- list.files(folder, "\\.(py|typed)$", recursive = TRUE)
+    travelling <- file.path(scRAE:::core_path(), "scrae", files)
+    expect_gt(length(files), 20L)
+    expect_equal(unname(tools::md5sum(travelling)), unname(tools::md5sum(file.path(folder, files))))
+})
+
+test_that("InstallSCRAE refuses what cannot work before it makes anything", {
+    target <- tempfile("environment")
+    expect_error(InstallSCRAE(envname = target, offline = "/nowhere"), "no folder '/nowhere' with wheels")
+    expect_error(InstallSCRAE(envname = target, python = "/nowhere/python"), "no Python 3.10 or newer was found at")
+    expect_false(dir.exists(target))
+})
+
+test_that("InstallSCRAE leaves nothing half made", {
+    target <- tempfile("environment")
+    empty <- tempfile("wheels")
+    dir.create(empty)
+    on.exit(unlink(empty, recursive = TRUE))
+    # Without a single wheel pip must fail.
+    expect_error(
+        InstallSCRAE(envname = target, offline = empty, python = getOption("scrae.python"), verbose = FALSE),
+        "pip could not install the packages.*Its last words"
+    )
+    expect_false(dir.exists(target))
+})

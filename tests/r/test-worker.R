@@ -1,0 +1,163 @@
+# The worker process: interrupts, death, and what it leaves behind.
+
+skip_unless_installed("callr", "ps")
+
+endless <- function(counts, python, report) {
+    options(scrae.python = python)
+    outcome <- tryCatch(
+        scRAE::RunSCRAE(counts, features = "all", n_latent = 2, n_hidden = 8,
+            max_epochs = 1e6, early_stopping = FALSE, verbose = report, threads = 1
+        ),
+        error = function(condition) condition
+    )
+    list(outcome = outcome, left = list.files(tempdir(), "^scrae-"))
+}
+
+start_endless <- function(report = TRUE) {
+    callr::r_bg(endless,
+        list(made_counts(), getOption("scrae.python"), report),
+        stderr = "|", supervise = TRUE
+    )
+}
+
+workers_of <- function(pid) {
+    children <- ps::ps_children(ps::ps_handle(pid))
+    Filter(function(child) "scrae.r" %in% ps::ps_cmdline(child), children)
+}
+
+# TRUE as soon as the condition holds; FALSE after a while.
+eventually <- function(holds, seconds = 90) {
+    end <- Sys.time() + seconds
+    while (Sys.time() < end) {
+        if (isTRUE(holds())) {
+            return(TRUE)
+        }
+        Sys.sleep(0.1)
+    }
+    FALSE
+}
+
+wait_for_training <- function(session) {
+    said <- ""
+    trains <- function() {
+        said <<- paste0(said, session$read_error())
+        grepl("epochs, loss", said)
+    }
+    testthat::expect_true(eventually(trains))
+}
+
+test_that("Ctrl-C ends training and gives the best model so far", {
+    session <- start_endless()
+    on.exit(session$kill_tree())
+    wait_for_training(session)
+    session$interrupt() # to R alone; the worker is in a group of its own
+    session$wait(60000)
+    answer <- session$get_result()
+    expect_equal(dim(answer$outcome), c(60L, 2L))
+    expect_true(all(is.finite(answer$outcome)))
+    fit <- attr(answer$outcome, "scrae")
+    expect_equal(fit$summary$stop_reason, "interrupted")
+    expect_equal(nrow(fit$history), fit$summary$epochs)
+    expect_equal(answer$left, character())
+})
+
+test_that("a worker that is killed is an error with the reason, and the session lives", {
+    session <- start_endless()
+    on.exit(session$kill_tree())
+    wait_for_training(session)
+    ps::ps_kill(workers_of(session$get_pid())[[1]])
+    session$wait(60000)
+    answer <- session$get_result()
+    expect_s3_class(answer$outcome, "scrae_worker_died")
+    expect_match(conditionMessage(answer$outcome), "killed \\(signal 9\\).*memory")
+    expect_equal(answer$left, character())
+})
+
+test_that("the worker ends when the session is killed", {
+    session <- start_endless()
+    on.exit(session$kill_tree())
+    wait_for_training(session)
+    worker <- workers_of(session$get_pid())[[1]]
+    expect_true(ps::ps_is_running(worker))
+    session$signal(9L)
+    expect_true(eventually(function() !ps::ps_is_running(worker), 30))
+})
+
+test_that("a Python that cannot run is an error with its last words", {
+    fake <- tempfile("python")
+    writeLines(c("#!/bin/sh", "echo 'no such module' >&2", "exit 4"), fake)
+    Sys.chmod(fake)
+    before <- options(scrae.python = fake)
+    on.exit({
+        options(before)
+        unlink(fake)
+    })
+    expect_error(quick(made_counts(), features = "all"),
+        "ended with status 4.*no such module",
+        class = "scrae_worker_died"
+    )
+})
+
+test_that("calls leave no process, file, connection or random state behind", {
+    skip_if_not(dir.exists("/proc/self/fd"), "no /proc to count open files")
+    calls <- as.integer(Sys.getenv("SCRAE_CALLS", "3"))
+    traces <- function() {
+        gc() # connections of the test's own helpers
+        list(
+            files = sort(list.files(tempdir(), "^scrae-")),
+            children = length(ps::ps_children()),
+            open = length(list.files("/proc/self/fd")),
+            random = get0(".Random.seed", globalenv())
+        )
+    }
+    trained()
+    counts <- made_counts()
+    before <- traces()
+    for (call in seq_len(calls)) {
+        SampleSCRAE(trained(), n = 3, verbose = FALSE)
+    }
+    quick(counts, features = "all")
+    try(RunSCRAE(counts, features = "all", n_hiden = 3, verbose = FALSE), silent = TRUE)
+    expect_equal(traces(), before)
+})
+
+test_that("a Python that reticulate has started is not disturbed", {
+    skip_unless_installed("reticulate")
+    skip_if_not(file.exists("/usr/bin/python3"), "no second Python")
+    answer <- callr::r(function(counts, python) {
+        Sys.unsetenv("RETICULATE_PYTHON")
+        reticulate::use_python("/usr/bin/python3", required = TRUE)
+        reticulate::py_run_string("x = 41")
+        options(scrae.python = python)
+        embedding <- scRAE::RunSCRAE(counts, features = "all", n_latent = 2,
+            n_hidden = 8, max_epochs = 1, verbose = FALSE, threads = 1
+        )
+        reticulate::py_run_string("import sys; x += 1; modules = list(sys.modules)")
+        list(
+            x = reticulate::py_eval("x"), dim = dim(embedding),
+            torch = "torch" %in% reticulate::py_eval("modules")
+        )
+    }, list(made_counts(), getOption("scrae.python")))
+    expect_equal(answer, list(x = 42L, dim = c(60L, 2L), torch = FALSE))
+})
+
+test_that("in_process refuses a reticulate that would crash the session", {
+    skip_unless_installed("reticulate")
+    skip_if(utils::packageVersion("reticulate") >= "1.31", "this reticulate is new enough")
+    expect_error(
+        quick(made_counts(), features = "all", in_process = TRUE),
+        "in_process = TRUE needs reticulate 1.31 or newer"
+    )
+})
+
+test_that("training goes on where a checkpoint left off, to the same bits", {
+    folder <- tempfile("model")
+    on.exit(unlink(folder, recursive = TRUE))
+    counts <- made_counts()
+    whole <- quick(counts, features = "all", max_epochs = 4)
+    quick(counts, features = "all", max_epochs = 2, model.dir = folder)
+    resumed <- quick(counts, features = "all", max_epochs = 4, model.dir = folder, resume = TRUE)
+    expect_identical(resumed[, ], whole[, ])
+    mapped <- PredictSCRAE(counts, model = folder, verbose = FALSE, threads = 1)
+    expect_equal(mapped[, ], whole[, ], tolerance = 1e-5)
+})
