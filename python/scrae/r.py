@@ -47,9 +47,9 @@ Emit = Callable[..., None]
 SLIM = """
 function(sce, assay) {
   counts <- SummarizedExperiment::assay(sce, assay)
-  if (!methods::is(counts, "CsparseMatrix")) counts <- methods::as(counts, "dgCMatrix")
-  if (methods::is(counts, "symmetricMatrix") || methods::is(counts, "triangularMatrix"))
-    counts <- methods::as(counts, "generalMatrix")
+  if (is.data.frame(counts)) counts <- as.matrix(counts)
+  if (methods::is(counts, "DelayedMatrix")) counts <- methods::as(counts, "dgCMatrix")
+  for (form in c("dMatrix", "generalMatrix", "CsparseMatrix")) counts <- methods::as(counts, form)
   if (is.null(rownames(counts))) rownames(counts) <- paste0("gene", seq_len(nrow(counts)))
   if (is.null(colnames(counts))) colnames(counts) <- paste0("cell", seq_len(ncol(counts)))
   columns <- lapply(as.list(SummarizedExperiment::colData(sce)), function(column) {
@@ -101,10 +101,12 @@ def from_sce(sce: Any, assay: str = "counts") -> AnnData:
             f"from_sce needs a SingleCellExperiment as rpy2 gives it, not {classes[0]!r}; in R, "
             "Seurat::as.SingleCellExperiment(object) makes one from a Seurat object"
         )
-    ro.r('suppressPackageStartupMessages(requireNamespace("SingleCellExperiment"))')
-    names = [str(name) for name in ro.r["::"]("SummarizedExperiment", "assayNames")(sce)]
+    ro.r('suppressPackageStartupMessages(loadNamespace("SingleCellExperiment"))')
+    names = [str(name) for name in ro.r("function(x) as.character(SummarizedExperiment::assayNames(x))")(sce)]
     if assay not in names:
-        raise ValueError(f"the object has no assay {assay!r}; it has {', '.join(map(repr, names)) or 'none with a name'}")
+        raise ValueError(
+            f"the object has no assay {assay!r}; it has {', '.join(map(repr, names)) or 'none with a name'}"
+        )
     slim = ro.r(SLIM)(sce, assay)
     with (ro.default_converter + anndata2ri.converter).context(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of pandas and rpy2, about their own future
@@ -128,9 +130,8 @@ def _bridge() -> tuple[Any, Any]:
         import rpy2.rinterface_lib.callbacks as callbacks
 
         callbacks.consolewrite_print = callbacks.consolewrite_warnerror = _to_stderr
-        import rpy2.robjects as ro
-
         import anndata2ri
+        import rpy2.robjects as ro
     except Exception as error:  # a shared library that does not fit raises whatever it likes
         raise ImportError(
             f"Python cannot talk to R: {error}. It needs rpy2 and anndata2ri built for this R "
@@ -140,8 +141,8 @@ def _bridge() -> tuple[Any, Any]:
     return ro, anndata2ri
 
 
-def _to_stderr(text: str) -> None:
-    sys.stderr.write(text)
+def _to_stderr(s: str) -> None:
+    sys.stderr.write(s)
 
 
 # -- jobs --------------------------------------------------------------------------------------------------------------
@@ -229,8 +230,7 @@ def _description(model: SCRAE) -> dict[str, Any]:
     return {
         "genes": _names(model),
         "summary": _plain(model.summary),
-        "parameters": _plain(model.settings_dict())
-        | {"preset": model.preset, "random_state": model.random_state},
+        "parameters": _plain(model.settings_dict()) | {"preset": model.preset, "random_state": model.random_state},
         "history": {name: _plain(history[name].tolist()) for name in history},
     }
 
@@ -245,9 +245,10 @@ def _write(folder: Path, name: str, matrix: Any) -> dict[str, Any]:
     A CSR matrix of cells x genes, entry by entry, is R's column-compressed matrix of genes x cells.
     """
     if sp.issparse(matrix):
-        parts = {"indptr": matrix.indptr.astype("<i4"), "indices": matrix.indices.astype("<i4"), "data": matrix.data}
+        rows: Any = matrix.tocsr()
+        parts = {"indptr": rows.indptr.astype("<i4"), "indices": rows.indices.astype("<i4"), "data": rows.data}
         return {
-            "shape": list(matrix.shape),
+            "shape": list(rows.shape),
             "sparse": {part: _write(folder, f"{name}.{part}", values) for part, values in parts.items()},
         }
     values = np.ascontiguousarray(matrix)

@@ -11,11 +11,11 @@ LAST_WORDS <- 15L # lines of the worker's stderr in the error when it dies
 #' @noRd
 run_worker <- function(folder, how, where) {
     python <- find_python()
-    worker <- processx::process$new(
+    worker <- without_drawing(processx::process$new(
         python$path, c("-m", "scrae.r", folder),
         stdin = "|", stdout = "|", stderr = file.path(folder, "stderr.txt"),
         env = python_environment(), wd = folder, cleanup_tree = TRUE
-    )
+    ))
     on.exit(end_worker(worker))
     watched <- watch(worker, how$verbose)
     for (text in watched$warnings) {
@@ -36,6 +36,18 @@ run_worker <- function(folder, how, where) {
         )
     }
     fail(cause_of_death(worker, folder, python), class = "scrae_worker_died")
+}
+
+# processx draws a name for its process; the user's random numbers shall go on
+# as if it had not.
+without_drawing <- function(code) {
+    seed <- get0(".Random.seed", globalenv(), inherits = FALSE)
+    on.exit(if (is.null(seed)) {
+        rm(list = ".Random.seed", envir = globalenv())
+    } else {
+        assign(".Random.seed", seed, envir = globalenv())
+    })
+    code
 }
 
 end_worker <- function(worker) {
