@@ -5,12 +5,16 @@ PYTEST_ARGS ?=
 DATA ?= ../shared/data
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench-speed bench-accuracy peers lock clean
+.PHONY: help setup demo test lint format bench-speed bench-accuracy peers lock clean setup-r test-r check
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## make .venv, or bring it up to date
+	@scripts/setup.sh
+
+setup-r: ## R and its packages (with apt-get where that is possible), then as `make setup`
+	@scripts/setup-r.sh
 	@scripts/setup.sh
 
 demo: setup ## train on real PBMC counts, write and draw the embedding in demo/
@@ -23,14 +27,22 @@ test: export OPENBLAS_NUM_THREADS = 1
 test: export MKL_NUM_THREADS = 1
 test: export NUMBA_NUM_THREADS = 1
 test: export MPLBACKEND = Agg
-test: setup ## lint, types, then all tests with their coverage (PYTEST_ARGS="--no-cov -k name" for some)
+test: setup-r ## lint, types, R tests, then Python tests with coverage (PYTEST_ARGS="--no-cov -k name" for some)
 	@failed=; \
 	echo "== ruff check (lint)"; $(python) -m ruff check . || failed="$$failed ruff-check"; \
 	echo "== ruff format --check (layout)"; $(python) -m ruff format --check . || failed="$$failed ruff-format"; \
 	echo "== mypy (types)"; $(python) -m mypy || failed="$$failed mypy"; \
 	if [ -n "$$failed" ]; then echo "== FAILED so far:$$failed (this run will fail)"; fi; \
+	echo "== testthat (tests of the R package)"; scripts/test-r.sh || failed="$$failed testthat"; \
 	echo "== pytest (tests and coverage)"; $(python) -m pytest --cov=scrae $(PYTEST_ARGS) || failed="$$failed pytest"; \
 	if [ -n "$$failed" ]; then echo "make test: FAILED:$$failed" >&2; exit 1; fi
+
+test-r: export OMP_NUM_THREADS = 1
+test-r: setup-r ## only the R tests (FILTER=seurat for those of one file)
+	@scripts/test-r.sh $(FILTER)
+
+check: setup-r ## R CMD build, R CMD check --as-cran and BiocCheck of rpkg, vignettes included
+	@scripts/check-r.sh
 
 lint: setup ## only lint, layout and types
 	@echo "== ruff check (lint)"; $(python) -m ruff check .
@@ -54,6 +66,6 @@ lock: setup ## write requirements.lock anew: the newest versions that pyproject.
 	@$(python) scripts/lock.py
 
 clean: ## delete caches and what the demo wrote (.venv stays: delete it by hand to start afresh)
-	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage build dist python/scrae.egg-info
+	rm -rf .Rlib .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage build dist python/scrae.egg-info
 	rm -f demo/pbmc_scrae.h5ad
 	find . -name .venv -prune -o -name __pycache__ -type d -exec rm -rf {} +

@@ -12,6 +12,7 @@ if ! command -v Rscript >/dev/null; then
     echo "R tests SKIPPED: R is not installed (Debian: scripts/setup-r.sh as root installs it)"
     exit 0
 fi
+# shellcheck disable=SC2086 # a list of names
 missing=$(Rscript --vanilla -e 'for (name in commandArgs(TRUE)) if (!nzchar(system.file(package = name))) cat(name, "")' $needed)
 if [ -n "$missing" ]; then
     echo "R tests SKIPPED: R lacks the packages $missing(Debian: scripts/setup-r.sh as root installs them)"

@@ -28,7 +28,11 @@ else:
 ROOT = Path(__file__).resolve().parents[2]
 CONDA_NAMES = {"torch": "pytorch", "igraph": "python-igraph", "matplotlib": "matplotlib-base"}
 ONLY_IN_CONDA = {"python", "umap-learn", "pip"}  # umap-learn comes with scanpy on PyPI
-TARGETS = ("help", "setup", "demo", "test", "lint", "format", "bench-speed", "bench-accuracy", "lock", "clean")
+TARGETS = (
+    *("help", "setup", "setup-r", "demo", "test", "test-r", "check", "lint", "format"),
+    *("bench-speed", "bench-accuracy", "lock", "clean"),
+)
+SCRIPTS = [*sorted(str(path.relative_to(ROOT)) for path in (ROOT / "scripts").glob("*.sh")), ".ci/run"]
 LOCKS = ("requirements.lock", "requirements-r.lock")
 
 
@@ -55,6 +59,13 @@ def conda() -> dict[str, SpecifierSet]:
     lines = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
     pairs = (line.partition(" ")[::2] for line in lines if isinstance(line, str))
     return {name: SpecifierSet(re.sub(r"^=(?!=)(.+)", r"==\1.*", bounds)) for name, bounds in pairs}
+
+
+def description() -> dict[str, str]:
+    """Fields of the R package's DESCRIPTION, each on one line."""
+    fields = re.split(r"\n(?=\S)", (ROOT / "DESCRIPTION").read_text().strip())
+    pairs = (field.partition(":")[::2] for field in fields)
+    return {name: " ".join(value.split()) for name, value in pairs}
 
 
 def committed_files() -> list[Path]:
@@ -143,7 +154,33 @@ def test_installed_package_is_this_one() -> None:
 
 def test_version_is_the_same_everywhere() -> None:
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
-    assert scrae.__version__ == citation["version"] == metadata.version("scrae")
+    assert scrae.__version__ == citation["version"] == metadata.version("scrae") == description()["Version"]
+
+
+def test_root_description_is_that_of_the_r_package() -> None:
+    assert (ROOT / "DESCRIPTION").resolve() == ROOT / "rpkg" / "DESCRIPTION"
+    assert description()["Package"] == "scRAE"
+
+
+def test_conda_environment_has_what_the_r_package_imports_with_its_bounds() -> None:
+    # conda's names are small letters; parts of R and of what is named here need no line of their own
+    part_of_another = {"methods", "stats", "tools", "utils", "S4Vectors", "SummarizedExperiment"}
+    found = conda()
+    imports = dict(re.findall(r"(\w+)(?: \((>= [0-9.]+)\))?", description()["Imports"]))
+    for name, bound in imports.items():
+        if name in part_of_another:
+            continue
+        prefix = "bioconductor" if name == "SingleCellExperiment" else "r"
+        assert f"{prefix}-{name.lower()}" in found, name
+        assert str(found[f"{prefix}-{name.lower()}"]).replace(" ", "") == bound.replace(" ", ""), name
+
+
+def test_the_core_travels_inside_the_r_package_and_is_not_a_copy() -> None:
+    core = ROOT / "rpkg" / "inst" / "core"
+    names = {"python", "pyproject.toml", "README.md", "LICENSE", *LOCKS}
+    assert {path.name for path in core.iterdir()} == names
+    assert all((core / name).resolve() == ROOT / name for name in names)
+    assert (ROOT / "rpkg" / "vignettes").resolve() == ROOT / "vignettes"
 
 
 def test_licence_is_the_same_everywhere() -> None:
@@ -165,13 +202,15 @@ def test_make_can_plan_the_target(target: str) -> None:
     subprocess.run(["make", "--dry-run", target], cwd=ROOT, capture_output=True, check=True)
 
 
-@pytest.mark.parametrize("target", ["demo", "test", "lint", "format", "bench-speed", "bench-accuracy", "lock"])
+@pytest.mark.parametrize(
+    "target", [target for target in TARGETS if target not in ("help", "setup", "setup-r", "clean")]
+)
 def test_make_sets_up_before_it_runs_anything(target: str) -> None:
-    assert re.search(rf"^{target}: setup ", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+    assert re.search(rf"^{target}: setup(-r)? ", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
-@pytest.mark.parametrize("script", ["scripts/setup.sh", ".ci/run"])
+@pytest.mark.parametrize("script", SCRIPTS)
 def test_shell_script_parses(script: str) -> None:
     subprocess.run(["bash", "-n", str(ROOT / script)], check=True)
     if script.endswith(".sh"):
@@ -180,7 +219,7 @@ def test_shell_script_parses(script: str) -> None:
 
 @pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
 def test_shell_scripts_are_clean() -> None:
-    subprocess.run(["shellcheck", "scripts/setup.sh", ".ci/run"], cwd=ROOT, check=True)
+    subprocess.run(["shellcheck", "--external-sources", *SCRIPTS], cwd=ROOT, check=True)
 
 
 def test_ci_calls_make_test_and_nothing_else() -> None:
