@@ -216,7 +216,19 @@ def _select(arguments: dict[str, Any], cells: Callable[[], AnnData], folder: Pat
     return {"genes": table.sort_values(RANK, kind="stable").index.astype(str).tolist()}
 
 
-ACTIONS = {"train": _train, "map": _map, "denoise": _denoise, "sample": _sample, "select": _select}
+def _example(arguments: dict[str, Any], cells: Callable[[], AnnData], folder: Path, emit: Emit) -> dict[str, Any]:
+    from scrae.datasets import pbmc
+
+    adata = pbmc()
+    return {
+        "genes": adata.var_names.tolist(),
+        "cells": adata.obs_names.tolist(),
+        "cell_type": adata.obs["cell_type"].astype(str).tolist(),
+        "matrix": _write(folder, "matrix", adata.X),
+    }
+
+
+ACTIONS = {"train": _train, "map": _map, "denoise": _denoise, "sample": _sample, "select": _select, "example": _example}
 
 
 def _load(arguments: dict[str, Any]) -> SCRAE:

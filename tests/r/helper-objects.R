@@ -1,6 +1,8 @@
 # What the tests share: the Python of this folder, small objects, quick settings.
 
-options(scrae.python = Sys.getenv("SCRAE_TEST_PYTHON", "python3"))
+if (nzchar(Sys.getenv("SCRAE_TEST_PYTHON"))) {
+    options(scrae.python = Sys.getenv("SCRAE_TEST_PYTHON"))
+}
 Sys.setenv(OMP_NUM_THREADS = "1")
 
 skip_unless_installed <- function(...) {
@@ -50,6 +52,7 @@ made_sce <- function(...) {
 
 # RunSCRAE with a model that trains in a blink.
 quick <- function(object, ..., n_latent = 3, max_epochs = 2, verbose = FALSE) {
+    testthat::skip_if_not(SCRAEStatus(verbose = FALSE)$ready, "no Python with what scRAE needs")
     RunSCRAE(object, ...,
         n_latent = n_latent, n_hidden = 8, batch_size = 16,
         max_epochs = max_epochs, verbose = verbose, threads = 1

@@ -45,7 +45,7 @@ test_that("unknown arguments name the nearest, in R and in Python", {
     counts <- made_counts()
     expect_error(RunSCRAE(counts, featurs = "all"), "no argument 'featurs'; did you mean 'features'")
     expect_error(RunSCRAE(counts, treads = 1), "did you mean 'threads'")
-    expect_error(RunSCRAE(counts, features = "all", n_hiden = 3), "did you mean 'n_hidden'")
+    expect_error(quick(counts, features = "all", mask_rat = 0.3), "did you mean 'mask_rate'")
     expect_error(RunSCRAE(counts, "all", 20, NULL, NULL, 2, 2, 1, FALSE, NULL, FALSE, "default", 7), "needs a name")
     expect_error(PredictSCRAE(counts, trained(), n_hidden = 8), "no argument 'n_hidden'")
 })
@@ -81,7 +81,7 @@ test_that("errors of the core speak of R's places", {
     counts <- made_counts()
     batch <- data.frame(donor = c("alone", rep("b", 59)))
     expect_error(
-        RunSCRAE(counts, features = "all", meta.data = batch, group.by.vars = "donor", verbose = FALSE),
+        quick(counts, features = "all", meta.data = batch, group.by.vars = "donor"),
         "column 'donor' have a single cell",
         class = "scrae_python_error"
     )

@@ -1,0 +1,1 @@
+../../../tests/r/helper-objects.R

@@ -1,0 +1,1 @@
+../../../tests/r/test-errors.R
