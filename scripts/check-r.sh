@@ -13,8 +13,13 @@ mkdir "$work/library"
 # The Python of this folder for examples, tests and vignettes.
 export RETICULATE_PYTHON="$root/.venv/bin/python" OMP_NUM_THREADS=1
 export R_LIBS="$work/library${R_LIBS:+:$R_LIBS}"
-# M3Drop, SCMarker and BPCells are not in Debian; whether they are orphaned could only CRAN say.
-export _R_CHECK_FORCE_SUGGESTS_=false _R_CHECK_ORPHANED_=false _R_CHECK_CRAN_INCOMING_=FALSE _R_CHECK_SYSTEM_CLOCK_=0
+# M3Drop, SCMarker and BPCells are not in Debian. Whether a missing package has lost its maintainer, R asks CRAN: an
+# empty list answers.
+mkdir -p "$work/cran/web/packages"
+Rscript --vanilla -e 'saveRDS(data.frame(Package = character(), Maintainer = character()), commandArgs(TRUE))' \
+    "$work/cran/web/packages/packages.rds"
+export R_CRAN_WEB="file://$work/cran"
+export _R_CHECK_FORCE_SUGGESTS_=false _R_CHECK_CRAN_INCOMING_=FALSE _R_CHECK_SYSTEM_CLOCK_=0
 
 echo "== R CMD build (with vignettes)"
 (cd "$work" && R CMD build "$root/rpkg")

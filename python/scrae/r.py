@@ -257,7 +257,7 @@ def _write(folder: Path, name: str, matrix: Any) -> dict[str, Any]:
     A CSR matrix of cells x genes, entry by entry, is R's column-compressed matrix of genes x cells.
     """
     if isinstance(matrix, (sp.csr_matrix, sp.csr_array)):
-        rows: Any = matrix  # whose stubs know no indptr
+        rows: Any = matrix.sorted_indices()  # R insists
         parts = {"indptr": rows.indptr.astype("<i4"), "indices": rows.indices.astype("<i4"), "data": rows.data}
         return {
             "shape": list(rows.shape),
