@@ -1,0 +1,109 @@
+# Cells in four groups: 60 marker genes each of 600.
+grouped_counts <- function() {
+    set.seed(1)
+    group <- rep(1:4, each = 60)
+    fold <- matrix(1, 600, 4)
+    for (k in 1:4) fold[(k - 1) * 60 + 1:60, k] <- 8
+    means <- stats::rgamma(600, 0.4, 0.4)
+    counts <- matrix(stats::rpois(600 * 240, means * fold[, group]), 600, 240,
+        dimnames = list(paste0("g", 1:600), paste0("c", 1:240))
+    )
+    Matrix::Matrix(counts, sparse = TRUE)
+}
+
+share_of_markers <- function(genes) mean(genes %in% paste0("g", 1:240))
+
+test_that("the core selects genes that vary, and RunSCRAE models the same ones", {
+    counts <- grouped_counts()
+    genes <- SelectGenes(counts, "hvg", n = 100, verbose = FALSE)
+    expect_equal(length(genes), 100L)
+    expect_gt(share_of_markers(genes), 0.8)
+    embedding <- quick(counts, features = "HVG", n.features = 100)
+    expect_setequal(attr(embedding, "scrae")$genes, genes)
+})
+
+test_that("M3Drop and DANB select genes natively, whatever their quirks", {
+    skip_unless_installed("M3Drop")
+    counts <- grouped_counts()
+    counts[7, ] <- 0 # an undetected gene, which NBumiFitModel refuses
+    danb <- SelectGenes(counts, "DANB", n = 100, verbose = FALSE)
+    expect_equal(length(danb), 100L)
+    expect_gt(share_of_markers(danb), 0.8)
+    m3drop <- expect_silent(SelectGenes(counts, "M3Drop", n = 50, verbose = FALSE))
+    expect_lte(length(m3drop), 50L)
+    expect_gt(share_of_markers(m3drop), 0.6)
+    expect_false(any(is.na(danb)))
+    expect_error(
+        SelectGenes(counts[, 1:30], "M3Drop", mt_threshold = 1e-300, verbose = FALSE),
+        "M3Drop selects 0 gene\\(s\\)"
+    )
+})
+
+test_that("SCMarker selects genes natively and leaves the session as it was", {
+    skip_unless_installed("SCMarker", "callr")
+    before <- list(search(), ls(globalenv()))
+    genes <- SelectGenes(grouped_counts(), "scmarker", verbose = FALSE)
+    expect_true(all(genes %in% paste0("g", 1:600)))
+    expect_gt(length(genes), 10L)
+    expect_identical(list(search(), ls(globalenv())), before)
+    # Genes with the names that SCMarker leaves out are few here: one survivor or none.
+    expect_error(
+        SelectGenes(grouped_counts()[1:3, ], "SCMarker", cutoff = 500, verbose = FALSE),
+        "SCMarker selects [01] gene"
+    )
+})
+
+test_that("a package that is missing is named with how to install it", {
+    skip_if(requireNamespace("M3Drop", quietly = TRUE), "M3Drop is installed")
+    expect_error(
+        RunSCRAE(made_counts(), features = "M3Drop"),
+        "needs the package M3Drop, which is not installed: BiocManager::install"
+    )
+})
+
+test_that("a dense copy that would not fit is refused with figures", {
+    skip_if(is.na(scRAE:::free_gigabytes()), "this system does not tell its free memory")
+    huge <- Matrix::sparseMatrix(i = 1, j = 1, x = 1, dims = c(1e6, 1e7))
+    expect_error(
+        scRAE:::refuse_dense_copies(huge, 3, "DANB"),
+        "DANB needs 3 dense copies of the counts, about 223,?517 GiB",
+        class = "scrae_memory_error"
+    )
+    expect_silent(scRAE:::refuse_dense_copies(made_counts(), 3, "DANB"))
+})
+
+test_that("methods, engines and numbers that are not known are refused", {
+    counts <- made_counts()
+    expect_error(SelectGenes(counts, "SCMaker"), "did you mean 'SCMarker'")
+    expect_error(SelectGenes(counts, engine = "python"), "\"native\" or \"scrae\"")
+    expect_error(SelectGenes(counts, "HVG", engine = "native"), "use engine = \"scrae\"")
+    expect_error(SelectGenes(counts, n = 1), "n must be a whole number of at least 2")
+})
+
+test_that("the history is drawn with the curves that there are", {
+    plot <- plotSCRAEHistory(trained())
+    expect_s3_class(plot, "ggplot")
+    expect_setequal(unique(plot$data$cells), c("training", "critic"))
+    expect_equal(sum(plot$data$cells == "training"), 2L)
+    expect_error(plotSCRAEHistory(made_counts()), "holds no trained scRAE model")
+})
+
+test_that("a saved model is read by Python", {
+    folder <- tempfile("model")
+    on.exit(unlink(folder, recursive = TRUE))
+    expect_equal(SaveSCRAE(trained(), folder), normalizePath(folder))
+    said <- python("
+import sys, scrae
+print(scrae.SCRAE.load(sys.argv[1]))
+", folder)$stdout
+    expect_match(said, "fitted on 60 cells x 30 genes in 2 epochs")
+})
+
+test_that("the example is real counts with types", {
+    cells <- PBMCExample()
+    expect_equal(dim(cells), c(765L, 700L))
+    counts <- SummarizedExperiment::assay(cells, "counts")
+    expect_s4_class(counts, "dgCMatrix")
+    expect_true(all(counts@x == trunc(counts@x)))
+    expect_true("Dendritic" %in% cells$cell_type)
+})
