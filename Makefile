@@ -5,7 +5,7 @@ PYTEST_ARGS ?=
 DATA ?= ../shared/data
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench-speed bench-accuracy peers lock clean setup-r test-r check
+.PHONY: help setup demo test lint format bench-speed bench-accuracy peers lock clean setup-r test-r check test-r45 bench-r
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ test-r: export OMP_NUM_THREADS = 1
 test-r: setup-r ## only the R tests (FILTER=seurat for those of one file)
 	@scripts/test-r.sh $(FILTER)
 
+test-r45: setup ## the R tests with R 4.5 and Seurat 5, in a folder with Debian 13 (root; FILTER as above)
+	@scripts/test-r45.sh $(FILTER)
+
 check: setup-r ## R CMD build, R CMD check --as-cran and BiocCheck of rpkg, vignettes included
 	@scripts/check-r.sh
 
@@ -61,6 +64,10 @@ bench-accuracy: setup ## clustering scores against scaled PCA: the table of the 
 peers: setup ## an environment of its own with scvi-tools, to measure beside
 	@test -e .venv-peers/.ready || { $(python) -m venv --clear .venv-peers && .venv-peers/bin/pip install --quiet \
 	"$$(grep '^torch==' requirements.lock)" "scvi-tools>=1.3" && touch .venv-peers/.ready; }
+
+bench-r: setup-r ## time and memory of the R side beside the training
+	@mkdir -p .Rlib && R CMD INSTALL --no-docs --library=.Rlib rpkg >/dev/null 2>&1
+	@R_LIBS=.Rlib RETICULATE_PYTHON=$(python) Rscript --vanilla benchmarks/r_overhead.R
 
 lock: setup ## write requirements.lock anew: the newest versions that pyproject.toml allows
 	@$(python) scripts/lock.py

@@ -43,13 +43,13 @@ look_for_python <- function() {
     option <- getOption("scrae.python")
     if (!is.null(option)) {
         return(list(
-            path = path.expand(option), chosen_by = "options(scrae.python)"
+            path = absolute(option), chosen_by = "options(scrae.python)"
         ))
     }
     variable <- Sys.getenv("RETICULATE_PYTHON")
     if (nzchar(variable) && variable != "managed") {
         return(list(
-            path = path.expand(variable), chosen_by = "RETICULATE_PYTHON"
+            path = absolute(variable), chosen_by = "RETICULATE_PYTHON"
         ))
     }
     private <- python_of(private_environment())
@@ -61,6 +61,13 @@ look_for_python <- function() {
         return(list(path = configured, chosen_by = "reticulate"))
     }
     NULL
+}
+
+# The worker has another working directory. Links stay: that of a virtual
+# environment must not become the Python that it was made from.
+absolute <- function(path) {
+    path <- path.expand(path)
+    if (grepl("^(/|[A-Za-z]:)", path)) path else file.path(getwd(), path)
 }
 
 # What reticulate would use; asking does not start it.

@@ -41,6 +41,12 @@ test_that("without any Python one message has the one line to type", {
     })
 })
 
+test_that("a relative path is one of this working directory", {
+    before <- options(scrae.python = "some/python")
+    on.exit(options(before))
+    expect_equal(scRAE:::look_for_python()$path, file.path(getwd(), "some/python"))
+})
+
 test_that("a path that is no Python is named with who chose it", {
     before <- options(scrae.python = "/nowhere/python")
     on.exit(options(before))
