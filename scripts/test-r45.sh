@@ -11,7 +11,7 @@ cd "$root"
 system=${SCRAE_R45:-/var/tmp/scrae-r45}
 packages="r-base-dev r-recommended r-cran-callr r-cran-class r-cran-cli r-cran-ggplot2 r-cran-jsonlite r-cran-processx
     r-cran-ps r-cran-reticulate r-cran-seurat r-cran-seuratobject r-cran-testthat r-bioc-delayedarray r-bioc-hdf5array
-    r-bioc-s4vectors r-bioc-singlecellexperiment r-bioc-summarizedexperiment ca-certificates"
+    r-bioc-s4vectors r-bioc-singlecellexperiment r-bioc-summarizedexperiment"
 
 say() { echo "test-r45: $*"; }
 
@@ -31,24 +31,27 @@ if [ ! -e "$system/.debian-is-there" ]; then
     debootstrap --variant=minbase trixie "$system" "$site" >"$root/.debootstrap.log" 2>&1 ||
         { tail "$root/.debootstrap.log" >&2 && exit 1; }
     rm "$root/.debootstrap.log"
+    cp /etc/resolv.conf /etc/hosts "$system/etc/"
     : >"$system/.debian-is-there"
 fi
 
-lend() { # lend PATH: the same path in there
+# lend PATH: the same path in there, to read only. What is installed in there must never change this machine.
+lend() {
     [ -e "$1" ] || return 0
     if [ -d "$1" ]; then mkdir -p "$system$1"; else mkdir -p "$(dirname "$system$1")" && : >>"$system$1"; fi
     mount --bind "$1" "$system$1"
+    mount -o remount,bind,ro "$system$1"
 }
+# What pip is told on this machine, it is told in there.
+pip_settings=$(env | grep '^PIP_[A-Z_]*=[^ ]*$' || true)
 base=$(.venv/bin/python -c 'import sys; print(sys.base_prefix)')
-for path in /proc /dev /dev/shm "$base" /etc/resolv.conf /etc/hosts /etc/pip.conf /root/.config/pip /etc/ssl/certs \
-    ${PIP_FIND_LINKS:-} "$root"; do
-    lend "$path"
-done
+mount -t proc proc "$system/proc"
+mount -t tmpfs tmpfs "$system/dev/shm"
 
+# shellcheck disable=SC2086 # several settings, none with a space
 inside() {
     env -i HOME=/root TERM="${TERM:-dumb}" PATH=/usr/local/bin:/usr/bin:/usr/sbin:/bin:/sbin LC_ALL=C.UTF-8 \
-        DEBIAN_FRONTEND=noninteractive OMP_NUM_THREADS=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore \
-        ${PIP_FIND_LINKS:+PIP_FIND_LINKS=$PIP_FIND_LINKS} SCRAE_DATA="${SCRAE_DATA:-$root/../shared/data}" "$@"
+        DEBIAN_FRONTEND=noninteractive OMP_NUM_THREADS=1 $pip_settings "$@"
 }
 
 if [ ! -e "$system/.r-is-there" ]; then
@@ -58,6 +61,10 @@ if [ ! -e "$system/.r-is-there" ]; then
         >"$system/apt.log" 2>&1 || { tail -n 20 "$system/apt.log" >&2 && exit 1; }
     : >"$system/.r-is-there"
 fi
+# Only now: apt-get in there writes certificates and settings of its own.
+for path in "$base" /etc/pip.conf /root/.config/pip /etc/ssl/certs /opt "$root"; do
+    lend "$path"
+done
 if ! cmp -s requirements.lock "$system/.python-is-there"; then
     say "installing the Python packages"
     rm -rf "$system/venv"

@@ -232,6 +232,6 @@ def test_ci_calls_make_test_and_nothing_else() -> None:
 def test_no_committed_set_up_file_names_a_package_index() -> None:
     # An index is configured on a machine, never in the project: every place that could name one is searched.
     set_up = re.compile(r"(pyproject\.toml|Makefile|environment\.yml|pip\.conf|.*\.(lock|sh|cfg|ini)|run)$")
-    option = re.compile(r"index[-_]url|find[-_]links|trusted[-_]host|file://|/simple\b", flags=re.IGNORECASE)
+    option = re.compile(r"index[-_]url|find[-_]links|trusted[-_]host|file:///|/simple\b", flags=re.IGNORECASE)
     found = [file for file in committed_files() if set_up.match(file.name) and option.search(file.read_text())]
     assert found == []
