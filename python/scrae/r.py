@@ -328,11 +328,24 @@ def run_in_session(folder: str) -> None:
         Job folder, with ``job.json``.
     """
     ro, _ = _bridge()
+    _import_torch_with_its_own_blas()
 
     def sce() -> Any:
         return ro.r("get('sce', envir = getFromNamespace('session_job', 'scRAE'))")
 
     _run(Path(folder), sce, lambda *_, **__: None)
+
+
+def _import_torch_with_its_own_blas() -> None:
+    """Import torch so that it keeps its own matrix product: inside R, R's slow reference BLAS would stand in for it."""
+    if "torch" in sys.modules or not hasattr(os, "RTLD_DEEPBIND"):
+        return
+    flags = sys.getdlopenflags()
+    sys.setdlopenflags(os.RTLD_NOW | os.RTLD_DEEPBIND)
+    try:
+        import torch  # noqa: F401
+    finally:
+        sys.setdlopenflags(flags)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

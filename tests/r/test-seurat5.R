@@ -1,0 +1,94 @@
+# Layers of Seurat v5, and Python inside the session: what Debian 12 cannot test
+# (make test-r45 does).
+
+skip_unless_installed("SeuratObject")
+skip_if(utils::packageVersion("SeuratObject") < "5", "needs SeuratObject 5")
+
+layered <- function() {
+    object <- SeuratObject::CreateSeuratObject(made_counts())
+    object$batch <- rep(c("a", "b"), 30)
+    object
+}
+
+split_layered <- function() {
+    object <- layered()
+    object[["RNA"]] <- split(object[["RNA"]], f = object$batch)
+    object
+}
+
+test_that("one layer and split layers give the bits of the matrix, cells in order", {
+    expected <- trained()[, ]
+    dimnames(expected) <- NULL
+    whole <- quick(layered(), features = "all")
+    expect_s4_class(whole[["RNA"]], "Assay5")
+    embedding <- SeuratObject::Embeddings(whole, "scrae")
+    expect_equal(rownames(embedding), colnames(made_counts()))
+    expect_identical(unname(embedding), expected)
+    parts <- split_layered()
+    expect_setequal(SeuratObject::Layers(parts, search = "counts"), c("counts.a", "counts.b"))
+    embedded <- quick(parts, features = "all")
+    expect_identical(unname(SeuratObject::Embeddings(embedded, "scrae")), expected)
+    expect_identical(embedded[["RNA"]], parts[["RNA"]])
+})
+
+test_that("a layer that lacks genes counts zero for them", {
+    counts <- made_counts()
+    object <- merge(
+        SeuratObject::CreateSeuratObject(counts[, 1:30]),
+        SeuratObject::CreateSeuratObject(counts[1:20, 31:60])
+    )
+    source <- scRAE:::seurat_source(object, "RNA", "counts", FALSE)
+    read <- scRAE:::read_counts(source)
+    counts[21:30, 31:60] <- 0
+    expect_equal(as.matrix(read), as.matrix(counts))
+})
+
+test_that("an object without counts lists its layers", {
+    object <- layered()
+    object[["RNA"]] <- SeuratObject::CreateAssay5Object(data = log1p(made_counts()))
+    expect_error(RunSCRAE(object), "assay 'RNA' has no 'counts' \\(it has 'data'\\)")
+})
+
+test_that("IntegrateLayers takes scRAE as a method", {
+    skip_unless_installed("Seurat")
+    object <- split_layered()
+    object <- Seurat::NormalizeData(object, verbose = FALSE)
+    object <- Seurat::FindVariableFeatures(object, verbose = FALSE, nfeatures = 20)
+    object <- Seurat::ScaleData(object, verbose = FALSE)
+    object <- suppressWarnings(Seurat::RunPCA(object, npcs = 5, verbose = FALSE))
+    integrated <- Seurat::IntegrateLayers(object,
+        method = SCRAEIntegration, orig.reduction = "pca",
+        new.reduction = "integrated.scrae", verbose = FALSE, n_latent = 3,
+        n_hidden = 8, batch_size = 16, max_epochs = 2, threads = 1
+    )
+    reduction <- integrated[["integrated.scrae"]]
+    expect_equal(dim(reduction), c(60L, 3L))
+    facts <- scRAE:::describe_model(reduction@misc$model)
+    expect_equal(facts$covariate_levels, list(layer = c("layer1", "layer2")))
+    expect_equal(integrated[["RNA"]], object[["RNA"]])
+    expect_error(
+        SCRAEIntegration(layered()[["RNA"]], verbose = FALSE),
+        "one layer of counts, so there is nothing to integrate"
+    )
+})
+
+test_that("inside the session Python gives what the worker gives, again and again", {
+    skip_unless_installed("reticulate", "callr")
+    skip_if(utils::packageVersion("reticulate") < "1.31", "needs reticulate 1.31")
+    expected <- trained()[, ]
+    inside <- callr::r(function(counts, python) {
+        options(scrae.python = python)
+        run <- function() {
+            scRAE::RunSCRAE(counts, features = "all", n_latent = 3, n_hidden = 8,
+                batch_size = 16, max_epochs = 2, threads = 1, verbose = FALSE,
+                in_process = TRUE
+            )[, ]
+        }
+        first <- run()
+        invisible(gc())
+        list(first = first, second = run(), left = ls(scRAE:::session_job))
+    }, list(made_counts(), getOption("scrae.python")))
+    expect_equal(inside$first, expected, tolerance = 1e-4)
+    expect_identical(inside$second, inside$first)
+    expect_equal(inside$left, character())
+})
