@@ -25,7 +25,8 @@ echo "== R CMD build (with vignettes)"
 (cd "$work" && R CMD build "$root/rpkg")
 package=$(ls "$work"/scRAE_*.tar.gz)
 echo "== R CMD check --as-cran"
-(cd "$work" && R CMD check --as-cran --no-manual "$package")
+# The vignettes were run a moment ago.
+(cd "$work" && R CMD check --as-cran --no-manual --no-vignettes --no-build-vignettes "$package")
 if grep -E '^Status:.*(ERROR|WARNING)' "$work/scRAE.Rcheck/00check.log"; then exit 1; fi
 echo "== BiocCheck"
 R CMD INSTALL --library="$work/library" "$package" >"$work/install.log" 2>&1 || { cat "$work/install.log" >&2 && exit 1; }

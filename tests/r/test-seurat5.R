@@ -45,7 +45,10 @@ test_that("a layer that lacks genes counts zero for them", {
 
 test_that("an object without counts lists its layers", {
     object <- layered()
-    object[["RNA"]] <- SeuratObject::CreateAssay5Object(data = log1p(made_counts()))
+    # Seurat itself warns that it finds no counts.
+    suppressWarnings(
+        object[["RNA"]] <- SeuratObject::CreateAssay5Object(data = log1p(made_counts()))
+    )
     expect_error(RunSCRAE(object), "assay 'RNA' has no 'counts' \\(it has 'data'\\)")
 })
 
