@@ -33,7 +33,7 @@ PRESETS: dict[str, Settings] = {
 encoder's adversarial rate of 1e-3 of the autoencoder's; critic 4 of 5, encoder and prior 1 of 5 iterations; the ZINB
 on log2(x + 1) / max; the library term at 0.05 of twice the KL; batch normalisation that never normalises
 (``normalisation="affine"``; the code's other branch is ``normalisation="none", dropout_rate=0.1``). Any of them is
-undone by naming the setting: ``SCRAE("reference", target="counts", input_transform="log1p")``.
+undone by naming the setting: ``SCRAE("reference", target="counts", input_transform="lognorm")``.
 """
 
 

@@ -73,7 +73,7 @@ class Settings:
     activation: str = "leaky_relu"
     dropout_rate: float = 0.0
     standardise_codes: bool = True
-    input_transform: str = "log1p"
+    input_transform: str = "lognorm"
     target: str | None = None
     mask_rate: float = 0.7
     library: str = "observed"
