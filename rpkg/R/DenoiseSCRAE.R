@@ -85,7 +85,7 @@ denoise <- function(source, model, table, where, library_size, batch, cutoff,
     refuse_settings(how)
     facts <- describe_model(model)
     keys <- names(facts$covariate_levels)
-    if (!is.null(keys) && is.null(table)) {
+    if (length(keys) > 0L && is.null(table)) {
         fail(
             "the model was trained with ", quoted(keys), ": give a data.frame ",
             "with these columns as meta.data"

@@ -99,9 +99,10 @@ has_what_it_needs <- function(python) {
 #' The core that travels inside this package comes first on Python's path. What
 #' R has set for itself is taken away: its part of LD_LIBRARY_PATH would give a
 #' Python the wrong shared libraries, R_TESTS and the user's profile would run
-#' code in the R that Python hosts.
+#' code in the R that Python hosts. Temporary files go where they are deleted with
+#' the job, or with the session.
 #' @noRd
-python_environment <- function() {
+python_environment <- function(temporary = tempdir()) {
     variables <- Sys.getenv()
     libraries <- strsplit(variables["LD_LIBRARY_PATH"], ":")[[1L]]
     of_r <- startsWith(libraries, R.home()) |
@@ -122,6 +123,7 @@ python_environment <- function() {
         # The package's folder may belong to someone else.
         PYTHONDONTWRITEBYTECODE = "1",
         R_HOME = R.home(),
+        TMPDIR = temporary,
         R_LIBS = paste(.libPaths(), collapse = .Platform$path.sep),
         R_PROFILE_USER = nullfile()
     )

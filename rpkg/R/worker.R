@@ -14,7 +14,7 @@ run_worker <- function(folder, how, where) {
     worker <- without_drawing(processx::process$new(
         python$path, c("-m", "scrae.r", folder),
         stdin = "|", stdout = "|", stderr = file.path(folder, "stderr.txt"),
-        env = python_environment(), wd = folder, cleanup_tree = TRUE
+        env = python_environment(folder), wd = folder, cleanup_tree = TRUE
     ))
     on.exit(end_worker(worker))
     watched <- watch(worker, how$verbose)

@@ -107,3 +107,12 @@ test_that("the example is real counts with types", {
     expect_true(all(counts@x == trunc(counts@x)))
     expect_true("Dendritic" %in% cells$cell_type)
 })
+
+test_that("a matrix is denoised without covariates, and asks for those that the model has", {
+    means <- DenoiseSCRAE(made_counts(), model = trained(), cutoff = 0, verbose = FALSE)
+    expect_equal(dimnames(means), dimnames(made_counts()))
+    expect_true(all(means > 0))
+    batch <- data.frame(batch = rep(c("a", "b"), 30))
+    batched <- quick(made_counts(), features = "all", meta.data = batch, group.by.vars = "batch")
+    expect_error(DenoiseSCRAE(made_counts(), model = batched), "trained with 'batch': give a data.frame")
+})
