@@ -92,7 +92,7 @@ test_that("a Python that cannot run is an error with its last words", {
         options(before)
         unlink(fake)
     })
-    expect_error(quick(made_counts(), features = "all"),
+    expect_error(RunSCRAE(made_counts(), features = "all", verbose = FALSE),
         "ended with status 4.*no such module",
         class = "scrae_worker_died"
     )
