@@ -526,7 +526,7 @@ class SCRAE:
             )
             if not missing_allowed:
                 raise ValueError(f"{message}; map(query) takes cells with missing genes")
-            warnings.warn(f"{message}; they count as zero", UserWarning, stacklevel=4)
+            warnings.warn(f"{message}; they count as zero", UserWarning, stacklevel=3)
         take = sp.csr_array(
             (
                 np.ones(int(found.sum()), dtype=np.float32),
