@@ -2,22 +2,40 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import scipy.sparse as sp
 
-from scrae.inputs import read_cells
-from scrae.threads import threads_of_torch_kept
+from scrae.inputs import Cells, read_cells
+from scrae.pp.danb import danb, danb_dispersion, danb_variance
+from scrae.pp.findings import Findings, combined
+from scrae.pp.hvg import highly_variable
+from scrae.pp.m3drop import m3drop
+from scrae.pp.moments import cell_totals, cells_and_totals
+from scrae.pp.scmarker import scmarker
+from scrae.settings import unknown
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
-METHODS = ("hvg", "seurat_v3")
+VARIABLE = ("hvg", "seurat_v3")
+MODELLED: dict[str, Callable[..., Findings]] = {
+    "m3drop": m3drop,
+    "danb": danb,
+    "danb_dispersion": danb_dispersion,
+    "danb_variance": danb_variance,
+    "scmarker": scmarker,
+}
+METHODS = (*VARIABLE, *MODELLED)
 SELECTED = "scrae_selected"
 RANK = "scrae_rank"
+MEAN, DROPOUT, EXPECTED = "scrae_mean", "scrae_dropout", "scrae_expected_dropout"
+OTHERS = ("statistic", "effect", "p", "q", "size", "expected_dropout", "peaks", "multimodal", "compared", "n_batches")
+COLUMNS = (SELECTED, RANK, MEAN, DROPOUT, *(f"scrae_{name}" for name in OTHERS))
 MIN_CELLS = 10  # genes seen in fewer cells are left out (Mondal et al. 2021, section 4)
 
 
@@ -27,107 +45,198 @@ def select_genes(
     n_top: int = 2000,
     layer: str | None = None,
     batch_key: str | None = None,
+    *,
+    max_q: float | None = None,
+    min_cells: int | None = None,
+    verbose: bool | None = None,
+    **options: Any,
 ) -> None:
-    """Rank genes by how much they vary and select the first ``n_top``.
-
-    Genes seen in fewer than 10 cells (in small data: 1 cell in 100, at least 2) are never selected. Both methods are
-    scanpy's own, on counts that are checked first.
+    """Rank genes by how informative they are and select the first ``n_top``.
 
     Parameters
     ----------
     adata
         Cells x genes with raw counts.
     method
-        ``"hvg"``: normalised dispersion of log-normalised expression within bins of the mean, the paper's choice;
-        ``"seurat_v3"``: variance of counts standardised by a loess trend on the mean.
+        ``"hvg"``
+            normalised dispersion of log-normalised expression within bins of the mean, the paper's choice (scanpy's);
+        ``"seurat_v3"``
+            variance of counts standardised by a loess trend on the mean (scanpy's);
+        ``"m3drop"``
+            more dropouts than a Michaelis-Menten curve allows (:func:`scrae.pp.m3drop.m3drop`);
+        ``"danb"``
+            more dropouts than a depth-adjusted negative binomial allows, for UMI counts (:func:`scrae.pp.danb.danb`);
+        ``"danb_dispersion"``, ``"danb_variance"``
+            a higher dispersion than is usual at the gene's mean, without p values, and a higher variance, with them;
+        ``"scmarker"``
+            several modes, and partners in many cells (:func:`scrae.pp.scmarker.scmarker`): a set of markers, which are
+            ranked by their number of partners.
     n_top
         How many genes; all that may be selected, if there are fewer.
     layer
         Layer with raw counts; None: ``adata.X``.
     batch_key
-        Column of ``adata.obs``: select within each batch and combine the ranks, as scanpy does.
+        Column of ``adata.obs``: select within each batch and combine the ranks
+        (:func:`scrae.pp.findings.combined`; for ``"hvg"`` and ``"seurat_v3"`` scanpy does it).
+    max_q
+        Select genes with a q value of at most this only; None: whatever their q value.
+    min_cells
+        Genes seen in fewer cells are neither modelled nor selected; None: 10, in small data 1 cell in 100 and at least
+        2. The R packages take every gene that is seen: ``min_cells=1``.
+    verbose
+        Progress bars; None: in a terminal only.
+    **options
+        Options of the method; only ``"scmarker"`` has some: ``width``, ``cutoff``, ``gene_cells``, ``cell_genes``,
+        ``k``, ``n``, and ``exclude``, names of genes that are no markers whatever they do (ribosomal, mitochondrial).
 
     Returns
     -------
-    Nothing. ``adata.var["scrae_selected"]`` (bool), ``adata.var["scrae_rank"]`` (1 is the most variable; missing for
-    genes that were not ranked) and ``adata.uns["scrae_genes"]`` (method and arguments).
+    Nothing. In ``adata.var``, missing where a gene was not looked at:
+
+    - ``scrae_selected`` (bool) and ``scrae_rank`` (1 is the best; missing for genes that were not ranked);
+    - ``scrae_mean`` (of the counts; for ``"m3drop"`` of counts scaled to the median total) and ``scrae_dropout`` (share
+      of cells without the gene);
+    - as far as the method has them ``scrae_statistic``, ``scrae_effect``, ``scrae_p``, ``scrae_q`` (Benjamini and
+      Hochberg), ``scrae_expected_dropout``, ``scrae_size``, ``scrae_peaks``, ``scrae_multimodal``, ``scrae_compared``,
+      and with batches ``scrae_n_batches``, in how many of them the gene is among the first ``n_top``.
+
+    ``adata.uns["scrae_genes"]`` holds the method, the arguments, how many genes were selected and what was fitted.
 
     Raises
     ------
     scrae.CountsError
         What was given are not raw counts.
     ValueError
-        Unknown method, ``n_top`` below 2, or no gene that may be selected.
+        Unknown method or option, ``n_top`` below 2, or no gene that may be selected.
     """
-    from anndata import AnnData
+    _check(method, n_top, max_q, min_cells)
+    cells = read_cells(adata, layer)
+    batches = None if batch_key is None else cells.covariate(batch_key)
+    arguments = _arguments(method, options, cells) | ({} if method in VARIABLE else {"verbose": verbose})
+    counts = cells.counts
+    least = _least_cells(adata.n_obs) if min_cells is None else min_cells
+    detected, gene_totals = cells_and_totals(counts, "genes", verbose)
+    eligible = np.flatnonzero(detected >= least)
+    if len(eligible) < 2:
+        raise ValueError(f"{len(eligible)} gene(s) are seen in {least} or more cells: too few to choose from")
+    n_asked, n_top = n_top, min(n_top, len(eligible))
 
+    if method in VARIABLE:
+        found = highly_variable(counts, eligible, method, n_top, batches)
+    elif batches is None:
+        found = MODELLED[method](counts, cell_totals(counts), detected, eligible, **arguments)
+    else:
+        found = _by_batch(method, counts, eligible, arguments, batches, str(batch_key), n_top)
+    best = found.order if max_q is None else found.order[found.columns["q"][found.order] <= max_q]
+    _judge(method, len(best), n_asked, max_q)
+    rank = np.full(adata.n_vars, np.nan)
+    rank[eligible[found.order]] = np.arange(1, len(found.order) + 1)
+    selected = np.zeros(adata.n_vars, dtype=bool)
+    selected[eligible[best[:n_top]]] = True
+
+    for name in COLUMNS:
+        if name in adata.var:
+            del adata.var[name]
+    adata.var[RANK] = rank
+    adata.var[SELECTED] = selected
+    adata.var[MEAN] = gene_totals / adata.n_obs
+    adata.var[DROPOUT] = 1 - detected / adata.n_obs
+    for name, values in found.columns.items():
+        column = np.full(adata.n_vars, np.nan)
+        column[eligible] = values
+        adata.var[f"scrae_{name}"] = column
+    adata.uns["scrae_genes"] = {
+        "method": method,
+        "n_top": n_top,
+        "n_selected": int(selected.sum()),
+        "layer": layer or "X",
+        "batch_key": batch_key or "",
+        "min_cells": least,
+        "max_q": 1.0 if max_q is None else max_q,
+        "options": {name: np.asarray(value).tolist() for name, value in options.items()},
+        "fit": dict(found.fit),
+    }
+
+
+def _check(method: str, n_top: int, max_q: float | None, min_cells: int | None) -> None:
     if method not in METHODS:
         raise ValueError(f"method={method!r} is not known; choose one of {', '.join(map(repr, METHODS))}")
     if n_top < 2:
         raise ValueError(f"n_top must be at least 2, not {n_top}")
-    cells = read_cells(adata, layer)
-    batches = None if batch_key is None else cells.covariate(batch_key)
-    min_cells = _least_cells(adata.n_obs)
-    eligible = np.flatnonzero(np.bincount(cells.counts.indices, minlength=adata.n_vars) >= min_cells)
-    if len(eligible) < 2:
-        raise ValueError(f"{len(eligible)} gene(s) are seen in {min_cells} or more cells: too few to choose from")
-    n_top = min(n_top, len(eligible))
-    counts = sp.csr_matrix(cells.counts[:, eligible])  # scanpy 1.11 normalises sparse arrays wrongly
-    work = AnnData(counts, obs=pd.DataFrame(index=adata.obs_names.astype(str)))
-    if batches is not None:
-        work.obs["batch"] = pd.Categorical(batches)
-    table = _highly_variable_genes(work, method, n_top)
-    columns = _order(method, batches is not None)
-    order = np.asarray(
-        table.reset_index(drop=True).sort_values(list(columns), ascending=list(columns.values()), kind="stable").index
-    )
-    rank = np.full(adata.n_vars, np.nan)
-    rank[eligible[order]] = np.arange(1, len(eligible) + 1)
-    adata.var[RANK] = rank
-    adata.var[SELECTED] = rank <= n_top
-    adata.uns["scrae_genes"] = {
-        "method": method,
-        "n_top": n_top,
-        "layer": layer or "X",
-        "batch_key": batch_key or "",
-        "min_cells": min_cells,
-    }
+    if min_cells is not None and min_cells < 1:
+        raise ValueError(f"min_cells must be at least 1, not {min_cells}")
+    if max_q is not None:
+        if method in (*VARIABLE, "danb_dispersion", "scmarker"):
+            raise ValueError(
+                f"max_q={max_q:g} needs a method with q values ('m3drop', 'danb', 'danb_variance'); {method!r} has none"
+            )
+        if not 0 < max_q <= 1:
+            raise ValueError(f"max_q must be above 0 and at most 1, not {max_q:g}")
 
 
 def _least_cells(n_cells: int) -> int:
     return min(MIN_CELLS, max(2, n_cells // 100))
 
 
-def _highly_variable_genes(work: AnnData, method: str, n_top: int) -> pd.DataFrame:
-    """scanpy's table of genes; ``work`` holds counts, and batches in ``obs["batch"]``, and is used up."""
-    import scanpy as sc
+def _arguments(method: str, options: Mapping[str, Any], cells: Cells) -> dict[str, Any]:
+    """The options as the method's function takes them."""
+    known: list[str] = []
+    if method in MODELLED:
+        parameters = inspect.signature(MODELLED[method]).parameters.values()
+        known = [p.name for p in parameters if p.kind == p.KEYWORD_ONLY and p.name not in ("verbose", "excluded")]
+    known += ["exclude"] if method == "scmarker" else []
+    arguments = dict(options)
+    for name in arguments:
+        if name not in known:
+            raise ValueError(unknown("option", name, known, f"method={method!r}"))
+    if "exclude" in arguments:
+        excluded = np.zeros(cells.counts.shape[1], dtype=bool)
+        excluded[np.isin(np.asarray(cells.gene_names, dtype=str), np.asarray(arguments.pop("exclude"), dtype=str))] = True
+        arguments["excluded"] = excluded
+    return arguments
 
-    flavor = {"hvg": "seurat", "seurat_v3": "seurat_v3"}[method]
-    with threads_of_torch_kept(), warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)
-        if method == "hvg":
-            sc.pp.normalize_total(work)
-            sc.pp.log1p(work)
+
+def _by_batch(
+    method: str,
+    counts: sp.csr_array,
+    genes: np.ndarray,
+    arguments: Mapping[str, Any],
+    batches: np.ndarray,
+    batch_key: str,
+    n_top: int,
+) -> Findings:
+    """Search each batch for those of ``genes`` that are seen in it, and combine what was found."""
+    place = np.full(counts.shape[1], -1)
+    place[genes] = np.arange(len(genes))
+    per_batch = []
+    fits: dict[str, list[float]] = {}
+    names = np.unique(batches)
+    for name in names:
+        part = sp.csr_array(counts[np.flatnonzero(batches == name)])
+        detected, _ = cells_and_totals(part, "genes", False)
+        seen = genes[detected[genes] > 0]
         try:
-            table: pd.DataFrame = sc.pp.highly_variable_genes(
-                work,
-                flavor=flavor,
-                n_top_genes=n_top,
-                batch_key="batch" if "batch" in work.obs else None,
-                inplace=False,
-            )
+            if part.shape[0] < 2 or len(seen) < 2:
+                raise ValueError(
+                    f"there are only {part.shape[0]:,} cell(s) and {len(seen):,} gene(s) to look at; merge or drop small batches"
+                )
+            found = MODELLED[method](part, cell_totals(part), detected, seen, **arguments)
         except ValueError as error:
-            raise ValueError(
-                f"{method}: the trend of variance on mean could not be fitted ({error}); too many genes have the same "
-                'few counts (shallow data, small batches). Use method="hvg", or fewer batches.'
-            ) from error
-    return table
+            raise ValueError(f"batch {name!r} of adata.obs[{batch_key!r}]: {error}") from error
+        per_batch.append((place[seen], part.shape[0], found))
+        for quantity, value in found.fit.items():
+            fits.setdefault(quantity, []).append(value)
+    found = combined(per_batch, len(genes), n_top)
+    return Findings(found.order, found.columns, {"batch": names.astype(object)} | {q: np.array(v) for q, v in fits.items()})
 
 
-def _order(method: str, batches: bool) -> dict[str, bool]:
-    """scanpy's order of its table: columns to sort by, and whether each ascends."""
-    if method == "hvg":
-        by_batches = {"highly_variable_nbatches": False} if batches else {}
-        return by_batches | {"dispersions_norm": False}
-    by_batches = {"highly_variable_rank": True, "highly_variable_nbatches": False} if batches else {}
-    return by_batches | {"variances_norm": False}
+def _judge(method: str, n_passing: int, n_asked: int, max_q: float | None) -> None:
+    """Refuse a selection of nothing, and say so where it is smaller than asked because of the genes, not their number."""
+    if n_passing < 2:
+        raise ValueError(
+            f"{method}: {n_passing} gene(s) pass" + ("" if max_q is None else f" q <= {max_q:g}") + ", too few to train on; "
+            "raise max_q, lower min_cells, or use another method"
+        )
+    if n_passing < n_asked and (method == "scmarker" or max_q is not None):
+        what = "are markers" if max_q is None else f"have q <= {max_q:g}"
+        warnings.warn(f"{method}: {n_passing:,} genes {what}, fewer than n_top={n_asked:,}; all are selected", stacklevel=3)
