@@ -48,7 +48,11 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--layer", help="layer with raw counts (default: X)")
     run.add_argument("--batch-key", help="column of obs whose effect the decoder shall explain")
     run.add_argument("--n-latent", type=int, help="dimensions of the embedding")
-    run.add_argument("--genes", help='"hvg", "seurat_v3" or "all" (default: var["highly_variable"], else "hvg")')
+    run.add_argument(
+        "--genes",
+        help='how to select genes: "hvg", "seurat_v3", "m3drop", "danb", "danb_dispersion", "danb_variance", '
+        '"scmarker", or "all" (default: var["highly_variable"], else "hvg")',
+    )
     run.add_argument("--n-genes", type=int, default=2000, help="how many genes to select (default: %(default)s)")
     run.add_argument("--max-epochs", type=int, help="passes over the cells at most (default: by their number)")
     run.add_argument("--preset", default="default", help='"default" or "reference" (the published code)')

@@ -85,8 +85,8 @@ def fit_danb(counts: sp.csr_array, totals: np.ndarray, genes: np.ndarray, verbos
         regressed &= mean > 16
     if regressed.sum() < 2 or np.ptp(mean[regressed]) == 0:
         raise ValueError(
-            f"DANB: of {len(genes):,} genes in {n_cells:,} cells {regressed.sum():,} vary more than Poisson counts: too "
-            'few to regress the dispersion on the mean. Use method="m3drop" or "hvg", or more cells.'
+            f"DANB: of {len(genes):,} genes in {n_cells:,} cells {regressed.sum():,} vary more than Poisson counts: "
+            'too few to regress the dispersion on the mean. Use method="m3drop" or "hvg", or more cells.'
         )
     slope, intercept = np.polyfit(np.log(mean[regressed]), np.log(sizes[regressed]), 1)
     return DANB(totals, gene_totals, sizes, float(intercept), float(slope))

@@ -44,7 +44,9 @@ def densities(
     share_above = position - bin_below
     place = sample * 2 * POINTS + bin_below
     length = n_samples * 2 * POINTS
-    bins = np.bincount(place, weights * (1 - share_above), length) + np.bincount(place + 1, weights * share_above, length)
+    bins = np.bincount(place, weights * (1 - share_above), length) + np.bincount(
+        place + 1, weights * share_above, length
+    )
 
     # The kernel's grid has 2 * 512 points over twice the range, a little closer than the bins: R's, and kept.
     step = 2 * (high - low) / (2 * POINTS - 1)

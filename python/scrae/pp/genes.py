@@ -191,7 +191,9 @@ def _arguments(method: str, options: Mapping[str, Any], cells: Cells) -> dict[st
             raise ValueError(unknown("option", name, known, f"method={method!r}"))
     if "exclude" in arguments:
         excluded = np.zeros(cells.counts.shape[1], dtype=bool)
-        excluded[np.isin(np.asarray(cells.gene_names, dtype=str), np.asarray(arguments.pop("exclude"), dtype=str))] = True
+        excluded[np.isin(np.asarray(cells.gene_names, dtype=str), np.asarray(arguments.pop("exclude"), dtype=str))] = (
+            True
+        )
         arguments["excluded"] = excluded
     return arguments
 
@@ -218,7 +220,7 @@ def _by_batch(
         try:
             if part.shape[0] < 2 or len(seen) < 2:
                 raise ValueError(
-                    f"there are only {part.shape[0]:,} cell(s) and {len(seen):,} gene(s) to look at; merge or drop small batches"
+                    f"{part.shape[0]:,} cell(s) and {len(seen):,} gene(s) are too few; merge small batches"
                 )
             found = MODELLED[method](part, cell_totals(part), detected, seen, **arguments)
         except ValueError as error:
@@ -227,16 +229,21 @@ def _by_batch(
         for quantity, value in found.fit.items():
             fits.setdefault(quantity, []).append(value)
     found = combined(per_batch, len(genes), n_top)
-    return Findings(found.order, found.columns, {"batch": names.astype(object)} | {q: np.array(v) for q, v in fits.items()})
+    return Findings(
+        found.order, found.columns, {"batch": names.astype(object)} | {q: np.array(v) for q, v in fits.items()}
+    )
 
 
 def _judge(method: str, n_passing: int, n_asked: int, max_q: float | None) -> None:
-    """Refuse a selection of nothing, and say so where it is smaller than asked because of the genes, not their number."""
+    """Refuse a selection of nothing; warn where it is smaller than asked because few genes pass."""
+    condition = "are markers" if max_q is None else f"have q <= {max_q:g}"
     if n_passing < 2:
         raise ValueError(
-            f"{method}: {n_passing} gene(s) pass" + ("" if max_q is None else f" q <= {max_q:g}") + ", too few to train on; "
-            "raise max_q, lower min_cells, or use another method"
+            f"{method}: {n_passing} gene(s) {condition}, too few to train on; raise max_q, lower min_cells, or use "
+            "another method"
         )
     if n_passing < n_asked and (method == "scmarker" or max_q is not None):
-        what = "are markers" if max_q is None else f"have q <= {max_q:g}"
-        warnings.warn(f"{method}: {n_passing:,} genes {what}, fewer than n_top={n_asked:,}; all are selected", stacklevel=3)
+        warnings.warn(
+            f"{method}: {n_passing:,} genes {condition}, fewer than n_top={n_asked:,}; all of them are selected",
+            stacklevel=3,
+        )

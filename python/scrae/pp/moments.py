@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
 import scipy.sparse as sp
@@ -20,7 +21,7 @@ def row_blocks(counts: sp.csr_array, title: str, verbose: bool | None) -> Iterat
     ends = np.searchsorted(counts.indptr, np.arange(BLOCK, counts.nnz, BLOCK), side="left")
     edges = np.unique(np.concatenate([[0], ends, [n_cells]]))
     with tqdm(total=n_cells, desc=title, unit="cell", disable=None if verbose is None else not verbose) as bar:
-        for start, stop in zip(edges[:-1], edges[1:], strict=True):
+        for start, stop in pairwise(edges):
             yield slice(start, stop), counts[start:stop]
             bar.update(stop - start)
 

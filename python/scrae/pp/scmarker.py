@@ -7,6 +7,8 @@ Biology 15, e1007445; as version 2.0 of the package computes it (``ModalFilter``
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+
 import numpy as np
 import scipy.sparse as sp
 from tqdm.auto import tqdm
@@ -19,6 +21,7 @@ UBIQUITOUS = 0.8  # share of the cells from which on a gene marks nothing
 SMALL = 32  # counts below are tabulated, larger ones sorted
 SAMPLES = 256  # densities in hand at once
 PAIRS = 2**22  # pairs of genes in hand at once
+SPARSE_PAIR, DENSE_PAIR = 3.6e-9, 5e-11  # seconds a pair of genes takes in a cell, measured on one core
 READS = 10  # UMI counts other than zero are mostly below this number
 
 
@@ -121,8 +124,8 @@ def _warn_of_reads(counts: sp.csr_array, width: float) -> None:
     typical = float(np.median(counts.data[:: max(1, counts.nnz // 2**20)]))
     if typical > READS and width < 2:
         warnings.warn(
-            f"SCMarker: half of the counts other than zero are {typical:g} or more, so these look like read counts, not "
-            f"UMIs: with width={width:g} nearly every gene has several peaks. Pass width=2 or more.",
+            f"SCMarker: half of the counts other than zero are {typical:g} or more, so these look like read counts, "
+            f"not UMIs: with width={width:g} nearly every gene has several peaks. Pass width=2 or more.",
             stacklevel=4,
         )
 
@@ -136,7 +139,9 @@ def _tables(counts: sp.csr_array, verbose: bool | None) -> tuple[np.ndarray, np.
     for _, block in row_blocks(counts, "SCMarker: counts", verbose):
         value = block.data.astype(np.int64)
         few = value < SMALL
-        small += np.bincount(block.indices[few] * np.int64(SMALL) + value[few], minlength=small.size).reshape(small.shape)
+        small += np.bincount(block.indices[few] * np.int64(SMALL) + value[few], minlength=small.size).reshape(
+            small.shape
+        )
         large.append(np.unique(block.indices[~few] * base + value[~few], return_counts=True))
     key = np.concatenate([keys for keys, _ in large])
     often = np.concatenate([numbers for _, numbers in large])
@@ -174,7 +179,7 @@ def _expressed(counts: sp.csr_array, genes: np.ndarray, cutoff: float) -> sp.csr
         column = place[block.indices]
         kept = (column >= 0) & (block.data >= cutoff)
         ends = np.concatenate([[0], np.cumsum(kept)])[block.indptr]
-        ones = np.ones(int(kept.sum()), dtype=np.int32)
+        ones = np.ones(int(kept.sum()), dtype=np.float32)
         parts.append(sp.csr_array((ones, column[kept], ends), shape=(block.shape[0], len(genes))))
     return sp.csr_array(sp.vstack(parts, format="csr"))
 
@@ -183,18 +188,20 @@ def mutual_partners(expressed: sp.csr_array, k: int, n: int, verbose: bool | Non
     """Number of mutual partners of each gene, by co-expression and by exclusion together.
 
     With B the genes x cells matrix of zeros and ones, B B' counts the cells that express both genes, and
-    (1 - B) B' = 1 rowSums(B)' - B B' those that express the second without the first, so one sparse product serves
-    both. It is made in blocks of genes, of which only each gene's first ``k`` are kept.
+    (1 - B) B' = 1 rowSums(B)' - B B' those that express the second without the first, so one product serves both. It
+    is made in blocks of genes, of which only each gene's first ``k`` are kept.
+
+    Parameters
+    ----------
+    expressed
+        Cells x genes, float32 ones.
     """
     n_genes = expressed.shape[1]
-    by_gene = sp.csr_array(expressed.T)
-    cells = np.diff(by_gene.indptr).astype(np.int32)
+    cells = np.asarray(expressed.sum(0)).ravel()
     together, apart = [], []
-    step = max(1, PAIRS // n_genes)
     disabled = None if verbose is None else not verbose
     with tqdm(total=n_genes, desc="SCMarker: pairs", unit="gene", disable=disabled) as bar:
-        for start in range(0, n_genes, step):
-            both = (by_gene[start : start + step] @ expressed).toarray()
+        for start, both in _common_cells(expressed, max(1, PAIRS // n_genes)):
             rows = np.arange(len(both))
             both[rows, start + rows] = 0
             second_alone = cells[None, :] - both
@@ -207,6 +214,29 @@ def mutual_partners(expressed: sp.csr_array, k: int, n: int, verbose: bool | Non
         first = sp.csr_array(sp.vstack(parts, format="csr"))
         partners += np.asarray(first.multiply(first.T).sum(1), dtype=float).ravel()
     return partners
+
+
+def _common_cells(expressed: sp.csr_array, step: int) -> Iterator[tuple[int, np.ndarray]]:
+    """Blocks of ``step`` rows of B B', each with the position of its first row.
+
+    Sparse times sparse, or, where genes are expressed in many cells, blocks of cells made dense for BLAS: whichever
+    is the faster by what each takes for a pair of genes in a cell.
+    """
+    n_cells, n_genes = expressed.shape
+    starts = range(0, n_genes, step)
+    in_cell = np.diff(expressed.indptr).astype(float)
+    if SPARSE_PAIR * (in_cell**2).sum() < DENSE_PAIR * n_cells * n_genes**2:
+        by_gene = sp.csr_array(expressed.T)
+        for start in starts:
+            yield start, (by_gene[start : start + step] @ expressed).toarray()
+        return
+    cells = max(1, 4 * PAIRS // n_genes)
+    for start in starts:
+        block = np.zeros((min(step, n_genes - start), n_genes), dtype=np.float32)
+        for first in range(0, n_cells, cells):
+            dense = expressed[first : first + cells].toarray()
+            block += dense[:, start : start + step].T @ dense
+        yield start, block
 
 
 def _first(score: np.ndarray, k: int, n: int) -> sp.csr_array:

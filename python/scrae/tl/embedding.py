@@ -45,8 +45,8 @@ def scrae(
         Layer with raw counts; None: ``adata.X``.
     genes
         Which genes to model: None takes ``adata.var["highly_variable"]`` where it is set (as scanpy's PCA does) and
-        otherwise ``"hvg"``; ``"hvg"`` or ``"seurat_v3"`` selects with :func:`scrae.pp.select_genes`; ``"all"``; or
-        names, positions or a mask.
+        otherwise ``"hvg"``; a method of :func:`scrae.pp.select_genes` (``"hvg"``, ``"seurat_v3"``, ``"m3drop"``,
+        ``"danb"``, ``"scmarker"``, ...) selects with it; ``"all"``; or names, positions or a mask.
     n_genes
         How many genes to select.
     batch_key
@@ -89,7 +89,7 @@ def scrae(
             raise ValueError(
                 f'genes={genes!r} is not a method; choose one of {", ".join(map(repr, METHODS))}, "all", or give names'
             )
-        select_genes(target, origin, n_genes, layer, batch_key)
+        select_genes(target, origin, n_genes, layer, batch_key, verbose=verbose)
         chosen = target.var[SELECTED].to_numpy()
     else:
         chosen, origin = genes, "given"

@@ -1,0 +1,66 @@
+"""The selection of genes: dropouts against mean expression."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from scrae.pl.history import ACCENT, HELD_OUT, TRAINING
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from matplotlib.figure import Figure
+
+CURVES = {"m3drop": "Michaelis-Menten", "danb": "depth-adjusted negative binomial"}
+
+
+def gene_selection(adata: AnnData) -> Figure:
+    """Rate of dropouts of every gene against its mean, with the fitted curve and the selected genes.
+
+    Parameters
+    ----------
+    adata
+        AnnData after :func:`scrae.pp.select_genes`, by any method. M3Drop and DANB have a curve (with batches one point
+        for each gene, the mean over batches); after SCMarker the genes with two peaks or more are marked as well.
+
+    Returns
+    -------
+    The figure, not shown; ``figure.savefig("genes.png")`` writes it.
+
+    Raises
+    ------
+    ValueError
+        No genes were selected yet.
+    """
+    from matplotlib.figure import Figure
+
+    if "scrae_genes" not in adata.uns or "scrae_dropout" not in adata.var:
+        raise ValueError('adata.uns["scrae_genes"] is missing: run scrae.pp.select_genes(adata) first')
+    record = adata.uns["scrae_genes"]
+    table = adata.var[adata.var["scrae_mean"] > 0].sort_values("scrae_mean", kind="stable")
+    mean, dropout = table["scrae_mean"].to_numpy(), table["scrae_dropout"].to_numpy()
+    figure = Figure(figsize=(6.0, 4.2), layout="constrained")
+    panel = figure.subplots()
+
+    groups = [("genes", np.ones(len(table), dtype=bool), "0.75")]
+    if "scrae_multimodal" in table:
+        groups.append(("two peaks or more", table["scrae_multimodal"].to_numpy() == 1, TRAINING))
+    groups.append(("selected", table["scrae_selected"].to_numpy(dtype=bool), HELD_OUT))
+    for name, shown, colour in groups:
+        label = f"{name} ({shown.sum():,})"
+        panel.scatter(mean[shown], dropout[shown], s=5, color=colour, linewidths=0, label=label, rasterized=True)
+    if "scrae_expected_dropout" in table:
+        expected = table["scrae_expected_dropout"].to_numpy()
+        known = np.isfinite(expected)
+        style = {"marker": ".", "markersize": 1.5, "linestyle": ""} if record["batch_key"] else {"linewidth": 1.5}
+        panel.plot(mean[known], expected[known], color=ACCENT, label=CURVES[record["method"]], **style)
+    batches = f" within {record['batch_key']}" if record["batch_key"] else ""
+    unit = "scaled counts" if record["method"] == "m3drop" else "counts"
+    panel.set(
+        xscale="log", ylim=(-0.02, 1.02), xlabel=f"mean expression ({unit} per cell)", ylabel="share of cells without",
+        title=f"{record['method']}{batches}: {record['n_selected']:,} genes",
+    )  # fmt: skip
+    panel.legend(frameon=False, fontsize="small", markerscale=2)
+    panel.spines[["top", "right"]].set_visible(False)
+    return figure
