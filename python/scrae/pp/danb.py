@@ -111,7 +111,7 @@ def danb(
     model = fit_danb(counts, totals, genes, verbose)
     expected, variance = expected_dropouts(model, verbose)
     expected = np.maximum(expected, 1 / n_cells)
-    dropout = 1 - detected[genes] / n_cells
+    dropout = (n_cells - detected[genes]) / n_cells
     error = np.sqrt(variance + dropout * (1 - dropout) / n_cells)
     effect = dropout - expected
     with np.errstate(divide="ignore"):
@@ -131,20 +131,21 @@ def danb(
 def expected_dropouts(model: DANB, verbose: bool | None) -> tuple[np.ndarray, np.ndarray]:
     """Rate of dropouts of each gene at its expected size, and its variance.
 
-    P(x_ij = 0) = (1 + mu_ij / r_j)^(-r_j) depends on the cell by its total alone, so it is computed once for cells of
-    the same total, in blocks of genes.
+    P(x_ij = 0) = (1 + mu_ij / r_j)^(-r_j) depends on the cell by its total alone, and at the expected size on the gene
+    by its total alone, so it is computed once for each pair of totals, in blocks.
     """
     n_cells, total = len(model.totals), model.totals.sum()
     distinct, cells = np.unique(model.totals, return_counts=True)
     cells = cells.astype(float)
-    sizes, n_genes = model.expected_sizes, len(model.gene_totals)
-    rate, variance = np.empty(n_genes), np.empty(n_genes)
+    gene_totals, first, gene = np.unique(model.gene_totals, return_index=True, return_inverse=True)
+    sizes = model.expected_sizes[first]
+    rate, variance = np.empty(len(gene_totals)), np.empty(len(gene_totals))
     step = max(1, PAIRS // len(distinct))
     disabled = None if verbose is None else not verbose
-    with tqdm(total=n_genes, desc="DANB: dropouts", unit="gene", disable=disabled) as bar:
-        for start in range(0, n_genes, step):
+    with tqdm(total=len(gene_totals), desc="DANB: dropouts", unit="total", disable=disabled) as bar:
+        for start in range(0, len(gene_totals), step):
             block = slice(start, start + step)
-            zero = np.outer(model.gene_totals[block] / sizes[block], distinct / total)
+            zero = np.outer(gene_totals[block] / sizes[block], distinct / total)
             np.log1p(zero, out=zero)
             zero *= -sizes[block, None]
             np.exp(zero, out=zero)
@@ -152,7 +153,7 @@ def expected_dropouts(model: DANB, verbose: bool | None) -> tuple[np.ndarray, np
             zero *= 1 - zero
             variance[block] = zero @ cells / n_cells**2
             bar.update(len(rate[block]))
-    return rate, variance
+    return rate[gene], variance[gene]
 
 
 def danb_dispersion(

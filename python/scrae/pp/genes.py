@@ -140,7 +140,7 @@ def select_genes(
     adata.var[RANK] = rank
     adata.var[SELECTED] = selected
     adata.var[MEAN] = gene_totals / adata.n_obs
-    adata.var[DROPOUT] = 1 - detected / adata.n_obs
+    adata.var[DROPOUT] = (adata.n_obs - detected) / adata.n_obs
     for name, values in found.columns.items():
         column = np.full(adata.n_vars, np.nan)
         column[eligible] = values

@@ -48,7 +48,7 @@ def m3drop(
     sums, squares = weighted_sums(counts, [(1, scale), (2, scale**2)], "M3Drop", verbose)[:, genes]
     mean = sums / n_cells
     mean_error = np.sqrt(np.maximum(squares / n_cells - mean**2, 0.0) / n_cells)
-    dropout = 1 - detected[genes] / n_cells
+    dropout = (n_cells - detected[genes]) / n_cells
     if (dropout > 0).sum() < 2:
         raise ValueError(
             f"M3Drop: {(dropout > 0).sum()} of {len(genes):,} genes have a zero in any of {n_cells:,} cells; without "
