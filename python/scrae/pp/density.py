@@ -66,11 +66,13 @@ def densities(
 
 
 def peaks(density: np.ndarray) -> np.ndarray:
-    """Number of peaks of each row: points not below the one before and above the one after.
+    """Number of peaks of each row: points not below the one before and above the one after, with zero at both ends.
 
-    Values below 1e-12 of the highest are rounding error and count as zero. SCMarker counts their random ups and downs
-    too, between values that lie far apart, so its numbers are higher; whether there are two peaks or more is the same.
+    Values below 1e-12 of the highest are rounding error and count as zero. SCMarker counts the random ups and downs
+    of these errors too, between values that lie far apart, so its numbers are higher. Whether there are two peaks or
+    more is the same, for such a gap has density on both sides.
     """
     clean = np.where(density < ROUNDING * density.max(axis=1, keepdims=True), 0.0, density)
-    middle = clean[:, 1:-1]
-    return np.asarray(((middle >= clean[:, :-2]) & (middle > clean[:, 2:])).sum(1))
+    padded = np.pad(clean, ((0, 0), (1, 1)))
+    middle = padded[:, 1:-1]
+    return np.asarray(((middle >= padded[:, :-2]) & (middle > padded[:, 2:])).sum(1))

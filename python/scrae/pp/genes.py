@@ -191,9 +191,9 @@ def _arguments(method: str, options: Mapping[str, Any], cells: Cells) -> dict[st
             raise ValueError(unknown("option", name, known, f"method={method!r}"))
     if "exclude" in arguments:
         excluded = np.zeros(cells.counts.shape[1], dtype=bool)
-        excluded[np.isin(np.asarray(cells.gene_names, dtype=str), np.asarray(arguments.pop("exclude"), dtype=str))] = (
-            True
-        )
+        names = arguments.pop("exclude")
+        if len(names):
+            excluded[cells.positions(names)] = True
         arguments["excluded"] = excluded
     return arguments
 
