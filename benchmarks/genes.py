@@ -1,0 +1,186 @@
+"""Time and memory of the selection of genes: at the size of a large study, and beside the R packages.
+
+    python benchmarks/genes.py [--data DIR] [--cells 70000] [--genes 20000] [--methods m3drop,danb,...]
+    python benchmarks/genes.py --r LIBRARY [--data DIR] [--dataset zheng_sorted_3874]
+
+The large data are semi-synthetic: cells of zheng_sorted_3874 drawn with the class sizes of Zheng-68k
+(class_sizes_large.csv, by size), each the sum of two cells of its class thinned to the share of entries wanted, and
+genes made up to the number wanted by drawing genes of the data again under new cells' order. Each measurement is a
+process of its own; memory is the peak of the process above what it held with the counts read in. The second form runs
+the packages M3Drop and SCMarker, installed in LIBRARY, on the whole data set, dense as they want it, and ours on the
+same, one after the other.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+import scipy.sparse as sp
+
+METHODS = ("hvg", "seurat_v3", "m3drop", "danb", "danb_dispersion", "danb_variance", "scmarker")
+SOURCE, CLASSES = "zheng_sorted_3874", "Zheng-68k"
+STEPS_OF_R = {  # the calls of the packages that do what each method does
+    "m3drop": "M3DropFeatureSelection(M3DropConvertData(sparse, is.counts = TRUE), suppress.plot = TRUE)",
+    "danb": "NBumiFeatureSelectionCombinedDrop(NBumiFitModel(dense))",
+    "danb_dispersion": "NBumiFeatureSelectionHighVar(NBumiFitModel(dense))",
+    "danb_variance": "{ fit <- NBumiFitModel(dense); NBumiHVG(dense, fit, suppress.plot = TRUE) }",
+    "scmarker": "getMarker(GeneFilter(ModalFilter(dense, geneK = 10, cellK = 10)), k = 300, n = 30)",
+}
+
+
+def large_counts(data: Path, n_cells: int, n_genes: int, share: float) -> sp.csr_matrix:
+    """Counts of ``n_cells`` made from real ones, with about ``share`` of the entries above zero."""
+    import anndata
+    import pandas as pd
+
+    rng = np.random.default_rng(0)
+    source = anndata.read_h5ad(data / f"{SOURCE}.h5ad")
+    sizes = pd.read_csv(data / "class_sizes_large.csv", comment="#")
+    sizes = np.sort(sizes.loc[sizes["dataset"] == CLASSES, "cells"].to_numpy())[::-1]
+    classes = source.obs["cell_type"].value_counts().index
+    sizes = sizes[: len(classes)] / sizes[: len(classes)].sum()
+    counts = sp.csr_matrix(source.X)
+    chosen = rng.choice(len(classes), n_cells, p=sizes)
+    members = [np.flatnonzero(source.obs["cell_type"] == name) for name in classes[: len(sizes)]]
+    extra = rng.choice(counts.shape[1], max(0, n_genes - counts.shape[1]), replace=False)
+    blocks = []
+    for start in range(0, n_cells, 2000):
+        kinds = chosen[start : start + 2000]
+        one, other, third = (np.array([rng.choice(members[kind]) for kind in kinds]) for _ in range(3))
+        both = counts[one] + counts[other]
+        block = sp.csr_matrix(sp.hstack([both, counts[third][:, extra]], format="csr")[:, :n_genes])
+        keep = min(1.0, share * block.shape[0] * n_genes / block.nnz)
+        block.data = rng.binomial(block.data.astype(np.int64), keep).astype(np.float32)
+        block.eliminate_zeros()
+        blocks.append(block)
+    return sp.csr_matrix(sp.vstack(blocks, format="csr"))
+
+
+def peak_memory_mb() -> float:
+    """Largest resident memory of this process since it was last reset."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM"):
+            return int(line.split()[1]) / 1024
+    raise RuntimeError("no VmHWM in /proc/self/status: peak memory is measured on Linux only")
+
+
+def measure(path: Path, method: str) -> dict[str, float]:
+    """One selection in this process."""
+    import anndata
+
+    import scrae
+
+    warnings.simplefilter("ignore")
+    adata = anndata.read_h5ad(path)
+    small = adata[:200].copy()
+    scrae.pp.select_genes(small, "m3drop" if method in ("danb", "scmarker") else method, 20)  # imports and compilation
+    del small
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+    before = peak_memory_mb()
+    started = time.perf_counter()
+    scrae.pp.select_genes(adata, method)
+    return {
+        "seconds": time.perf_counter() - started,
+        "peak_mb": peak_memory_mb() - before,
+        "selected": int(adata.var["scrae_selected"].sum()),
+        "cells": adata.n_obs,
+        "genes": adata.n_vars,
+        "entries": int(adata.X.nnz),
+        "input_mb": sum(part.nbytes for part in (adata.X.data, adata.X.indices, adata.X.indptr)) / 2**20,
+    }
+
+
+def in_a_process(path: Path, method: str) -> dict[str, float]:
+    command = [sys.executable, __file__, "--measure", method, "--prepared", str(path)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
+def seconds_of_r(folder: Path, library: str, method: str) -> float:
+    """Seconds of the package's own calls, without reading the counts."""
+    code = f"""
+    .libPaths(c("{library}", .libPaths()))
+    suppressPackageStartupMessages({{library(Matrix); library(M3Drop); library(SCMarker)}})
+    sparse <- as(readMM("{folder}/counts.mtx"), "CsparseMatrix")
+    dimnames(sparse) <- list(paste0("g", seq_len(nrow(sparse))), paste0("c", seq_len(ncol(sparse))))
+    dense <- as.matrix(sparse)
+    invisible(gc())
+    started <- proc.time()[["elapsed"]]
+    invisible(capture.output(suppressWarnings({STEPS_OF_R[method]})))
+    cat("\\nseconds", proc.time()[["elapsed"]] - started, "\\n")
+    """
+    done = subprocess.run(["Rscript", "-e", code], stdout=subprocess.PIPE, text=True, check=True)
+    return float(done.stdout.split("seconds")[-1])
+
+
+def against_r(data: Path, dataset: str, library: str, methods: list[str], folder: Path) -> None:
+    import anndata
+    from scipy.io import mmwrite
+
+    adata = anndata.read_h5ad(data / f"{dataset}.h5ad")
+    adata = adata[:, np.asarray((adata.X > 0).sum(0)).ravel() > 0].copy()
+    path = folder / "counts.h5ad"
+    adata.write_h5ad(path)
+    mmwrite(folder / "counts.mtx", sp.coo_matrix(adata.X.T.astype(int)))
+    print(f"{dataset}: {adata.n_obs:,} cells x {adata.n_vars:,} genes, seconds of one run")
+    print("| method | R | scRAE | ratio |\n|---|---|---|---|")
+    for method in methods:
+        if method in STEPS_OF_R:
+            theirs, ours = seconds_of_r(folder, library, method), in_a_process(path, method)["seconds"]
+            print(f"| {method} | {theirs:.1f} | {ours:.2f} | {theirs / ours:.0f} |", flush=True)
+
+
+def at_size(data: Path, n_cells: int, n_genes: int, share: float, methods: list[str], folder: Path) -> None:
+    import anndata
+
+    path = folder / "large.h5ad"
+    anndata.AnnData(large_counts(data, n_cells, n_genes, share)).write_h5ad(path)
+    first = True
+    for method in methods:
+        result = in_a_process(path, method)
+        if first:
+            filled = result["entries"] / result["cells"] / result["genes"]
+            print(
+                f"{n_cells:,} cells x {n_genes:,} genes, {filled:.1%} above zero, counts of {result['input_mb']:,.0f} MB"
+            )
+            print("| method | seconds | peak memory above the counts (MB) | genes selected |\n|---|---|---|---|")
+            first = False
+        print(f"| {method} | {result['seconds']:.1f} | {result['peak_mb']:,.0f} | {result['selected']} |", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--cells", type=int, default=70_000)
+    parser.add_argument("--genes", type=int, default=20_000)
+    parser.add_argument("--share", type=float, default=0.05, help="share of entries above zero (default: %(default)s)")
+    parser.add_argument("--methods", default=",".join(METHODS), help="comma-separated (default: all)")
+    parser.add_argument("--r", metavar="LIBRARY", help="R library with M3Drop and SCMarker: compare with them instead")
+    parser.add_argument("--dataset", default=SOURCE, help="for --r (default: %(default)s)")
+    parser.add_argument("--measure", choices=METHODS, help=argparse.SUPPRESS)
+    parser.add_argument("--prepared", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.measure:
+        print(json.dumps(measure(options.prepared, options.measure)))
+        return
+    methods = options.methods.split(",")
+    if not (options.data / f"{SOURCE}.h5ad").exists():
+        raise SystemExit(f"there is no {SOURCE}.h5ad in {options.data}: give --data")
+    with tempfile.TemporaryDirectory() as folder:
+        if options.r:
+            against_r(options.data, options.dataset, options.r, methods, Path(folder))
+        else:
+            at_size(options.data, options.cells, options.genes, options.share, methods, Path(folder))
+
+
+if __name__ == "__main__":
+    main()
