@@ -70,7 +70,8 @@ def as_counts(
     if np.issubdtype(csr.dtype, np.floating):
         _refuse(csr, csr.data != np.rint(csr.data), "fractional", where, cell_names, gene_names)
     _refuse(csr, csr.data > 2**24, "larger than 16,777,216", where, cell_names, gene_names)
-    counts = sp.csr_array((csr.data.astype(np.float32), csr.indices.copy(), csr.indptr.copy()), shape=csr.shape)
+    indices, indptr = (csr.indices, csr.indptr) if csr is not original else (csr.indices.copy(), csr.indptr.copy())
+    counts = sp.csr_array((csr.data.astype(np.float32, copy=csr is original), indices, indptr), shape=csr.shape)
     counts.eliminate_zeros()
     return counts
 

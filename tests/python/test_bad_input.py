@@ -269,7 +269,7 @@ def test_the_object_changes_by_its_new_keys_alone(small, quick):
     scrae.tl.scrae(small, batch_key="batch", n_genes=20, **quick)
     assert list(small.obsm) == ["X_scrae"]
     assert list(small.uns) == ["scrae_genes", "scrae"]
-    assert list(small.var) == ["scrae_rank", "scrae_selected"]
+    assert list(small.var) == ["scrae_rank", "scrae_selected", "scrae_mean", "scrae_dropout", "scrae_statistic"]
     del small.obsm["X_scrae"], small.uns["scrae_genes"], small.uns["scrae"]
     small.var = small.var[[]]
     assert_same(small, before)

@@ -83,8 +83,8 @@ def michaelis_menten(dropout: np.ndarray, mean: np.ndarray) -> tuple[float, floa
         k = np.exp(log_k)
         return float(-((dropout - k / (k + mean)) * mean * k / (k + mean) ** 2).sum())
 
-    grid = np.linspace(np.log(mean.min()) - 10, np.log(mean.max()) + 10, 257)
-    best = int(np.argmin(np.concatenate([error(part) for part in np.array_split(grid, 16)])))
+    grid = np.linspace(np.log(mean.min()) - 10, np.log(mean.max()) + 10, 65)
+    best = int(np.argmin(error(grid)))
     low, high = grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)]
     log_k = brentq(slope, low, high, xtol=1e-15, rtol=1e-14) if slope(low) < 0 < slope(high) else grid[best]
     return float(np.exp(log_k)), float(np.sqrt(error(np.array([log_k]))[0] / len(mean)))
