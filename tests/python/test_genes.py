@@ -9,6 +9,7 @@ import anndata
 import numpy as np
 import pandas as pd
 import pytest
+import scanpy as sc
 import scipy.sparse as sp
 from scipy import stats
 
@@ -24,6 +25,7 @@ DATASETS = ["klein_1000", "baron_human2_4", "zeisel_1799", "pbmc3k_2638", "cellb
 TOLERANCE = {"rtol": 1e-6, "atol": 1e-300}  # the fixtures have 8 digits, and 0 for p values too small for them
 
 every_dataset = pytest.mark.parametrize("name", DATASETS)
+every_method = pytest.mark.parametrize("method", METHODS)
 every_modelled = pytest.mark.parametrize("method", list(MODELLED))
 
 
@@ -251,10 +253,33 @@ def test_p_values_of_genes_of_one_kind_of_cells_are_no_smaller_than_chance(made)
         )
 
 
+@pytest.mark.parametrize("batch_key", [None, "batch"])
+@pytest.mark.parametrize("method", ["hvg", "seurat_v3"])
+def test_highly_variable_genes_have_scanpy_s_statistics_and_ranks(shared, method, batch_key):
+    adata = shared("kang_ifnb_2800")
+    scrae.pp.select_genes(adata, method, 1000, batch_key=batch_key)
+    ranked = adata[:, adata.var["scrae_rank"].notna()].copy()
+    if method == "hvg":
+        sc.pp.normalize_total(ranked)
+        sc.pp.log1p(ranked)
+    flavor = {"hvg": "seurat", "seurat_v3": "seurat_v3"}[method]
+    sc.pp.highly_variable_genes(ranked, n_top_genes=1000, flavor=flavor, batch_key=batch_key)
+    theirs = ranked.var["dispersions_norm" if method == "hvg" else "variances_norm"]
+    np.testing.assert_allclose(ranked.var["scrae_statistic"], theirs, rtol=2e-4, atol=1e-5)  # scanpy works in float32
+    np.testing.assert_array_equal(ranked.var["scrae_selected"], ranked.var["highly_variable"])
+
+
+def test_seurat_v3_of_too_shallow_counts_says_what_to_do():
+    counts = np.zeros((40, 12))
+    counts[np.arange(40), np.arange(40) % 12] = 1
+    with pytest.raises(ValueError, match='trend of variance on mean could not be fitted .* Use method="hvg"'):
+        scrae.pp.select_genes(anndata.AnnData(counts), "seurat_v3", 5)
+
+
 # Invariance
 
 
-@every_modelled
+@every_method
 def test_order_of_cells_and_genes_does_not_matter(made, method):
     ours, _ = select(made, method)
     rng = np.random.default_rng(2)
@@ -265,7 +290,7 @@ def test_order_of_cells_and_genes_does_not_matter(made, method):
         assert set(shuffled.index[shuffled["scrae_selected"]]) == set(ours.index[ours["scrae_selected"]])
 
 
-@every_modelled
+@every_method
 @pytest.mark.parametrize("convert", [sp.csc_matrix, lambda x: x.toarray(), lambda x: x.astype(np.int64), sp.csr_array])
 def test_storage_of_the_counts_does_not_matter(made, method, convert):
     ours, _ = select(made, method)
@@ -276,7 +301,7 @@ def test_storage_of_the_counts_does_not_matter(made, method, convert):
     pd.testing.assert_frame_equal(select(other, method, layer="umis")[0], ours)
 
 
-@every_modelled
+@every_method
 def test_counts_are_left_as_they_are(made, method):
     before = made.copy()
     select(made, method)
@@ -286,7 +311,7 @@ def test_counts_are_left_as_they_are(made, method):
     assert set(made.var.columns) <= set(COLUMNS)
 
 
-@every_modelled
+@every_method
 def test_many_blocks_give_what_one_gives(made, method, monkeypatch):
     ours, _ = select(made, method)
     for module in ("moments.BLOCK", "danb.PAIRS"):
@@ -351,7 +376,7 @@ def test_a_gene_that_one_batch_lacks_is_judged_by_the_others():
 # What is written, and where it is used
 
 
-@every_modelled
+@every_method
 @pytest.mark.parametrize("batch_key", [None, "batch"])
 def test_results_can_be_written_to_h5ad(made, method, batch_key, tmp_path):
     options = {"k": 20, "n": 5, "exclude": ["g3"]} if method == "scmarker" else {}
@@ -483,7 +508,7 @@ def test_names_and_numbers_that_are_wrong_are_refused(made):
     assert "scrae_selected" not in made.var
 
 
-@every_modelled
+@every_method
 def test_log_values_are_refused_by_every_method(made, method):
     made.X = np.log1p(made.X.toarray())
     with pytest.raises(scrae.CountsError, match="fractional"):
@@ -531,7 +556,7 @@ def test_read_counts_are_told_from_umis_by_scmarker(made):
 # Memory
 
 
-@every_modelled
+@every_method
 def test_no_dense_copy_of_the_counts_is_made(method):
     rng = np.random.default_rng(0)
     n_cells, n_genes, n_counts = 20_000, 5_000, 2_000_000

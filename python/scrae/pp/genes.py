@@ -77,7 +77,7 @@ def select_genes(
         Layer with raw counts; None: ``adata.X``.
     batch_key
         Column of ``adata.obs``: select within each batch and combine the ranks
-        (:func:`scrae.pp.findings.combined`; for ``"hvg"`` and ``"seurat_v3"`` scanpy does it).
+        (:func:`scrae.pp.findings.combined`; ``"hvg"`` and ``"seurat_v3"`` each in scanpy's own way).
     max_q
         Select genes with a q value of at most this only; None: whatever their q value.
     min_cells
@@ -122,7 +122,7 @@ def select_genes(
     n_asked, n_top = n_top, min(n_top, len(eligible))
 
     if method in VARIABLE:
-        found = highly_variable(counts, eligible, method, n_top, batches)
+        found = highly_variable(counts, eligible, method, n_top, batches, verbose)
     elif batches is None:
         found = MODELLED[method](counts, cell_totals(counts), detected, eligible, **arguments)
     else:

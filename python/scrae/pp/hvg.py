@@ -1,39 +1,41 @@
-"""Highly variable genes, as scanpy finds them."""
+"""Highly variable genes, as scanpy finds them, without its copies of the counts."""
 
 from __future__ import annotations
-
-import warnings
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
 from scrae.pp.findings import Findings
-from scrae.threads import threads_of_torch_kept
+from scrae.pp.moments import cell_totals, row_blocks, weighted_sums
 
-if TYPE_CHECKING:
-    from anndata import AnnData
+BINS = 20  # of mean expression
 
 
 def highly_variable(
-    counts: sp.csr_array, genes: np.ndarray, method: str, n_top: int, batches: np.ndarray | None
+    counts: sp.csr_array,
+    genes: np.ndarray,
+    method: str,
+    n_top: int,
+    batches: np.ndarray | None,
+    verbose: bool | None = None,
 ) -> Findings:
-    """Rank genes by scanpy's table.
+    """Rank genes as ``scanpy.pp.highly_variable_genes`` does.
 
     Parameters
     ----------
     counts
-        Cells x genes.
+        Cells x genes; every cell has a count.
     genes
         Positions of the genes that may be selected.
     method
-        ``"hvg"``: dispersion of log-normalised expression, normalised in bins of the mean; ``"seurat_v3"``: variance of
-        counts standardised by a loess trend on the mean.
+        ``"hvg"``: scanpy's ``flavor="seurat"`` (after Satija et al. 2015) on counts scaled to the median total of
+        ``genes``; ``"seurat_v3"``: its flavour of that name (after Stuart et al. 2019), on the counts.
     n_top
-        How many genes scanpy is to select in each batch.
+        How many genes are highly variable within a batch.
     batches
-        Batch of each cell, or None.
+        Batch of each cell, or None. ``"hvg"`` orders by the number of batches in which a gene is highly variable, then
+        by its mean dispersion; ``"seurat_v3"`` by the median of its ranks, then by the number of batches.
 
     Returns
     -------
@@ -44,49 +46,86 @@ def highly_variable(
     ValueError
         The trend of variance on mean cannot be fitted.
     """
-    from anndata import AnnData
-
-    chosen = sp.csr_matrix(counts[:, genes])  # scanpy 1.11 normalises sparse arrays wrongly
-    work = AnnData(chosen, obs=pd.DataFrame(index=np.arange(counts.shape[0]).astype(str)))
-    if batches is not None:
-        work.obs["batch"] = pd.Categorical(batches)
-    table = _table(work, method, n_top).reset_index(drop=True)
-    columns = _order(method, batches is not None)
-    order = table.sort_values(list(columns), ascending=list(columns.values()), kind="stable").index
-    statistic = table["dispersions_norm" if method == "hvg" else "variances_norm"].to_numpy(dtype=float)
-    return Findings(np.asarray(order), {"statistic": statistic})
-
-
-def _table(work: AnnData, method: str, n_top: int) -> pd.DataFrame:
-    """scanpy's table of genes; ``work`` holds counts, and batches in ``obs["batch"]``, and is used up."""
-    import scanpy as sc
-
-    flavor = {"hvg": "seurat", "seurat_v3": "seurat_v3"}[method]
-    with threads_of_torch_kept(), warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)
-        if method == "hvg":
-            sc.pp.normalize_total(work)
-            sc.pp.log1p(work)
-        try:
-            table: pd.DataFrame = sc.pp.highly_variable_genes(
-                work,
-                flavor=flavor,
-                n_top_genes=n_top,
-                batch_key="batch" if "batch" in work.obs else None,
-                inplace=False,
-            )
-        except ValueError as error:
-            raise ValueError(
-                f"{method}: the trend of variance on mean could not be fitted ({error}); too many genes have the same "
-                'few counts (shallow data, small batches). Use method="hvg", or fewer batches.'
-            ) from error
-    return table
-
-
-def _order(method: str, batches: bool) -> dict[str, bool]:
-    """scanpy's order of its table: columns to sort by, and whether each ascends."""
+    n_cells = counts.shape[0]
     if method == "hvg":
-        by_batches = {"highly_variable_nbatches": False} if batches else {}
-        return by_batches | {"dispersions_norm": False}
-    by_batches = {"highly_variable_rank": True, "highly_variable_nbatches": False} if batches else {}
-    return by_batches | {"variances_norm": False}
+        totals = cell_totals(counts, genes)
+        target = np.median(totals[totals > 0])
+        scale = np.divide(target, totals, out=np.zeros(n_cells), where=totals > 0)
+    values = np.empty((1 if batches is None else len(np.unique(batches)), len(genes)))
+    high = np.zeros(values.shape, dtype=bool)
+    ranks = np.empty(values.shape)
+    for i, name in enumerate([None] if batches is None else np.unique(batches)):
+        rows = np.arange(n_cells) if batches is None else np.flatnonzero(batches == name)
+        part = counts if batches is None else sp.csr_array(counts[rows])
+        if method == "hvg":
+            values[i], high[i] = _dispersions(part, scale[rows], genes, n_top, verbose)
+        else:
+            values[i] = _standardised_variances(part, genes, verbose)
+            ranks[i] = np.argsort(np.argsort(-values[i], kind="stable"))
+            high[i] = ranks[i] < n_top
+    known = np.isfinite(values)
+    statistic = np.where(known, values, 0.0).sum(0) / np.where(known.any(0), known.sum(0), np.nan)
+    if method == "hvg":
+        return Findings(np.lexsort((-statistic, -high.sum(0) * (batches is not None))), {"statistic": statistic})
+    ranks[~high] = np.nan
+    median_rank = pd.DataFrame(ranks).median().to_numpy()
+    by_batches = (-high.sum(0), median_rank) if batches is not None else ()
+    return Findings(np.lexsort((-statistic, *by_batches)), {"statistic": statistic})
+
+
+def _dispersions(
+    counts: sp.csr_array, scale: np.ndarray, genes: np.ndarray, n_top: int, verbose: bool | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Log ratio of variance to mean of each gene, centred and scaled within bins of the mean, and the ``n_top`` first.
+
+    Genes that are not seen get zero, as scanpy gives them; genes without variance are missing. A gene alone in its
+    bin gets one.
+    """
+    n_cells = counts.shape[0]
+    sums, squares = weighted_sums(counts, [(1, scale), (2, scale**2)], "hvg", verbose)[:, genes]
+    seen = sums > 0
+    mean = sums[seen] / n_cells
+    variance = np.maximum(squares[seen] / n_cells - mean**2, 0.0) * n_cells / (n_cells - 1)
+    dispersion = np.log(np.divide(variance, mean, out=np.full(len(mean), np.nan), where=variance > 0))
+    table = pd.DataFrame({"bin": pd.cut(np.log1p(mean), bins=BINS), "dispersion": dispersion})
+    in_bin = table.groupby("bin", observed=True)["dispersion"]
+    centre, spread = in_bin.transform("mean").to_numpy(), in_bin.transform("std").to_numpy()
+    alone = np.isnan(spread)
+    normalised = (dispersion - np.where(alone, 0.0, centre)) / np.where(alone, centre, spread)
+    values, high = np.zeros(len(genes)), np.zeros(len(genes), dtype=bool)
+    values[seen] = normalised
+    known = np.sort(normalised[np.isfinite(normalised)])[::-1]
+    high[seen] = np.nan_to_num(normalised, nan=-np.inf) >= known[min(n_top, len(known)) - 1]
+    return values, high
+
+
+def _standardised_variances(counts: sp.csr_array, genes: np.ndarray, verbose: bool | None) -> np.ndarray:
+    """Variance of the counts over that of a loess trend on the mean; counts beyond sqrt(n) deviations are clipped."""
+    from skmisc.loess import loess
+
+    n_cells = counts.shape[0]
+    ones = np.ones(n_cells)
+    sums, squares = weighted_sums(counts, [(1, ones), (2, ones)], "seurat_v3", verbose)[:, genes]
+    mean = sums / n_cells
+    variance = (squares / n_cells - mean**2) * n_cells / (n_cells - 1)
+    varies = variance > 0
+    trend = np.zeros(len(genes))
+    try:
+        fit = loess(np.log10(mean[varies]), np.log10(variance[varies]), span=0.3, degree=2)
+        fit.fit()
+    except ValueError as error:
+        raise ValueError(
+            f"seurat_v3: the trend of variance on mean could not be fitted ({error}); too many genes have the same "
+            'few counts (shallow data, small batches). Use method="hvg", or fewer batches.'
+        ) from error
+    trend[varies] = fit.outputs.fitted_values
+    deviation = np.sqrt(10**trend)
+    limit = np.full(counts.shape[1], np.inf)
+    limit[genes] = deviation * np.sqrt(n_cells) + mean
+    clipped, clipped_squares = np.zeros(counts.shape[1]), np.zeros(counts.shape[1])
+    for _, block in row_blocks(counts, "seurat_v3: clipping", verbose):
+        values = np.minimum(block.data, limit[block.indices])
+        clipped += np.bincount(block.indices, values, counts.shape[1])
+        clipped_squares += np.bincount(block.indices, values**2, counts.shape[1])
+    centred = n_cells * mean**2 + clipped_squares[genes] - 2 * clipped[genes] * mean
+    return np.asarray(centred / ((n_cells - 1) * deviation**2))

@@ -36,10 +36,16 @@ def cells_and_totals(counts: sp.csr_array, title: str, verbose: bool | None) -> 
     return detected, totals
 
 
-def cell_totals(counts: sp.csr_array) -> np.ndarray:
-    """Sum of the counts of each cell, float64 and exact; every cell has a count."""
+def cell_totals(counts: sp.csr_array, genes: np.ndarray | None = None) -> np.ndarray:
+    """Sum of the counts of each cell over all genes or over those at the positions ``genes``, float64 and exact.
+
+    Every cell has a count.
+    """
+    weight = np.ones(counts.shape[1])
+    if genes is not None:
+        weight[np.setdiff1d(np.arange(counts.shape[1]), genes)] = 0
     blocks = row_blocks(counts, "cells", False)
-    return np.concatenate([np.add.reduceat(block.data.astype(np.float64), block.indptr[:-1]) for _, block in blocks])
+    return np.concatenate([np.add.reduceat(weight[b.indices] * b.data, b.indptr[:-1]) for _, b in blocks])
 
 
 def weighted_sums(

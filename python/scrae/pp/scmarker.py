@@ -72,8 +72,8 @@ def scmarker(
     _check(width=(width, 0.01), cutoff=(cutoff, 1), gene_cells=(gene_cells, 0), k=(k, 1), n=(n, 0))
     _warn_of_reads(counts, width)
     cells = np.diff(counts.indptr) > cell_genes
-    kept = counts if cells.all() else counts[cells]
-    gene, value, number = _tables(kept, verbose)
+    n_cells = int(cells.sum())
+    gene, value, number = _tables(counts, cells, verbose)
     expressing = np.bincount(gene, number * (value >= cutoff), counts.shape[1])
     searched = np.zeros(counts.shape[1], dtype=bool)
     searched[genes] = True
@@ -81,16 +81,16 @@ def scmarker(
     n_peaks = np.zeros(counts.shape[1])
     n_peaks[common] = count_peaks(gene, value, number, common, width / 4)
     multimodal = n_peaks >= 2
-    compared = multimodal & (expressing < UBIQUITOUS * kept.shape[0])
+    compared = multimodal & (expressing < UBIQUITOUS * n_cells)
     if excluded is not None:
         compared &= ~excluded
     partners = np.full(counts.shape[1], np.nan)
     chosen = np.flatnonzero(compared)
     if len(chosen):
-        partners[chosen] = mutual_partners(_expressed(kept, chosen, cutoff), k, n, verbose)
+        partners[chosen] = mutual_partners(_expressed(counts, cells, chosen, cutoff), k, n, verbose)
     marker = partners > 0
     steps = {
-        "cells": int(cells.sum()),
+        "cells": n_cells,
         "expressed": len(common),
         "multimodal": int(multimodal.sum()),
         "compared": len(chosen),
@@ -130,13 +130,14 @@ def _warn_of_reads(counts: sp.csr_array, width: float) -> None:
         )
 
 
-def _tables(counts: sp.csr_array, verbose: bool | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """How often each gene has each count: gene, count and number, sorted by gene and count; zeros are left out."""
+def _tables(counts: sp.csr_array, cells: np.ndarray, verbose: bool | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """How often each gene has each count in ``cells`` (boolean): gene, count and number, in this order; no zeros."""
     n_genes = counts.shape[1]
     small = np.zeros((n_genes, SMALL), dtype=np.int64)
     large: list[tuple[np.ndarray, np.ndarray]] = []
     base = np.int64(2**25)  # above any count
-    for _, block in row_blocks(counts, "SCMarker: counts", verbose):
+    for rows, whole in row_blocks(counts, "SCMarker: counts", verbose):
+        block = whole[cells[rows]]
         value = block.data.astype(np.int64)
         few = value < SMALL
         small += np.bincount(block.indices[few] * np.int64(SMALL) + value[few], minlength=small.size).reshape(
@@ -170,12 +171,13 @@ def count_peaks(
     return result
 
 
-def _expressed(counts: sp.csr_array, genes: np.ndarray, cutoff: float) -> sp.csr_array:
-    """Ones where a gene is expressed, cells x ``genes``."""
+def _expressed(counts: sp.csr_array, cells: np.ndarray, genes: np.ndarray, cutoff: float) -> sp.csr_array:
+    """Ones where a gene is expressed, ``cells`` (boolean) x ``genes``."""
     place = np.full(counts.shape[1], -1, dtype=np.int32)
     place[genes] = np.arange(len(genes))
     parts = []
-    for _, block in row_blocks(counts, "SCMarker", False):
+    for rows, whole in row_blocks(counts, "SCMarker", False):
+        block = whole[cells[rows]]
         column = place[block.indices]
         kept = (column >= 0) & (block.data >= cutoff)
         ends = np.concatenate([[0], np.cumsum(kept)])[block.indptr]
