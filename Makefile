@@ -5,7 +5,7 @@ PYTEST_ARGS ?=
 DATA ?= ../shared/data
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench-speed bench-accuracy peers lock clean setup-r test-r check test-r45 bench-r
+.PHONY: help setup demo test lint format bench-speed bench-accuracy bench-genes peers lock clean setup-r test-r check test-r45 bench-r
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -60,6 +60,9 @@ bench-speed: setup ## cells/s and peak memory of training and embedding, beside 
 
 bench-accuracy: setup ## clustering scores against scaled PCA: the table of the README (DATA=folder of h5ad)
 	@$(python) benchmarks/accuracy.py --data $(DATA) --markdown benchmarks/results/accuracy.md
+
+bench-genes: setup ## time and memory of the choice of genes; RLIB=folder with M3Drop and SCMarker: beside them (DATA=folder of h5ad)
+	@$(python) benchmarks/genes.py --data $(DATA) $(if $(RLIB),--r $(RLIB))
 
 peers: setup ## an environment of its own with scvi-tools, to measure beside
 	@test -e .venv-peers/.ready || { $(python) -m venv --clear .venv-peers && .venv-peers/bin/pip install --quiet \

@@ -20,7 +20,7 @@ from scrae.pp.moments import row_blocks
 UBIQUITOUS = 0.8  # share of the cells from which on a gene marks nothing
 SMALL = 32  # counts below are tabulated, larger ones sorted
 SAMPLES = 256  # densities in hand at once
-PAIRS = 2**22  # pairs of genes in hand at once
+PAIRS = 2**20  # pairs of genes in hand at once
 SPARSE_PAIR, DENSE_PAIR = 3.6e-9, 5e-11  # seconds a pair of genes takes in a cell, measured on one core
 READS = 10  # UMI counts other than zero are mostly below this number
 
@@ -229,6 +229,7 @@ def _common_cells(expressed: sp.csr_array, step: int) -> Iterator[tuple[int, np.
     in_cell = np.diff(expressed.indptr).astype(float)
     if SPARSE_PAIR * (in_cell**2).sum() < DENSE_PAIR * n_cells * n_genes**2:
         by_gene = sp.csr_array(expressed.T)
+        by_gene.data = expressed.data  # ones, too: one array in memory for both
         for start in starts:
             yield start, (by_gene[start : start + step] @ expressed).toarray()
         return
