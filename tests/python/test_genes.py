@@ -210,6 +210,16 @@ def test_danb_expects_the_dropouts_of_scipy_s_negative_binomial(made):
     np.testing.assert_allclose(ours["scrae_size"][seen][residual > 0], by_moments[residual > 0], rtol=1e-3)
 
 
+def test_danb_regresses_over_the_high_genes_where_there_are_more_than_2000():
+    rng = np.random.default_rng(0)
+    mean = np.concatenate([rng.uniform(0.5, 15.0, 300), rng.uniform(20.0, 90.0, 2050)])
+    counts = rng.negative_binomial(2.0, 2.0 / (2.0 + np.outer(rng.uniform(0.8, 1.2, 60), mean)))
+    ours, fit = select(anndata.AnnData(sp.csr_matrix(counts.astype(np.float32))), "danb", min_cells=1)
+    high = (ours["scrae_mean"] > 16) & (ours["scrae_size"] < ours["scrae_size"].max())
+    slope, intercept = np.polyfit(np.log(ours["scrae_mean"][high]), np.log(ours["scrae_size"][high]), 1)
+    assert (fit["slope"], fit["intercept"]) == pytest.approx((slope, intercept), rel=1e-9)
+
+
 @pytest.mark.parametrize(
     ("method", "least"), [("m3drop", 17), ("danb", 17), ("danb_dispersion", 10), ("danb_variance", 17)]
 )

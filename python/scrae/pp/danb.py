@@ -181,22 +181,12 @@ def danb_variance(
     -------
     Genes by p, ties by effect. ``statistic`` z, ``effect`` variance minus the expected one, ``p`` one-sided, ``q``,
     ``size``; ``fit`` intercept, slope and the dispersion.
-
-    Raises
-    ------
-    ValueError
-        The common dispersion is not positive.
     """
     n = counts.shape[0]
     model = fit_danb(counts, totals, genes, verbose)
     mean = model.mean
     over_poisson = mean**2 / model.sizes
     dispersion = float((mean**2 * over_poisson).sum() / (mean**4).sum())
-    if not dispersion > 0:
-        raise ValueError(
-            "DANB: the counts vary no more than Poisson counts, so there is no variance to test; use "
-            'method="m3drop" or "hvg"'
-        )
     # Moments of the negative binomial with probability p and size r, and the variance of a sample variance.
     p = 1 / (1 + dispersion * mean)
     failure = dispersion * mean / (1 + dispersion * mean)
