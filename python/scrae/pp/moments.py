@@ -15,6 +15,7 @@ BLOCK = 2**20  # stored counts in hand at once
 def row_blocks(counts: sp.csr_array, title: str, verbose: bool | None) -> Iterator[tuple[slice, sp.csr_array]]:
     """Consecutive cells with about a million stored counts together, with a progress bar.
 
+    A block is a view of ``counts``: not to be changed.
     ``verbose`` None shows the bar in a terminal only.
     """
     n_cells = counts.shape[0]
@@ -22,7 +23,9 @@ def row_blocks(counts: sp.csr_array, title: str, verbose: bool | None) -> Iterat
     edges = np.unique(np.concatenate([[0], ends, [n_cells]]))
     with tqdm(total=n_cells, desc=title, unit="cell", disable=None if verbose is None else not verbose) as bar:
         for start, stop in pairwise(edges):
-            yield slice(start, stop), counts[start:stop]
+            first, last = counts.indptr[start], counts.indptr[stop]
+            parts = (counts.data[first:last], counts.indices[first:last], counts.indptr[start : stop + 1] - first)
+            yield slice(start, stop), sp.csr_array(parts, shape=(stop - start, counts.shape[1]))
             bar.update(stop - start)
 
 
@@ -41,10 +44,11 @@ def cell_totals(counts: sp.csr_array, genes: np.ndarray | None = None) -> np.nda
 
     Every cell has a count.
     """
-    weight = np.ones(counts.shape[1])
-    if genes is not None:
-        weight[np.setdiff1d(np.arange(counts.shape[1]), genes)] = 0
     blocks = row_blocks(counts, "cells", False)
+    if genes is None:
+        return np.concatenate([np.add.reduceat(b.data, b.indptr[:-1], dtype=np.float64) for _, b in blocks])
+    weight = np.zeros(counts.shape[1])
+    weight[genes] = 1
     return np.concatenate([np.add.reduceat(weight[b.indices] * b.data, b.indptr[:-1]) for _, b in blocks])
 
 
