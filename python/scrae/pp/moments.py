@@ -15,8 +15,7 @@ BLOCK = 2**20  # stored counts in hand at once
 def row_blocks(counts: sp.csr_array, title: str, verbose: bool | None) -> Iterator[tuple[slice, sp.csr_array]]:
     """Consecutive cells with about a million stored counts together, with a progress bar.
 
-    A block is a view of ``counts``: not to be changed.
-    ``verbose`` None shows the bar in a terminal only.
+    A block is a view of ``counts``: not to be changed. ``verbose`` None shows the bar in a terminal only.
     """
     n_cells = counts.shape[0]
     ends = np.searchsorted(counts.indptr, np.arange(BLOCK, counts.nnz, BLOCK), side="left")

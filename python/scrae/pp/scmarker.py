@@ -175,15 +175,18 @@ def _expressed(counts: sp.csr_array, cells: np.ndarray, genes: np.ndarray, cutof
     """Ones where a gene is expressed, ``cells`` (boolean) x ``genes``."""
     place = np.full(counts.shape[1], -1, dtype=np.int32)
     place[genes] = np.arange(len(genes))
-    parts = []
+    columns, in_cell = [], []
     for rows, whole in row_blocks(counts, "SCMarker", False):
         block = whole[cells[rows]]
         column = place[block.indices]
         kept = (column >= 0) & (block.data >= cutoff)
-        ends = np.concatenate([[0], np.cumsum(kept)])[block.indptr]
-        ones = np.ones(int(kept.sum()), dtype=np.float32)
-        parts.append(sp.csr_array((ones, column[kept], ends), shape=(block.shape[0], len(genes))))
-    return sp.csr_array(sp.vstack(parts, format="csr"))
+        columns.append(column[kept])
+        in_cell.append(np.diff(np.concatenate([[0], np.cumsum(kept)])[block.indptr]))
+    ends = np.concatenate([[0], *in_cell]).cumsum()
+    ends = ends.astype(np.int32 if ends[-1] < 2**31 else np.int64)
+    indices = np.concatenate(columns)
+    ones = np.ones(len(indices), dtype=np.float32)
+    return sp.csr_array((ones, indices, ends), shape=(len(ends) - 1, len(genes)))
 
 
 def mutual_partners(expressed: sp.csr_array, k: int, n: int, verbose: bool | None) -> np.ndarray:
@@ -228,7 +231,8 @@ def _common_cells(expressed: sp.csr_array, step: int) -> Iterator[tuple[int, np.
     starts = range(0, n_genes, step)
     in_cell = np.diff(expressed.indptr).astype(float)
     if SPARSE_PAIR * (in_cell**2).sum() < DENSE_PAIR * n_cells * n_genes**2:
-        by_gene = sp.csr_array(expressed.T)
+        bytes_only = np.ones(expressed.nnz, dtype=np.int8)
+        by_gene = sp.csr_array(sp.csr_array((bytes_only, expressed.indices, expressed.indptr), expressed.shape).T)
         by_gene.data = expressed.data  # ones, too: one array in memory for both
         for start in starts:
             yield start, (by_gene[start : start + step] @ expressed).toarray()
