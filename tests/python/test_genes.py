@@ -555,6 +555,9 @@ def test_a_batch_too_small_to_look_at_is_named(made):
     made.obs["batch"] = ["only"] + ["rest"] * 299
     with pytest.raises(ValueError, match=r"batch 'only' of adata.obs\['batch'\]: 1 cell"):
         scrae.pp.select_genes(made, "danb", batch_key="batch")
+    for method in ("hvg", "seurat_v3"):
+        with pytest.raises(ValueError, match=r"batch 'only' has 1 cell\(s\)"):
+            scrae.pp.select_genes(made, method, batch_key="batch")
 
 
 def test_read_counts_are_told_from_umis_by_scmarker(made):
