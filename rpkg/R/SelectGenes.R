@@ -9,27 +9,31 @@
 #'     expects, by the Bioconductor package M3Drop: those that pass its test, at
 #'     most `n`.}
 #'   \item{`"DANB"`}{genes with more zeros than a depth-adjusted negative
-#'     binomial model expects, by M3Drop, too; the first `n`. Needs a dense copy
-#'     of the counts.}
+#'     binomial model expects, by M3Drop, too; the first `n`. The package needs
+#'     dense copies of the counts. `"DANB_dispersion"` and `"DANB_variance"`:
+#'     its two tests of the variance, by the core.}
 #'   \item{`"SCMarker"`}{genes with two or more modes that are expressed together
 #'     with or exclusive of others, by the package SCMarker: a set without an
-#'     order, so `n` is not used. Needs dense copies of the counts, and runs in
-#'     an R process of its own, because SCMarker writes into the workspace.}
+#'     order, so `n` is not used (the core ranks the set and takes the first
+#'     `n`). The package needs dense copies of the counts, and runs in an R
+#'     process of its own, because SCMarker writes into the workspace.}
 #' }
 #'
 #' @inheritParams RunSCRAE
 #' @param method One of the methods below; capitals do not matter.
 #' @param n Number of genes.
 #' @param engine `"native"`: the R package of the method; `"scrae"`: the Python
-#'   core. NULL: native for M3Drop, DANB and SCMarker, the core for the others.
+#'   core, which computes the same from sparse counts. NULL: native for M3Drop,
+#'   DANB and SCMarker where the package is installed and its dense copies fit
+#'   into memory, the core otherwise.
 #' @param ... Native: further arguments of the method's function
 #'   (`mt_threshold` of M3Drop; `geneK`, `cellK`, `width`, `cutoff`, `k`, `n` of
 #'   SCMarker, the last written `n.partners`). Otherwise `threads`,
 #'   `in_process`.
 #' @return Names of genes, best first where the method ranks them.
 #' @section Errors:
-#' The R package of a method is missing (how to install it is said), its dense
-#' copies would not fit into memory, no gene passes.
+#' No gene passes. With `engine = "native"`: the R package of a method is missing
+#' (how to install it is said), its dense copies would not fit into memory.
 #' @references Andrews TS, Hemberg M (2019) M3Drop: dropout-based feature
 #'   selection for scRNASeq. Bioinformatics. Wang F and others (2019) SCMarker.
 #'   PLoS Computational Biology.
@@ -79,9 +83,7 @@ SelectGenes.Seurat <- function(object, method = "HVG", n = 2000, engine = NULL,
 select <- function(source, method, n, engine, covariates, verbose, ...) {
     at_least(n, 2, "n")
     method <- known_method(method)
-    if (is.null(engine)) {
-        engine <- if (method %in% NATIVE_METHODS) "native" else "scrae"
-    }
+    if (is.null(engine)) engine <- default_engine(method, source, verbose)
     if (engine == "native") {
         return(select_natively(source, method, n, covariates, verbose, ...))
     }
@@ -96,7 +98,7 @@ select <- function(source, method, n, engine, covariates, verbose, ...) {
     )$genes
 }
 
-CORE_METHODS <- c("HVG", "seurat_v3")
+CORE_METHODS <- c("HVG", "seurat_v3", "DANB_dispersion", "DANB_variance")
 NATIVE_METHODS <- c("M3Drop", "DANB", "SCMarker")
 
 known_method <- function(method) {
@@ -120,7 +122,7 @@ choose_genes <- function(features, source, n, covariates, how) {
             return(list(positions = NULL, select = NULL))
         }
         method <- known_method(features)
-        if (method %in% NATIVE_METHODS) {
+        if (default_engine(method, source, how$verbose) == "native") {
             features <- select_natively(
                 source, method, n, covariates, how$verbose
             )

@@ -1,17 +1,46 @@
 # Gene selection by the R packages M3Drop and SCMarker, each handed the form of
 # the counts that it takes.
 
+PACKAGES <- c(M3Drop = "M3Drop", DANB = "M3Drop", SCMarker = "SCMarker")
+DENSE_COPIES <- c(M3Drop = 0, DANB = 3, SCMarker = 5)
+
+# The package itself where it is there and its dense copies fit into memory, the
+# core's own implementation otherwise.
+default_engine <- function(method, source, verbose) {
+    if (!method %in% NATIVE_METHODS) {
+        return("scrae")
+    }
+    package <- PACKAGES[[method]]
+    if (!requireNamespace(package, quietly = TRUE)) {
+        say(verbose, "the package ", package, " is not installed: ", method,
+            " as scRAE computes it"
+        )
+        return("scrae")
+    }
+    needed <- dense_gigabytes(
+        c(length(source$genes), length(source$cells)), DENSE_COPIES[[method]]
+    )
+    free <- free_gigabytes()
+    if (!is.na(free) && needed > free) {
+        say(verbose, "the package ", package, " would need ", round(needed),
+            " GiB of memory: ", method, " as scRAE computes it, sparse"
+        )
+        return("scrae")
+    }
+    "native"
+}
+
 select_natively <- function(source, method, n, covariates, verbose, ...) {
     if (!method %in% NATIVE_METHODS) {
         fail("no R package selects by '", method, "': use engine = \"scrae\"")
     }
-    package <- if (method == "SCMarker") "SCMarker" else "M3Drop"
-    need_package(package, paste0("features = \"", method, "\""), paste0(
+    package <- PACKAGES[[method]]
+    need_package(package, paste0("engine = \"native\" of ", method), paste0(
         switch(package,
             M3Drop = "BiocManager::install(\"M3Drop\")",
             SCMarker = "remotes::install_github(\"KChen-lab/SCMarker\")"
         ),
-        "; or choose \"HVG\", which needs neither"
+        "; or use engine = \"scrae\", which needs no package"
     ))
     if (length(covariates) > 0L) {
         say(verbose, method, " knows no batches: genes are selected over all cells")
@@ -50,7 +79,7 @@ select_m3drop <- function(counts, n, mt_threshold = 0.05) {
 }
 
 select_danb <- function(counts, n) {
-    refuse_dense_copies(counts, 3, "DANB")
+    refuse_dense_copies(counts, "DANB")
     quietly({
         # Dense: with a sparse matrix the same fit takes a hundred times longer.
         fit <- M3Drop::NBumiFitModel(as.matrix(counts))
@@ -65,7 +94,7 @@ select_danb <- function(counts, n) {
 select_scmarker <- function(counts, geneK = 10, cellK = 10, width = 1,
     cutoff = 2, k = 300, n.partners = 30) {
     need_package("callr", "SCMarker", 'install.packages("callr")')
-    refuse_dense_copies(counts, 5, "SCMarker")
+    refuse_dense_copies(counts, "SCMarker")
     arguments <- list(as.matrix(counts), geneK, cellK, width, cutoff, k, n.partners)
     callr::r(run_scmarker, arguments, libpath = .libPaths())
 }
@@ -94,16 +123,17 @@ quietly <- function(code) {
     invisible()
 }
 
-refuse_dense_copies <- function(counts, copies, method) {
-    gigabytes <- copies * 8 * prod(dim(counts)) / 2^30
+dense_gigabytes <- function(dims, copies) copies * 8 * prod(dims) / 2^30
+
+refuse_dense_copies <- function(counts, method) {
+    copies <- DENSE_COPIES[[method]]
+    gigabytes <- dense_gigabytes(dim(counts), copies)
     free <- free_gigabytes()
     if (!is.na(free) && gigabytes > free) {
         fail(
             method, " needs ", copies, " dense copies of the counts, about ",
-            round(gigabytes), " GiB, and ", round(free), " GiB are free. Select ",
-            "on a sample of the cells (features = SelectGenes(object[, ",
-            "sample(ncol(object), 5000)], \"", method, "\")) or choose \"M3Drop\" ",
-            "or \"HVG\", which stay sparse.",
+            round(gigabytes), " GiB, and ", round(free), " GiB are free: use ",
+            "engine = \"scrae\", which stays sparse",
             class = "scrae_memory_error"
         )
     }
