@@ -31,17 +31,6 @@ from scrae.presets import PRESETS
 KEYS = ["dataset", "method", "seed"]
 
 
-def scaled_pca(adata: anndata.AnnData, n_components: int, seed: int) -> np.ndarray:
-    """PCA of log-normalised, scaled expression, as in scanpy's tutorial."""
-    work = adata.copy()
-    sc.pp.normalize_total(work)
-    sc.pp.log1p(work)
-    work.X = work.X.toarray()  # what scaling does anyway, with a warning
-    sc.pp.scale(work, max_value=10)
-    sc.pp.pca(work, n_comps=n_components, random_state=seed)
-    return np.asarray(work.obsm["X_pca"])
-
-
 def literal(text: str) -> object:
     """A value of a setting as typed: a number, True, False, None, or the text itself."""
     try:
@@ -53,7 +42,7 @@ def literal(text: str) -> object:
 def embed(adata: anndata.AnnData, method: str, seed: int) -> tuple[np.ndarray, dict[str, object]]:
     """Embedding of a method, and facts about its training."""
     if method.startswith("pca"):
-        return scaled_pca(adata, int(method.removeprefix("pca")), seed), {"epochs": 0, "stop_reason": ""}
+        return scrae.metrics.scaled_pca(adata, int(method.removeprefix("pca")), seed), {"epochs": 0, "stop_reason": ""}
     preset, _, changes = method.partition(":")
     if preset not in PRESETS:
         raise SystemExit(f"unknown method {method!r}; known: pca10, pca30 (any number), {', '.join(PRESETS)}")

@@ -14,21 +14,10 @@ import scanpy as sc
 from sklearn.utils import Bunch
 
 import scrae
-from scrae.metrics import kmeans, leiden, scores
+from scrae.metrics import kmeans, leiden, scaled_pca, scores
 
 FOLDER = Path(__file__).parent
 N_LATENT = 10
-
-
-def scaled_pca(adata: sc.AnnData, n_components: int) -> np.ndarray:
-    """Scores of cells on the principal components of log-normalised, scaled expression (scanpy's tutorial)."""
-    work = adata.copy()
-    sc.pp.normalize_total(work)
-    sc.pp.log1p(work)
-    work.X = work.X.toarray()  # what scaling does anyway, with a warning
-    sc.pp.scale(work, max_value=10)
-    sc.pp.pca(work, n_comps=n_components, random_state=0)
-    return np.asarray(work.obsm["X_pca"])
 
 
 def clusterings(embedding: np.ndarray, labels: pd.Series) -> Bunch:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import scipy.sparse as sp
 from sklearn.cluster import KMeans
 from sklearn.metrics import (
     adjusted_mutual_info_score,
@@ -16,6 +17,9 @@ from sklearn.metrics import (
 )
 
 from scrae.threads import threads_of_torch_kept
+
+if TYPE_CHECKING:
+    from anndata import AnnData
 
 SCORES = ("NMI", "ARI", "AMI", "homogeneity", "completeness")
 
@@ -63,3 +67,31 @@ def leiden(embedding: np.ndarray, resolution: float = 1.0, n_neighbors: int = 15
         cells, resolution=resolution, random_state=random_state, flavor="igraph", n_iterations=2, directed=False
     )
     return np.asarray(cells.obs["leiden"].astype(str))
+
+
+def scaled_pca(adata: AnnData, n_components: int, random_state: int = 0) -> np.ndarray:
+    """What embeddings are compared with: principal components of log-normalised, scaled counts (scanpy's tutorial).
+
+    Parameters
+    ----------
+    adata
+        Cells x genes with raw counts in ``X``; left as it is.
+    n_components
+        Number of components.
+    random_state
+        Seed of the solver.
+
+    Returns
+    -------
+    float (n_cells, n_components).
+    """
+    import scanpy as sc
+
+    work = adata.copy()
+    with threads_of_torch_kept():
+        sc.pp.normalize_total(work)
+        sc.pp.log1p(work)
+        work.X = sp.csr_matrix(work.X).toarray()  # scaling makes it dense anyway, with a warning
+        sc.pp.scale(work, max_value=10)
+        sc.pp.pca(work, n_comps=n_components, random_state=random_state)
+    return np.asarray(work.obsm["X_pca"])

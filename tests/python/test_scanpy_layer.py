@@ -191,3 +191,15 @@ def test_scatter_plots_show_every_cell_and_name_every_group_in_a_sensible_order(
         scrae.pl.embedding(small, "leidn")
     with pytest.raises(ValueError, match="obsm\\['X_tsne'\\] is missing; there are: X_umap"):
         scrae.pl.embedding(small, "batch", basis="X_tsne")
+
+
+def test_scaled_pca_is_the_singular_value_decomposition_of_scaled_log_expression(pbmc):
+    before = pbmc.X.copy()
+    components = scrae.metrics.scaled_pca(pbmc, 5)
+    counts = pbmc.X.toarray().astype(np.float64)
+    totals = counts.sum(1, keepdims=True)
+    expression = np.log1p(counts / totals * np.median(totals))
+    scaled = np.clip((expression - expression.mean(0)) / expression.std(0, ddof=1), -10, 10)
+    left, values, _ = np.linalg.svd(scaled - scaled.mean(0), full_matrices=False)
+    np.testing.assert_allclose(np.abs(components), np.abs(left[:, :5] * values[:5]), atol=0.01)
+    assert (before != pbmc.X).nnz == 0
