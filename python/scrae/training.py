@@ -26,9 +26,7 @@ from scrae.autoencoder import RegularisedAutoencoder
 from scrae.data import CountData, even_batches
 
 EVALUATION_CELLS = 1024  # cells decoded at once outside training
-SNAPSHOT_STEPS = (
-    100  # steps between good states kept in memory: a copy of the model every step would cost a fifth of it
-)
+SNAPSHOT_STEPS = 100  # between good states kept in memory: a copy of the model every step would cost a fifth of it
 RETRIES = 3  # halvings of the learning rates before training that diverges is given up
 
 

@@ -186,6 +186,7 @@ class LearnedPrior(FixedPrior):
         self.averaged_generator.requires_grad_(False)
 
     def generator_loss(self, n: int) -> Tensor:
+        # The loss is asked for once before each of the generator's steps: the average is of the weights up to here.
         self.averaged_generator.update_parameters(self.generator)
         return super().generator_loss(n)
 
