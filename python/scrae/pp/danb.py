@@ -12,10 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
-from scipy.special import ndtr
 from tqdm.auto import tqdm
 
-from scrae.pp.findings import Findings, q_values
+from scrae.pp.findings import Findings, tested
 from scrae.pp.moments import weighted_sums
 
 LEAST_SIZE = 1e-10
@@ -116,16 +115,8 @@ def danb(
     effect = dropout - expected
     with np.errstate(divide="ignore"):
         z = effect / error  # no dropout and none expected: -inf
-    p = ndtr(-z)
-    columns = {
-        "statistic": z,
-        "effect": effect,
-        "p": p,
-        "q": q_values(p),
-        "size": model.sizes,
-        "expected_dropout": expected,
-    }
-    return Findings(np.lexsort((-effect, p)), columns, model.fit)
+    columns = tested(z, effect) | {"size": model.sizes, "expected_dropout": expected}
+    return Findings(np.lexsort((-effect, columns["p"])), columns, model.fit)
 
 
 def expected_dropouts(model: DANB, verbose: bool | None) -> tuple[np.ndarray, np.ndarray]:
@@ -196,6 +187,5 @@ def danb_variance(
     error = np.sqrt(fourth * (n - 1) ** 2 / n**3 - variance**2 * (n - 3) * (n - 1) / n**3)
     effect = mean + over_poisson - variance
     z = effect / error
-    p_value = ndtr(-z)
-    columns = {"statistic": z, "effect": effect, "p": p_value, "q": q_values(p_value), "size": model.sizes}
-    return Findings(np.lexsort((-effect, p_value)), columns, model.fit | {"dispersion": dispersion})
+    columns = tested(z, effect) | {"size": model.sizes}
+    return Findings(np.lexsort((-effect, columns["p"])), columns, model.fit | {"dispersion": dispersion})

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from scipy.special import ndtr
 from scipy.stats import chi2, false_discovery_control
 
 
@@ -27,6 +28,12 @@ class Findings:
     order: np.ndarray
     columns: Mapping[str, np.ndarray]
     fit: Mapping[str, Any] = field(default_factory=dict)
+
+
+def tested(z: np.ndarray, effect: np.ndarray) -> dict[str, np.ndarray]:
+    """Columns of a one-sided normal test: ``statistic`` z, ``effect``, ``p`` and ``q``."""
+    p = ndtr(-z)
+    return {"statistic": z, "effect": effect, "p": p, "q": q_values(p)}
 
 
 def q_values(p: np.ndarray) -> np.ndarray:

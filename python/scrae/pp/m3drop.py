@@ -9,9 +9,8 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse as sp
 from scipy.optimize import brentq
-from scipy.special import ndtr
 
-from scrae.pp.findings import Findings, q_values
+from scrae.pp.findings import Findings, tested
 from scrae.pp.moments import weighted_sums
 
 NO_ERROR_BELOW = 1e10  # standard error of log K where K minus its standard error is not positive
@@ -56,15 +55,7 @@ def m3drop(
         )
     k, sigma = michaelis_menten(dropout, mean)
     z, effect = excess_of_dropouts(dropout, mean, mean_error, n_cells, k)
-    p = ndtr(-z)
-    columns = {
-        "statistic": z,
-        "effect": effect,
-        "p": p,
-        "q": q_values(p),
-        "mean": mean,
-        "expected_dropout": k / (k + mean),
-    }
+    columns = tested(z, effect) | {"mean": mean, "expected_dropout": k / (k + mean)}
     return Findings(np.lexsort((-effect, -z)), columns, {"K": k, "sigma": sigma})
 
 
