@@ -27,6 +27,8 @@ def as_counts(
     where: str = "the matrix",
     cell_names: Sequence[str] | None = None,
     gene_names: Sequence[str] | None = None,
+    *,
+    copy: bool = True,
 ) -> sp.csr_array:
     """Check that ``matrix`` holds raw counts and give it as CSR.
 
@@ -38,6 +40,8 @@ def as_counts(
         Name of the place the matrix came from, for messages (``adata.layers["counts"]``).
     cell_names, gene_names
         Names for messages; positions are used without them.
+    copy
+        False: what can be used as it is shares its memory with ``matrix`` and is only to be read.
 
     Returns
     -------
@@ -60,19 +64,23 @@ def as_counts(
         np.issubdtype(source.dtype, np.integer) or np.issubdtype(source.dtype, np.floating)
     ):
         raise CountsError(f"{where} holds values of type {source.dtype}; counts are whole numbers.")
-    original = sp.csr_array(source)
-    canonical = original.has_canonical_format or not sp.issparse(source)
-    csr = original if canonical else original.copy()
-    if not canonical:
+    csr = sp.csr_array(source)
+    shared = isinstance(source, sp.csr_matrix | sp.csr_array)
+    if not csr.has_canonical_format:
+        csr = csr.copy() if shared else csr
         csr.sum_duplicates()
+        shared = False
     _refuse(csr, ~np.isfinite(csr.data), "missing (NaN) or infinite", where, cell_names, gene_names)
     _refuse(csr, csr.data < 0, "negative", where, cell_names, gene_names)
     if np.issubdtype(csr.dtype, np.floating):
         _refuse(csr, csr.data != np.rint(csr.data), "fractional", where, cell_names, gene_names)
     _refuse(csr, csr.data > 2**24, "larger than 16,777,216", where, cell_names, gene_names)
-    indices, indptr = (csr.indices, csr.indptr) if csr is not original else (csr.indices.copy(), csr.indptr.copy())
-    counts = sp.csr_array((csr.data.astype(np.float32, copy=csr is original), indices, indptr), shape=csr.shape)
-    counts.eliminate_zeros()
+    stored_zeros = not csr.data.all()
+    to_copy = shared and (copy or stored_zeros)
+    data, indices, indptr = (part.copy() if to_copy else part for part in (csr.data, csr.indices, csr.indptr))
+    counts = sp.csr_array((data.astype(np.float32, copy=False), indices, indptr), shape=csr.shape)
+    if stored_zeros:
+        counts.eliminate_zeros()
     return counts
 
 
@@ -84,7 +92,7 @@ def _refuse(
     cell_names: Sequence[str] | None,
     gene_names: Sequence[str] | None,
 ) -> None:
-    number = int(wrong.sum())
+    number = np.count_nonzero(wrong)
     if not number:
         return
     first = int(np.argmax(wrong))

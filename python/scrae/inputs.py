@@ -95,7 +95,7 @@ class Cells:
         return np.asarray(obs[key].astype(str), dtype=object)
 
 
-def read_cells(data: Any, layer: str | None = None) -> Cells:
+def read_cells(data: Any, layer: str | None = None, *, copy: bool = True) -> Cells:
     """Read and check counts.
 
     Parameters
@@ -104,6 +104,8 @@ def read_cells(data: Any, layer: str | None = None) -> Cells:
         AnnData (in memory, a view, or backed), or a matrix of cells x genes (dense or scipy sparse).
     layer
         Layer of the AnnData that holds raw counts; None: ``adata.X``.
+    copy
+        False: the counts may share their memory with ``data`` (:func:`scrae.counts.as_counts`).
 
     Raises
     ------
@@ -113,13 +115,13 @@ def read_cells(data: Any, layer: str | None = None) -> Cells:
         No such layer, gene names that are not unique.
     """
     if hasattr(data, "obs_names") and hasattr(data, "var_names"):
-        return _read_anndata(data, layer)
+        return _read_anndata(data, layer, copy)
     if layer is not None:
         raise ValueError(f"layer={layer!r} needs an AnnData; a matrix has no layers")
-    return _refuse_empty_cells(Cells(as_counts(data), None, "the matrix"))
+    return _refuse_empty_cells(Cells(as_counts(data, copy=copy), None, "the matrix"))
 
 
-def _read_anndata(adata: Any, layer: str | None) -> Cells:
+def _read_anndata(adata: Any, layer: str | None, copy: bool) -> Cells:
     if layer is not None and layer not in adata.layers:
         raise ValueError(unknown("layer", layer, list(adata.layers), "adata.layers"))
     where = "adata.X" if layer is None else f"adata.layers[{layer!r}]"
@@ -134,7 +136,7 @@ def _read_anndata(adata: Any, layer: str | None) -> Cells:
     if matrix is None:
         raise CountsError(f"{where} is empty: there is no matrix. {_suggestion(adata, layer)}")
     try:
-        counts = as_counts(_in_memory(matrix), where, adata.obs_names, adata.var_names)
+        counts = as_counts(_in_memory(matrix), where, adata.obs_names, adata.var_names, copy=copy)
     except CountsError as error:
         raise CountsError(f"{error} {_suggestion(adata, layer)}".strip()) from None
     return _refuse_empty_cells(Cells(counts, gene_names, where, adata))

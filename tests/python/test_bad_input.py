@@ -293,6 +293,22 @@ def test_counts_of_any_shape_type_and_form_come_through_unchanged(cells, genes, 
     np.testing.assert_array_equal(given_matrix if form is np.asarray else given_matrix.toarray(), dense)
 
 
+def test_counts_share_the_memory_of_a_matrix_only_where_that_is_allowed_and_nothing_is_to_be_mended():
+    canonical = sp.csr_matrix(np.eye(4, dtype=np.float32))
+    stored_zero, unsorted = canonical.copy(), _unsorted(sp.csr_matrix(np.ones((4, 4), dtype=np.float32)))
+    stored_zero.data[0] = 0
+    for matrix, may_share in ((canonical, True), (stored_zero, False), (unsorted, False)):
+        before = [part.copy() for part in (matrix.data, matrix.indices, matrix.indptr)]
+        for copy in (True, False):
+            counts = as_counts(matrix, copy=copy)
+            np.testing.assert_array_equal(counts.toarray(), matrix.toarray())
+            for part in ("data", "indices", "indptr"):
+                shared = np.shares_memory(getattr(counts, part), getattr(matrix, part))
+                assert shared == (may_share and not copy)
+        for part, name in zip(before, ("data", "indices", "indptr"), strict=True):
+            np.testing.assert_array_equal(getattr(matrix, name), part)
+
+
 @settings(deadline=None, max_examples=40)
 @given(
     where=st.integers(0, 23),

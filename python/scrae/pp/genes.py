@@ -15,7 +15,7 @@ from scrae.pp.danb import danb, danb_dispersion, danb_variance
 from scrae.pp.findings import Findings, combined
 from scrae.pp.hvg import highly_variable
 from scrae.pp.m3drop import m3drop
-from scrae.pp.moments import cell_totals, cells_and_totals
+from scrae.pp.moments import cell_totals, cells_with, means
 from scrae.pp.scmarker import scmarker
 from scrae.settings import unknown
 
@@ -110,12 +110,12 @@ def select_genes(
         Unknown method or option, ``n_top`` below 2, or no gene that may be selected.
     """
     _check(method, n_top, max_q, min_cells)
-    cells = read_cells(adata, layer)
+    cells = read_cells(adata, layer, copy=False)
     batches = None if batch_key is None else cells.covariate(batch_key)
     arguments = _arguments(method, options, cells) | ({} if method in VARIABLE else {"verbose": verbose})
     counts = cells.counts
     least = _least_cells(adata.n_obs) if min_cells is None else min_cells
-    detected, gene_totals = cells_and_totals(counts, "genes", verbose)
+    detected = cells_with(counts, verbose)
     eligible = np.flatnonzero(detected >= least)
     if len(eligible) < 2:
         raise ValueError(f"{len(eligible)} gene(s) are seen in {least} or more cells: too few to choose from")
@@ -139,7 +139,8 @@ def select_genes(
             del adata.var[name]
     adata.var[RANK] = rank
     adata.var[SELECTED] = selected
-    adata.var[MEAN] = gene_totals / adata.n_obs
+    if "mean" not in found.columns:
+        adata.var[MEAN] = means(counts, verbose)
     adata.var[DROPOUT] = (adata.n_obs - detected) / adata.n_obs
     for name, values in found.columns.items():
         column = np.full(adata.n_vars, np.nan)
@@ -215,7 +216,7 @@ def _by_batch(
     names = np.unique(batches)
     for name in names:
         part = sp.csr_array(counts[np.flatnonzero(batches == name)])
-        detected, _ = cells_and_totals(part, "genes", False)
+        detected = cells_with(part, False)
         seen = genes[detected[genes] > 0]
         try:
             if part.shape[0] < 2 or len(seen) < 2:

@@ -66,19 +66,19 @@ def michaelis_menten(dropout: np.ndarray, mean: np.ndarray) -> tuple[float, floa
     optimiser that stops a little before it; this is the maximum itself, to the last bits.
     """
 
-    def error(log_k: np.ndarray) -> np.ndarray:
-        k = np.exp(log_k)[:, None]
-        return np.asarray(((dropout - k / (k + mean)) ** 2).sum(1))
+    def error(log_k: float) -> float:
+        k = np.exp(log_k)
+        return float(((dropout - k / (k + mean)) ** 2).sum())
 
     def slope(log_k: float) -> float:
         k = np.exp(log_k)
         return float(-((dropout - k / (k + mean)) * mean * k / (k + mean) ** 2).sum())
 
     grid = np.linspace(np.log(mean.min()) - 10, np.log(mean.max()) + 10, 65)
-    best = int(np.argmin(error(grid)))
+    best = int(np.argmin([error(log_k) for log_k in grid]))
     low, high = grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)]
     log_k = brentq(slope, low, high, xtol=1e-15, rtol=1e-14) if slope(low) < 0 < slope(high) else grid[best]
-    return float(np.exp(log_k)), float(np.sqrt(error(np.array([log_k]))[0] / len(mean)))
+    return float(np.exp(log_k)), float(np.sqrt(error(log_k) / len(mean)))
 
 
 def excess_of_dropouts(

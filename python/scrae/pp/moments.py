@@ -1,4 +1,4 @@
-"""Sums over cells for every gene, in one pass over CSR; nothing dense but one number per gene."""
+"""Sums over cells for every gene, in one pass over CSR; nothing dense but one number per gene and sum."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import numpy as np
 import scipy.sparse as sp
 from tqdm.auto import tqdm
 
-BLOCK = 2**20  # stored counts in hand at once
+BLOCK = 2**18  # stored counts in hand at once: what is made of them stays in the cache
 
 
 def row_blocks(counts: sp.csr_array, title: str, verbose: bool | None) -> Iterator[tuple[slice, sp.csr_array]]:
-    """Consecutive cells with about a million stored counts together, with a progress bar.
+    """Consecutive cells with about ``BLOCK`` stored counts together, with a progress bar.
 
-    A block is a view of ``counts``: not to be changed. ``verbose`` None shows the bar in a terminal only.
+    A block may be a view of ``counts``: not to be changed. ``verbose`` None shows the bar in a terminal only.
     """
     n_cells = counts.shape[0]
     ends = np.searchsorted(counts.indptr, np.arange(BLOCK, counts.nnz, BLOCK), side="left")
@@ -28,14 +28,16 @@ def row_blocks(counts: sp.csr_array, title: str, verbose: bool | None) -> Iterat
             bar.update(stop - start)
 
 
-def cells_and_totals(counts: sp.csr_array, title: str, verbose: bool | None) -> tuple[np.ndarray, np.ndarray]:
-    """For each gene the number of cells that have it, and the sum of its counts (exact)."""
-    n_genes = counts.shape[1]
-    detected, totals = np.zeros(n_genes, dtype=np.int64), np.zeros(n_genes)
-    for _, block in row_blocks(counts, title, verbose):
-        detected += np.bincount(block.indices, minlength=n_genes)
-        totals += np.bincount(block.indices, weights=block.data, minlength=n_genes)
-    return detected, totals
+def cells_with(counts: sp.csr_array, verbose: bool | None) -> np.ndarray:
+    """Number of cells that have each gene, int64."""
+    sums = weighted_sums(counts, [(0, np.ones(counts.shape[0]))], "genes: cells", verbose)
+    return np.asarray(sums[0], dtype=np.int64)
+
+
+def means(counts: sp.csr_array, verbose: bool | None) -> np.ndarray:
+    """Mean count of each gene per cell, float64."""
+    n_cells = counts.shape[0]
+    return np.asarray(weighted_sums(counts, [(1, np.ones(n_cells))], "genes: means", verbose)[0] / n_cells)
 
 
 def cell_totals(counts: sp.csr_array, genes: np.ndarray | None = None) -> np.ndarray:
@@ -43,11 +45,11 @@ def cell_totals(counts: sp.csr_array, genes: np.ndarray | None = None) -> np.nda
 
     Every cell has a count.
     """
-    blocks = row_blocks(counts, "cells", False)
     if genes is None:
-        return np.concatenate([np.add.reduceat(b.data, b.indptr[:-1], dtype=np.float64) for _, b in blocks])
+        return np.asarray(np.add.reduceat(counts.data, counts.indptr[:-1], dtype=np.float64))
     weight = np.zeros(counts.shape[1])
     weight[genes] = 1
+    blocks = row_blocks(counts, "cells", False)
     return np.concatenate([np.add.reduceat(weight[b.indices] * b.data, b.indptr[:-1]) for _, b in blocks])
 
 
@@ -61,7 +63,7 @@ def weighted_sums(
     counts
         Cells x genes.
     terms
-        Pairs of a power (1 or 2) and a weight per cell.
+        Pairs of a power (0, 1 or 2) and a weight per cell; of the power 0 stored counts are 1, the others 0.
 
     Returns
     -------
@@ -70,8 +72,11 @@ def weighted_sums(
     """
     sums = np.zeros((len(terms), counts.shape[1]))
     for rows, block in row_blocks(counts, title, verbose):
-        first = sp.csr_array((block.data.astype(np.float64), block.indices, block.indptr), shape=block.shape)
-        powers = {1: first, 2: first.power(2)}
+        values = block.data.astype(np.float64)
+        by_gene = {
+            power: sp.csc_array((values**power, block.indices, block.indptr), shape=block.shape[::-1])
+            for power in {power for power, _ in terms}
+        }
         for total, (power, weight) in zip(sums, terms, strict=True):
-            total += powers[power].T @ weight[rows]
+            total += by_gene[power] @ weight[rows]
     return sums
