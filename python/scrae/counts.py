@@ -6,7 +6,7 @@ numbers. Anything else is refused here with the place, the number of wrong entri
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,13 @@ WHERE_COUNTS_ARE = (
     'Raw counts are usually in adata.layers["counts"] (layer="counts"), in adata.raw.X, '
     'or, in Seurat, in the assay\'s "counts" layer.'
 )
+WRONG: dict[str, Callable[[np.ndarray], np.ndarray]] = {  # what no count is
+    "missing (NaN) or infinite": lambda values: ~np.isfinite(values),
+    "negative": lambda values: values < 0,
+    "fractional": lambda values: values != np.rint(values),
+    "larger than 16,777,216": lambda values: values > 2**24,
+}
+BLOCK = 2**16  # stored entries checked at once
 
 
 class CountsError(ValueError):
@@ -70,11 +77,8 @@ def as_counts(
         csr = csr.copy() if shared else csr
         csr.sum_duplicates()
         shared = False
-    _refuse(csr, ~np.isfinite(csr.data), "missing (NaN) or infinite", where, cell_names, gene_names)
-    _refuse(csr, csr.data < 0, "negative", where, cell_names, gene_names)
-    if np.issubdtype(csr.dtype, np.floating):
-        _refuse(csr, csr.data != np.rint(csr.data), "fractional", where, cell_names, gene_names)
-    _refuse(csr, csr.data > 2**24, "larger than 16,777,216", where, cell_names, gene_names)
+    for kind, wrong in WRONG.items():
+        _refuse(csr, kind, wrong, where, cell_names, gene_names)
     stored_zeros = not csr.data.all()
     to_copy = shared and (copy or stored_zeros)
     data, indices, indptr = (part.copy() if to_copy else part for part in (csr.data, csr.indices, csr.indptr))
@@ -86,16 +90,17 @@ def as_counts(
 
 def _refuse(
     csr: sp.csr_array,
-    wrong: np.ndarray,
     kind: str,
+    wrong: Callable[[np.ndarray], np.ndarray],
     where: str,
     cell_names: Sequence[str] | None,
     gene_names: Sequence[str] | None,
 ) -> None:
-    number = np.count_nonzero(wrong)
+    blocks = (csr.data[start : start + BLOCK] for start in range(0, csr.data.size, BLOCK))
+    number = sum(np.count_nonzero(wrong(block)) for block in blocks)
     if not number:
         return
-    first = int(np.argmax(wrong))
+    first = int(np.argmax(wrong(csr.data)))
     cell = int(np.searchsorted(csr.indptr, first, side="right") - 1)
     gene = int(csr.indices[first])
     cell_name = f"cell {cell_names[cell]!r}" if cell_names is not None else f"cell number {cell}"

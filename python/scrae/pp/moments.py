@@ -9,7 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 from tqdm.auto import tqdm
 
-BLOCK = 2**18  # stored counts in hand at once: what is made of them stays in the cache
+BLOCK = 2**16  # stored counts in hand at once: what is made of them stays in the cache
 
 
 def row_blocks(counts: sp.csr_array, title: str, verbose: bool | None) -> Iterator[tuple[slice, sp.csr_array]]:
@@ -45,11 +45,11 @@ def cell_totals(counts: sp.csr_array, genes: np.ndarray | None = None) -> np.nda
 
     Every cell has a count.
     """
+    blocks = row_blocks(counts, "cells", False)
     if genes is None:
-        return np.asarray(np.add.reduceat(counts.data, counts.indptr[:-1], dtype=np.float64))
+        return np.concatenate([np.add.reduceat(b.data, b.indptr[:-1], dtype=np.float64) for _, b in blocks])
     weight = np.zeros(counts.shape[1])
     weight[genes] = 1
-    blocks = row_blocks(counts, "cells", False)
     return np.concatenate([np.add.reduceat(weight[b.indices] * b.data, b.indptr[:-1]) for _, b in blocks])
 
 

@@ -133,24 +133,23 @@ def _warn_of_reads(counts: sp.csr_array, width: float) -> None:
 def _tables(counts: sp.csr_array, cells: np.ndarray, verbose: bool | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """How often each gene has each count in ``cells`` (boolean): gene, count and number, in this order; no zeros."""
     n_genes = counts.shape[1]
-    small = np.zeros((n_genes, SMALL), dtype=np.int64)
+    small = np.zeros(n_genes * SMALL, dtype=np.int64)
     large: list[tuple[np.ndarray, np.ndarray]] = []
     base = np.int64(2**25)  # above any count
     for rows, whole in row_blocks(counts, "SCMarker: counts", verbose):
         block = whole[cells[rows]]
         value = block.data.astype(np.int64)
         few = value < SMALL
-        small += np.bincount(block.indices[few] * np.int64(SMALL) + value[few], minlength=small.size).reshape(
-            small.shape
-        )
+        np.add.at(small, block.indices[few] * np.int64(SMALL) + value[few], 1)
         large.append(np.unique(block.indices[~few] * base + value[~few], return_counts=True))
     key = np.concatenate([keys for keys, _ in large])
     often = np.concatenate([numbers for _, numbers in large])
     distinct, inverse = np.unique(key, return_inverse=True)
-    gene, value = np.nonzero(small)
+    table = small.reshape(n_genes, SMALL)
+    gene, value = np.nonzero(table)
     genes = np.concatenate([gene, distinct // base])
     values = np.concatenate([value, distinct % base])
-    numbers = np.concatenate([small[gene, value], np.bincount(inverse, often, len(distinct)).astype(np.int64)])
+    numbers = np.concatenate([table[gene, value], np.bincount(inverse, often, len(distinct)).astype(np.int64)])
     order = np.lexsort((values, genes))
     return genes[order], values[order].astype(float), numbers[order]
 
