@@ -5,10 +5,10 @@ PYTEST_ARGS ?=
 DATA ?= ../shared/data
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench-speed bench-accuracy bench-genes peers lock clean setup-r test-r check test-r45 bench-r
+.PHONY: help setup demo test lint format bench-speed bench-accuracy bench-genes bench-genes-accuracy peers lock clean setup-r test-r check test-r45 bench-r
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## make .venv, or bring it up to date
 	@scripts/setup.sh
@@ -63,6 +63,9 @@ bench-accuracy: setup ## clustering scores against scaled PCA: the table of the 
 
 bench-genes: setup ## time and memory of the choice of genes; RLIB=folder with M3Drop and SCMarker: beside them (DATA=folder of h5ad)
 	@$(python) benchmarks/genes.py --data $(DATA) $(if $(RLIB),--r $(RLIB))
+
+bench-genes-accuracy: setup ## clustering scores by method and number of genes: Tables 3 and 5 of the paper (DATA=folder of h5ad)
+	@$(python) benchmarks/genes_accuracy.py --data $(DATA) --markdown benchmarks/results/genes_accuracy.md
 
 peers: setup ## an environment of its own with scvi-tools, to measure beside
 	@test -e .venv-peers/.ready || { $(python) -m venv --clear .venv-peers && .venv-peers/bin/pip install --quiet \

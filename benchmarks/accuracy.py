@@ -16,6 +16,8 @@ import argparse
 import ast
 import resource
 import time
+from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 
 import anndata
@@ -76,22 +78,39 @@ def measure(adata: anndata.AnnData, method: str, seed: int) -> dict[str, object]
     return row
 
 
+def resumed(
+    out: Path, keys: list[str], wanted: list[tuple[object, ...]], measure: Callable[..., dict[str, object]]
+) -> pd.DataFrame:
+    """Rows of ``wanted``: those in the file ``out`` as they are, the others measured and appended one by one."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    done = set(pd.read_csv(out)[keys].itertuples(index=False, name=None)) if out.exists() else set()
+    for key in tqdm([key for key in wanted if key not in done], disable=None):
+        row = pd.DataFrame([dict(zip(keys, key, strict=True)) | measure(*key)])
+        if out.exists() and list(pd.read_csv(out, nrows=0)) != list(row):
+            raise SystemExit(f"{out} has other columns, of another version: move it away, or give another --out")
+        row.to_csv(out, mode="a", header=not out.exists(), index=False, float_format="%.5f")
+    results = pd.read_csv(out)
+    return results[[key in set(wanted) for key in results[keys].itertuples(index=False, name=None)]]
+
+
+def mean_and_spread(values: pd.Series) -> str:
+    """Mean and standard deviation over seeds."""
+    return f"{values.mean():.3f}" + (f" ± {values.std():.3f}" if len(values) > 1 else "")
+
+
+def markdown(cells: pd.DataFrame, corner: str) -> str:
+    """A table of text as Markdown, missing cells as a dash."""
+    rows = [[corner, *map(str, cells.columns)], ["---"] * (cells.shape[1] + 1)]
+    rows += [[name, *row] for name, row in zip(cells.index, cells.fillna("-").to_numpy(), strict=True)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
 def table(results: pd.DataFrame, score: str) -> str:
     """Mean and standard deviation over seeds, data sets by methods, as Markdown."""
-    grouped = results.groupby(["dataset", "method"])[score]
-    text = grouped.agg(
-        lambda values: f"{values.mean():.3f}" + (f" ± {values.std():.3f}" if len(values) > 1 else "")
-    ).unstack("method")
+    text = results.groupby(["dataset", "method"])[score].agg(mean_and_spread).unstack("method")
     means = results.groupby(["method", "dataset"])[score].mean().groupby("method").mean()
     text.loc["**mean**"] = means.map("{:.3f}".format)
-    lines = [
-        f"| {score.replace('_', ' ')} | " + " | ".join(text.columns) + " |",
-        "|---" * (len(text.columns) + 1) + "|",
-    ]
-    lines += [
-        f"| {dataset} | " + " | ".join(row) + " |" for dataset, row in zip(text.index, text.to_numpy(), strict=True)
-    ]
-    return "\n".join(lines)
+    return markdown(text, score.replace("_", " "))
 
 
 def main() -> None:
@@ -110,19 +129,12 @@ def main() -> None:
 
     names = options.datasets or sorted(path.stem for path in options.data.glob("*.h5ad"))
     wanted = [(name, method, seed) for name in names for method in options.methods for seed in range(options.seeds)]
-    results = pd.read_csv(options.out) if options.out.exists() else pd.DataFrame(columns=KEYS)
-    done = set(results[KEYS].itertuples(index=False, name=None))
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    loaded: tuple[str, anndata.AnnData] | None = None
-    for name, method, seed in tqdm([key for key in wanted if key not in done], disable=None):
-        if loaded is None or loaded[0] != name:
-            adata = anndata.read_h5ad(options.data / f"{name}.h5ad")
-            loaded = name, with_chosen_genes(adata, options.n_genes, options.genes)
-        row = pd.DataFrame([{"dataset": name, "method": method, "seed": seed} | measure(loaded[1], method, seed)])
-        results = row if results.empty else pd.concat([results, row], ignore_index=True)
-        results.to_csv(options.out, index=False, float_format="%.5f")
 
-    shown = results[results["dataset"].isin(names) & results["method"].isin(options.methods)]
+    @lru_cache(maxsize=1)
+    def load(name: str) -> anndata.AnnData:
+        return with_chosen_genes(anndata.read_h5ad(options.data / f"{name}.h5ad"), options.n_genes, options.genes)
+
+    shown = resumed(options.out, KEYS, wanted, lambda name, method, seed: measure(load(name), method, seed))
     text = "\n\n".join(table(shown, score) for score in ("kmeans_NMI", "kmeans_ARI", "leiden_NMI", "leiden_ARI"))
     print(text)
     if options.markdown is not None:

@@ -1,0 +1,167 @@
+"""How the choice of genes moves the clustering: Tables 3 and 5 of Mondal et al. (2021) on the data at hand.
+
+    python benchmarks/genes_accuracy.py --data DIR [--datasets NAME ...] [--selections hvg m3drop ...] [--n-top 720]
+                                        [--numbers 500 600 ...] [--seeds 5] [--out results.csv] [--markdown tables.md]
+
+DIR holds h5ad files with raw counts in X and labels in obs["cell_type"]. For each data set, choice of genes and seed
+the default model is trained once, on all cells, and scored by NMI (geometric mean) of k-means with the true number of
+classes. Two figures come of it: *honest*, of the model that training ended with, chosen without labels; and *oracle*,
+the best of that and of the model as it was at every twentieth of the longest training, chosen by the labels, which is
+how the paper's figures were made. A choice with as many genes as the data set has, or more, is left out. One row per
+(data set, selection, number of genes, seed) is appended as soon as it is there; rows that are there already are not
+computed again, so processes with different --datasets may share a file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+import warnings
+from functools import lru_cache
+from pathlib import Path
+
+import anndata
+import numpy as np
+import pandas as pd
+import torch
+from accuracy import markdown, mean_and_spread, resumed
+
+import scrae
+
+KEYS = ["dataset", "selection", "n_top", "seed"]
+DATASETS = (
+    "klein_1000", "baron_human2_4", "zeisel_1799", "cao_worm_neuron", "han_bladder_2100", "zheng_sorted_3874",
+    "pbmc3k_2638", "kang_ifnb_2800", "cellbench_3cl",
+)  # fmt: skip
+SELECTIONS = ("hvg", "seurat_v3", "m3drop", "danb", "danb_variance", "scmarker", "all")
+SMALL = 5000  # genes, up to which "all" of them are a choice
+SNAPSHOTS = 20  # of the longest training, for the oracle
+
+INTRODUCTION = """# NMI by the choice of genes
+
+`make bench-genes-accuracy` (`benchmarks/genes_accuracy.py`; every run in `genes_accuracy.csv`): the default model on
+all cells, k-means with the true number of classes, NMI (geometric mean), mean ± standard deviation over {seeds} seeds.
+In each cell first the honest figure, of the model that training ended with, no label used; then the *oracle*, the best
+of {snapshots} epochs evenly spaced over the longest training and of the final model, chosen by the labels. Published
+figures are of this kind, and no user can have them. `-`: the data have no more genes than that, or no gene passes.
+"""
+
+
+@lru_cache(maxsize=1)
+def load(path: Path) -> anndata.AnnData:
+    return anndata.read_h5ad(path)
+
+
+@lru_cache(maxsize=1)
+def chosen_genes(path: Path, selection: str, n_top: int) -> np.ndarray:
+    """Boolean per gene; none where no gene passes."""
+    adata = load(path)
+    if selection == "all":
+        return np.ones(adata.n_vars, dtype=bool)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # fewer markers than asked, read counts: as published
+            scrae.pp.select_genes(adata, selection, n_top, verbose=False)
+    except ValueError:
+        return np.zeros(adata.n_vars, dtype=bool)
+    return adata.var["scrae_selected"].to_numpy()
+
+
+def measure(path: Path, selection: str, n_top: int, seed: int, max_epochs: int | None) -> dict[str, object]:
+    """NMI of one training, honest and by the oracle; missing where no gene passes."""
+    adata, genes = load(path), chosen_genes(path, selection, n_top)
+    labels = adata.obs["cell_type"].astype(str).to_numpy()
+    model = scrae.SCRAE(random_state=seed, verbose=False)
+    by_epoch: dict[int, float] = {}
+
+    def nmi() -> float:
+        clusters = scrae.metrics.kmeans(model.embed(), len(set(labels)), seed)
+        return scrae.metrics.scores(labels, clusters)["NMI"]
+
+    def watch(epoch: int, longest: int, losses: dict[str, float]) -> None:
+        if epoch % max(1, longest // SNAPSHOTS) == 0:
+            by_epoch[epoch] = nmi()
+
+    row: dict[str, object] = {"cells": adata.n_obs, "genes": genes.sum(), "honest": np.nan, "oracle": np.nan}
+    if not genes.any():
+        return row | {"oracle_epoch": 0, "epochs": 0, "stop_reason": "no gene passes", "seconds": 0.0}
+    started = time.perf_counter()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".* cells have no count in the .* modelled genes")
+        model.fit(adata, genes=genes, max_epochs=max_epochs, on_epoch=watch)
+    honest = nmi()
+    by_epoch[model.summary["epochs"]] = max(honest, by_epoch.get(model.summary["epochs"], 0.0))
+    best = max(by_epoch, key=by_epoch.__getitem__)
+    return row | {
+        "honest": honest,
+        "oracle": by_epoch[best],
+        "oracle_epoch": best,
+        "epochs": model.summary["epochs"],
+        "stop_reason": model.summary["stop_reason"],
+        "seconds": time.perf_counter() - started,
+    }
+
+
+def table(results: pd.DataFrame, by: str, order: list[object]) -> str:
+    """Honest figures, then the oracle's: data sets by choices, and means over those with every choice but "all"."""
+    results = results.dropna(subset="honest")
+    groups = results.groupby(["dataset", by])
+    text = groups["honest"].agg(mean_and_spread) + " / *" + groups["oracle"].agg(mean_and_spread) + "*"
+    names = [name for name in DATASETS if name in set(results["dataset"])]
+    order = [choice for choice in order if choice in set(results[by])]
+    cells = text.unstack(by).reindex(index=names, columns=order)
+    means = groups[["honest", "oracle"]].mean().unstack(by)
+    means = means.drop(columns="all", level=1, errors="ignore").dropna()
+    cells.loc[f"**mean** of the {len(means)} with every choice"] = [
+        f"{means['honest', choice].mean():.3f} / *{means['oracle', choice].mean():.3f}*" if choice != "all" else None
+        for choice in order
+    ]
+    return markdown(cells, "honest / *oracle*")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--datasets", nargs="*", default=DATASETS, help="names of files without .h5ad")
+    parser.add_argument("--selections", nargs="*", default=SELECTIONS, help='methods of select_genes, and "all"')
+    parser.add_argument(
+        "--n-top", type=int, nargs="*", default=[720], help="genes of each method (default: the paper's)"
+    )
+    parser.add_argument("--numbers", type=int, nargs="*", default=[500, 600, 700, 800, 900, 1000, 2000, 5000])
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--max-epochs", type=int, help="for a quick look (default: the model's)")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/genes_accuracy.csv"))
+    parser.add_argument("--markdown", type=Path)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+
+    wanted: list[tuple[object, ...]] = []
+    for name in options.datasets:
+        n_genes = anndata.read_h5ad(options.data / f"{name}.h5ad", backed="r").n_vars
+        choices = [(selection, n) for n in options.n_top for selection in options.selections if selection != "all"]
+        choices += [("hvg", n) for n in options.numbers]
+        choices = [(selection, n) for selection, n in dict.fromkeys(choices) if n < n_genes]
+        if "all" in options.selections and n_genes <= SMALL:
+            choices.append(("all", n_genes))
+        wanted += [(name, *choice, seed) for choice in choices for seed in range(options.seeds)]
+
+    def one(name: str, selection: str, n_top: int, seed: int) -> dict[str, object]:
+        return measure(options.data / f"{name}.h5ad", selection, n_top, seed, options.max_epochs)
+
+    results = resumed(options.out, KEYS, wanted, one)
+
+    parts = [INTRODUCTION.format(seeds=options.seeds, snapshots=SNAPSHOTS)]
+    for n_top in options.n_top:
+        shown = results[(results["n_top"] == n_top) | (results["selection"] == "all")]
+        parts += [f"## By method, {n_top:,} genes (the paper's Table 3)", table(shown, "selection", options.selections)]
+    shown = results[(results["selection"] == "hvg") & results["n_top"].isin(options.numbers)]
+    parts += ["## By number of genes, `hvg` (the paper's Table 5)", table(shown, "n_top", options.numbers)]
+    text = "\n\n".join(part.strip() for part in parts)
+    print(text)
+    if options.markdown is not None:
+        options.markdown.write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""The programs that fill the tables of the README: what is measured again, and what the tables say."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import scrae
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+@pytest.fixture
+def program(monkeypatch):
+    """A program of benchmarks/ as a module."""
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    return importlib.import_module
+
+
+def test_rows_that_are_there_are_not_measured_again(program, tmp_path):
+    resumed = program("accuracy").resumed
+    out, measured = tmp_path / "results" / "scores.csv", []
+
+    def measure(name: str, seed: int) -> dict[str, object]:
+        measured.append((name, seed))
+        return {"NMI": seed / 4}
+
+    first = resumed(out, ["dataset", "seed"], [("a", 0), ("a", 1)], measure)
+    assert list(first["NMI"]) == [0.0, 0.25]
+    second = resumed(out, ["dataset", "seed"], [("a", 1), ("b", 2)], measure)
+    assert measured == [("a", 0), ("a", 1), ("b", 2)]
+    assert list(second.itertuples(index=False, name=None)) == [("a", 1, 0.25), ("b", 2, 0.5)]
+    assert len(pd.read_csv(out)) == 3
+    with pytest.raises(SystemExit, match="other columns"):
+        resumed(out, ["dataset", "seed"], [("c", 0)], lambda *_: {"ARI": 0.0})
+
+
+def test_table_of_genes_shows_honest_beside_oracle_and_means_where_every_choice_is_there(program):
+    rows = [
+        ("klein_1000", "hvg", 0.5, 0.6), ("klein_1000", "hvg", 0.7, 0.8), ("klein_1000", "m3drop", 0.4, 0.4),
+        ("klein_1000", "all", 0.3, 0.3), ("pbmc3k_2638", "hvg", 0.9, 1.0), ("pbmc3k_2638", "m3drop", 0.5, 0.7),
+        ("zeisel_1799", "hvg", 0.1, 0.1), ("zeisel_1799", "m3drop", np.nan, np.nan),
+    ]  # fmt: skip
+    results = pd.DataFrame(rows, columns=["dataset", "selection", "honest", "oracle"])
+    lines = program("genes_accuracy").table(results, "selection", ["hvg", "danb", "m3drop", "all"]).splitlines()
+    assert lines[0] == "| honest / *oracle* | hvg | m3drop | all |"
+    assert lines[2] == "| klein_1000 | 0.600 ± 0.141 / *0.700 ± 0.141* | 0.400 / *0.400* | 0.300 / *0.300* |"
+    assert lines[3] == "| zeisel_1799 | 0.100 / *0.100* | - | - |"
+    assert lines[5] == "| **mean** of the 2 with every choice | 0.750 / *0.850* | 0.450 / *0.550* | - |"
+
+
+def test_one_command_scores_choices_of_genes_honestly_and_by_the_oracle(program, tmp_path, monkeypatch, capsys):
+    adata = scrae.datasets.pbmc()[::4].copy()
+    adata.write_h5ad(tmp_path / "klein_1000.h5ad")
+    arguments = [
+        "genes_accuracy", "--data", str(tmp_path), "--datasets", "klein_1000", "--selections", "m3drop", "all",
+        "--n-top", "100", "--numbers", "100", "5000", "--seeds", "1", "--max-epochs", "3", "--out",
+        str(tmp_path / "scores.csv"), "--markdown", str(tmp_path / "tables.md"),
+    ]  # fmt: skip
+    monkeypatch.setattr(sys, "argv", arguments)
+    program("genes_accuracy").main()
+    rows = pd.read_csv(tmp_path / "scores.csv").set_index(["selection", "n_top"])
+    assert list(rows.index) == [("m3drop", 100), ("hvg", 100), ("all", 765)]
+    assert list(rows["genes"]) == [100, 100, 765]
+    assert (rows["oracle"] >= rows["honest"]).all()
+
+    model = scrae.SCRAE(random_state=0, verbose=False)
+    scrae.pp.select_genes(adata, "m3drop", 100)
+    model.fit(adata, genes=adata.var["scrae_selected"].to_numpy(), max_epochs=3)
+    clusters = scrae.metrics.kmeans(model.embed(), adata.obs["cell_type"].nunique(), 0)
+    nmi = scrae.metrics.scores(adata.obs["cell_type"], clusters)["NMI"]
+    assert rows.loc[("m3drop", 100), "honest"] == pytest.approx(nmi, abs=1e-5)  # looking on changed nothing
+    assert (tmp_path / "tables.md").read_text() in capsys.readouterr().out
