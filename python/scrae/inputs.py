@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from scrae.counts import CountsError, as_counts, empty_cells, looks_like_counts
+from scrae.counts import WHERE_COUNTS_ARE, CountsError, as_counts, empty_cells, looks_like_counts
 from scrae.data import Covariates
 from scrae.settings import unknown
 
@@ -164,10 +164,12 @@ def _suggestion(adata: Any, layer: str | None) -> str:
 
 
 def _refuse_empty_cells(cells: Cells) -> Cells:
-    empty = int(empty_cells(cells.counts).sum())
+    empty, n_cells = int(empty_cells(cells.counts).sum()), cells.counts.shape[0]
+    if empty == n_cells:
+        raise CountsError(f"{cells.where} is all zero: none of its {n_cells:,} cells has a count. {WHERE_COUNTS_ARE}")
     if empty:
         raise CountsError(
-            f"{empty:,} of {cells.counts.shape[0]:,} cells in {cells.where} have no count at all; drop them first: "
+            f"{empty:,} of {n_cells:,} cells in {cells.where} have no count at all; drop them first: "
             "sc.pp.filter_cells(adata, min_counts=1)"
         )
     return cells

@@ -551,6 +551,52 @@ def test_fewer_markers_than_asked_are_all_selected_with_a_word(made):
     np.testing.assert_array_equal(ours["scrae_selected"], ours["scrae_rank"].notna())
 
 
+@every_method
+def test_where_fewer_genes_are_there_than_asked_that_is_said_unless_it_is_the_default_that_asks(made, method):
+    seen = int(((made.X > 0).sum(0) >= 3).sum())
+    words = "are markers" if method == "scmarker" else f"{seen} genes are seen in 3 or more cells"
+    with pytest.warns(UserWarning, match=f"{words}, fewer than n_top=1,000; all of them are selected"):
+        asked, _ = select(made, method, 1000)
+    assert asked["scrae_selected"].sum() == (seen if method != "scmarker" else asked["scrae_rank"].notna().sum())
+    if method != "scmarker":  # whose markers are fewer than the default, too
+        default, _ = select(made, method, 2000)
+        pd.testing.assert_frame_equal(default, asked)
+
+
+@every_method
+def test_genes_without_a_count_are_neither_ranked_nor_selected_and_change_nothing(made, method):
+    without, _ = select(made, method)
+    empty = anndata.AnnData(
+        sp.csr_matrix((300, 3), dtype=np.float32), obs=made.obs, var=pd.DataFrame(index=list("xyz"))
+    )
+    padded, _ = select(anndata.concat([empty, made], axis=1, merge="same"), method)
+    pd.testing.assert_frame_equal(padded.iloc[3:], without, check_exact=False, rtol=1e-12)
+    assert not padded["scrae_selected"].iloc[:3].any()
+    assert padded["scrae_rank"].iloc[:3].isna().all()
+
+
+@every_method
+def test_counts_that_are_all_zero_and_genes_in_too_few_cells_are_refused_with_what_to_look_at(made, method):
+    rare = np.zeros((50, 30), dtype=np.float32)
+    rare[np.arange(50), np.arange(50) % 30] = 1
+    words = (
+        r"0 of 30 genes are seen in 10 or more of 50 cells.*lower min_cells \(now 10\), and look at whether rows are"
+    )
+    with pytest.raises(ValueError, match=words):
+        scrae.pp.select_genes(anndata.AnnData(sp.csr_matrix(rare)), method, min_cells=10)
+    made.X = sp.csr_matrix(made.shape, dtype=np.float32)
+    with pytest.raises(scrae.CountsError, match="adata.X is all zero: none of its 300 cells has a count"):
+        scrae.pp.select_genes(made, method)
+
+
+@every_method
+def test_one_batch_selects_what_no_batches_select(made, method):
+    made.obs["donor"] = "one"
+    without, _ = select(made, method)
+    within, _ = select(made, method, batch_key="donor")
+    np.testing.assert_array_equal(within["scrae_selected"], without["scrae_selected"])
+
+
 def test_a_batch_too_small_to_look_at_is_named(made):
     made.obs["batch"] = ["only"] + ["rest"] * 299
     with pytest.raises(ValueError, match=r"batch 'only' of adata.obs\['batch'\]: 1 cell"):
@@ -562,8 +608,12 @@ def test_a_batch_too_small_to_look_at_is_named(made):
 
 def test_read_counts_are_told_from_umis_by_scmarker(made):
     made.X = made.X * 60
-    with pytest.warns(UserWarning, match="look like read counts, not UMIs"):
+    words = (
+        r"half of the counts other than zero are \d+ or more, so these look like read counts, not UMIs: with width=1"
+    )
+    with pytest.warns(UserWarning, match=f"{words}.*Pass width=2 or more"):
         select(made, "scmarker", 10)
+    select(made, "scmarker", 10, width=2)  # without a word
 
 
 # Memory

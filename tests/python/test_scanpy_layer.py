@@ -79,7 +79,7 @@ def test_ranks_are_a_ranking_and_the_selection_its_head(pbmc):
 
 
 def test_rare_genes_are_never_selected(pbmc):
-    scrae.pp.select_genes(pbmc, n_top=10_000)
+    scrae.pp.select_genes(pbmc)
     seen_in = np.asarray((pbmc.X > 0).sum(0)).ravel()
     assert pbmc.var["scrae_selected"].equals(pd.Series(seen_in >= 7, index=pbmc.var_names))
 
@@ -89,7 +89,7 @@ def test_selection_that_cannot_be_done_says_why(pbmc, small):
         scrae.pp.select_genes(pbmc, "hvgs")
     with pytest.raises(ValueError, match="at least 2"):
         scrae.pp.select_genes(pbmc, n_top=1)
-    with pytest.raises(ValueError, match="seen in 2 or more cells: too few"):
+    with pytest.raises(ValueError, match="seen in 2 or more of 60 cells: too few"):
         scrae.pp.select_genes(small[:, :1].copy())
     sc.pp.log1p(pbmc)
     with pytest.raises(scrae.CountsError, match="fractional"):

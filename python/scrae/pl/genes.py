@@ -58,9 +58,10 @@ def gene_selection(adata: AnnData) -> Figure:
     batches = f" within {record['batch_key']}" if record["batch_key"] else ""
     unit = "scaled counts" if record["method"] == "m3drop" else "counts"
     panel.set(
-        xscale="log", ylim=(-0.02, 1.02), xlabel=f"mean expression ({unit} per cell)", ylabel="share of cells without",
+        xscale="log", xlabel=f"mean expression ({unit} per cell)",
+        ylim=(-0.02, 1.02), ylabel="share of cells without the gene",
         title=f"{record['method']}{batches}: {record['n_selected']:,} genes",
     )  # fmt: skip
-    panel.legend(frameon=False, fontsize="small", markerscale=2)
+    panel.legend(loc="lower left", frameon=False, fontsize="small", markerscale=2)  # where no gene can be
     panel.spines[["top", "right"]].set_visible(False)
     return figure

@@ -36,13 +36,14 @@ RANK = "scrae_rank"
 MEAN, DROPOUT, EXPECTED = "scrae_mean", "scrae_dropout", "scrae_expected_dropout"
 OTHERS = ("statistic", "effect", "p", "q", "size", "expected_dropout", "peaks", "multimodal", "compared", "n_batches")
 COLUMNS = (SELECTED, RANK, MEAN, DROPOUT, *(f"scrae_{name}" for name in OTHERS))
+N_TOP = 2000  # genes, unless another number is asked for
 MIN_CELLS = 10  # genes seen in fewer cells are left out (Mondal et al. 2021, section 4)
 
 
 def select_genes(
     adata: AnnData,
     method: str = "hvg",
-    n_top: int = 2000,
+    n_top: int = N_TOP,
     layer: str | None = None,
     batch_key: str | None = None,
     *,
@@ -72,7 +73,7 @@ def select_genes(
             several modes, and partners in many cells (:func:`scrae.pp.scmarker.scmarker`): a set of markers, which are
             ranked by their number of partners.
     n_top
-        How many genes; all that may be selected, if there are fewer.
+        How many genes; all that may be selected, if there are fewer, with a warning if the number was not the default.
     layer
         Layer with raw counts; None: ``adata.X``.
     batch_key
@@ -118,7 +119,10 @@ def select_genes(
     detected = cells_with(counts, verbose)
     eligible = np.flatnonzero(detected >= least)
     if len(eligible) < 2:
-        raise ValueError(f"{len(eligible)} gene(s) are seen in {least} or more cells: too few to choose from")
+        raise ValueError(
+            f"{len(eligible)} of {adata.n_vars:,} genes are seen in {least:,} or more of {adata.n_obs:,} cells: too "
+            f"few to choose from; lower min_cells (now {least:,}), and look at whether rows are cells, columns genes"
+        )
     n_asked, n_top = n_top, min(n_top, len(eligible))
 
     if method in VARIABLE:
@@ -128,7 +132,7 @@ def select_genes(
     else:
         found = _by_batch(method, counts, eligible, arguments, batches, str(batch_key), n_top)
     best = found.order if max_q is None else found.order[found.columns["q"][found.order] <= max_q]
-    _judge(method, len(best), n_asked, max_q)
+    _judge(method, len(best), n_asked, max_q, least)
     rank = np.full(adata.n_vars, np.nan)
     rank[eligible[found.order]] = np.arange(1, len(found.order) + 1)
     selected = np.zeros(adata.n_vars, dtype=bool)
@@ -235,15 +239,17 @@ def _by_batch(
     )
 
 
-def _judge(method: str, n_passing: int, n_asked: int, max_q: float | None) -> None:
-    """Refuse a selection of nothing; warn where it is smaller than asked because few genes pass."""
-    condition = "are markers" if max_q is None else f"have q <= {max_q:g}"
+def _judge(method: str, n_passing: int, n_asked: int, max_q: float | None, least: int) -> None:
+    """Refuse a selection of nothing; warn where it is smaller than asked, by the default number only if few pass."""
+    condition = "are markers" if method == "scmarker" else f"are seen in {least:,} or more cells"
+    condition = condition if max_q is None else f"have q <= {max_q:g}"
+    every_gene = method != "scmarker" and max_q is None
     if n_passing < 2:
         raise ValueError(
             f"{method}: {n_passing} gene(s) {condition}, too few to train on; raise max_q, lower min_cells, or use "
             "another method"
         )
-    if n_passing < n_asked and (method == "scmarker" or max_q is not None):
+    if n_passing < n_asked and not (every_gene and n_asked == N_TOP):
         warnings.warn(
             f"{method}: {n_passing:,} genes {condition}, fewer than n_top={n_asked:,}; all of them are selected",
             stacklevel=3,
