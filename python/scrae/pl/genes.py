@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from matplotlib.figure import Figure
 
-CURVES = {"m3drop": "Michaelis-Menten", "danb": "depth-adjusted negative binomial"}
+CURVES = {"m3drop": "Michaelis-Menten", "danb": "depth-adjusted\nnegative binomial"}
 
 
 def gene_selection(adata: AnnData) -> Figure:
@@ -40,7 +40,7 @@ def gene_selection(adata: AnnData) -> Figure:
     record = adata.uns["scrae_genes"]
     table = adata.var[adata.var["scrae_mean"] > 0].sort_values("scrae_mean", kind="stable")
     mean, dropout = table["scrae_mean"].to_numpy(), table["scrae_dropout"].to_numpy()
-    figure = Figure(figsize=(6.0, 4.2), layout="constrained")
+    figure = Figure(figsize=(7.6, 4.2), layout="constrained")
     panel = figure.subplots()
 
     groups = [("genes", np.ones(len(table), dtype=bool), "0.75")]
@@ -62,6 +62,6 @@ def gene_selection(adata: AnnData) -> Figure:
         ylim=(-0.02, 1.02), ylabel="share of cells without the gene",
         title=f"{record['method']}{batches}: {record['n_selected']:,} genes",
     )  # fmt: skip
-    panel.legend(loc="lower left", frameon=False, fontsize="small", markerscale=2)  # where no gene can be
+    panel.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize="small", markerscale=2)
     panel.spines[["top", "right"]].set_visible(False)
     return figure
