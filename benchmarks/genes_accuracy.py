@@ -155,8 +155,9 @@ def main() -> None:
     for n_top in options.n_top:
         shown = results[(results["n_top"] == n_top) | (results["selection"] == "all")]
         parts += [f"## By method, {n_top:,} genes (the paper's Table 3)", table(shown, "selection", options.selections)]
-    shown = results[(results["selection"] == "hvg") & results["n_top"].isin(options.numbers)]
-    parts += ["## By number of genes, `hvg` (the paper's Table 5)", table(shown, "n_top", options.numbers)]
+    if options.numbers:
+        shown = results[(results["selection"] == "hvg") & results["n_top"].isin(options.numbers)]
+        parts += ["## By number of genes, `hvg` (the paper's Table 5)", table(shown, "n_top", options.numbers)]
     text = "\n\n".join(part.strip() for part in parts)
     print(text)
     if options.markdown is not None:
