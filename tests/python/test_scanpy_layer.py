@@ -136,6 +136,26 @@ def test_copy_leaves_the_object_alone(small, quick):
     assert "scrae" not in small.uns
 
 
+def test_stability_is_the_agreement_of_the_clusters_of_two_seeds_and_writes_nothing(pbmc):
+    quick = {"genes": "all", "max_epochs": 3, "verbose": False}
+    before = pbmc.copy()
+    agreement = scrae.tl.stability(pbmc, 2, random_state=5, **quick)
+    clusters = []
+    for seed in (5, 6):
+        scrae.tl.scrae(before, random_state=seed, **quick)
+        clusters.append(scrae.metrics.leiden(before.obsm["X_scrae"], random_state=seed))
+    expected = sklearn_metrics.adjusted_rand_score(*clusters)
+    np.testing.assert_array_equal(agreement.to_numpy(), [[1, expected], [expected, 1]])
+    assert list(agreement.index) == list(agreement.columns) == [5, 6]
+    assert "X_scrae" not in pbmc.obsm
+    assert "scrae" not in pbmc.uns
+
+
+def test_stability_of_one_run_is_refused(pbmc):
+    with pytest.raises(ValueError, match="at least 2 runs"):
+        scrae.tl.stability(pbmc, 1)
+
+
 def test_scores_are_those_of_scikit_learn_and_nmi_is_geometric():
     rng = np.random.default_rng(0)
     labels, clusters = rng.integers(0, 4, 200), rng.integers(0, 6, 200)

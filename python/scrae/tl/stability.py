@@ -1,0 +1,77 @@
+"""How much of a clustering is chance: the same cells, trained again with other seeds."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.metrics import adjusted_rand_score
+from tqdm.auto import tqdm
+
+from scrae.metrics import leiden
+from scrae.tl.embedding import scrae
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from anndata import AnnData
+
+
+def stability(
+    adata: AnnData,
+    n_runs: int = 5,
+    *,
+    resolution: float = 1.0,
+    random_state: int = 0,
+    verbose: bool | None = None,
+    **arguments: Any,
+) -> pd.DataFrame:
+    """Agreement between the clusterings of several trainings that differ in their seed only. No label is used.
+
+    Values near 1: the clusters are a property of the data. Values far below the others in one row: that seed found
+    something else. Low values everywhere: fewer clusters (a lower ``resolution``) or more cells are needed before a
+    cluster can be trusted.
+
+    Parameters
+    ----------
+    adata
+        Cells x genes with raw counts; nothing is written to it.
+    n_runs
+        Number of trainings, at least 2; each takes the time of :func:`scrae.tl.scrae`.
+    resolution
+        Of the Leiden clustering, see :func:`scrae.metrics.leiden`.
+    random_state
+        Seed of the first run; the others follow it.
+    verbose
+        A progress bar over the runs: True, False, or None for one where standard error is a terminal.
+    **arguments
+        Of :func:`scrae.tl.scrae`: ``layer``, ``genes``, ``batch_key``, ``max_epochs``, settings of the model.
+
+    Returns
+    -------
+    Adjusted Rand index of every pair of runs, DataFrame (n_runs, n_runs) with the seeds as names, 1 on the diagonal.
+
+    Examples
+    --------
+    >>> import scrae
+    >>> adata = scrae.datasets.pbmc()
+    >>> scrae.tl.stability(adata, 2, max_epochs=2, verbose=False).shape
+    (2, 2)
+    """
+    import anndata
+    import pandas as pd
+
+    if n_runs < 2:
+        raise ValueError(f"n_runs={n_runs}: clusterings are compared with each other, so at least 2 runs are needed")
+    # Shares the counts with the user's object, but not the tables that a run writes to.
+    cells = anndata.AnnData(adata.X, obs=adata.obs.copy(), var=adata.var.copy(), layers=dict(adata.layers))
+    seeds = range(random_state, random_state + n_runs)
+    clusters = []
+    for seed in tqdm(seeds, desc="stability", unit="run", disable=None if verbose is None else not verbose):
+        scrae(cells, random_state=seed, verbose=False, **arguments)
+        clusters.append(leiden(cells.obsm["X_scrae"], resolution, random_state=seed))
+    agreement = np.eye(n_runs)
+    for i, j in combinations(range(n_runs), 2):
+        agreement[i, j] = agreement[j, i] = adjusted_rand_score(clusters[i], clusters[j])
+    names = pd.Index(seeds, name="random_state")
+    return pd.DataFrame(agreement, index=names, columns=names)
