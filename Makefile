@@ -58,8 +58,9 @@ format: setup ## lay out the code and sort imports
 bench-speed: setup ## cells/s and peak memory of training and embedding, beside scvi-tools after `make peers` (DATA=folder of h5ad)
 	@$(python) benchmarks/speed.py --data $(DATA) $(if $(wildcard .venv-peers/.ready),--peer .venv-peers/bin/python)
 
-bench-accuracy: setup ## clustering scores against scaled PCA: the table of the README (DATA=folder of h5ad)
+bench-accuracy: setup ## clustering scores against scaled PCA: table, ranking and figure (DATA=folder of h5ad)
 	@$(python) benchmarks/accuracy.py --data $(DATA) --markdown benchmarks/results/accuracy.md
+	@$(python) benchmarks/report.py --markdown benchmarks/results/ranking.md --figure benchmarks/results/accuracy.png
 
 bench-genes: setup ## time and memory of the choice of genes; RLIB=folder with M3Drop and SCMarker: beside them (DATA=folder of h5ad)
 	@$(python) benchmarks/genes.py --data $(DATA) $(if $(RLIB),--r $(RLIB))
