@@ -59,7 +59,8 @@ bench-speed: setup ## cells/s and peak memory of training and embedding, beside 
 	@$(python) benchmarks/speed.py --data $(DATA) $(if $(wildcard .venv-peers/.ready),--peer .venv-peers/bin/python)
 
 bench-accuracy: setup ## clustering scores against scaled PCA: table, ranking and figure (DATA=folder of h5ad)
-	@$(python) benchmarks/accuracy.py --data $(DATA) --markdown benchmarks/results/accuracy.md
+	@$(python) benchmarks/accuracy.py --data $(DATA) --markdown benchmarks/results/accuracy.md \
+	$(if $(wildcard .venv-peers/.ready),--peer .venv-peers/bin/python --methods default pca10 pca30 scvi harmony)
 	@$(python) benchmarks/report.py --markdown benchmarks/results/ranking.md --figure benchmarks/results/accuracy.png
 
 bench-genes: setup ## time and memory of the choice of genes; RLIB=folder with M3Drop and SCMarker: beside them (DATA=folder of h5ad)
@@ -68,9 +69,9 @@ bench-genes: setup ## time and memory of the choice of genes; RLIB=folder with M
 bench-genes-accuracy: setup ## clustering scores by method and number of genes: Tables 3 and 5 of the paper (DATA=folder of h5ad)
 	@$(python) benchmarks/genes_accuracy.py --data $(DATA) --markdown benchmarks/results/genes_accuracy.md
 
-peers: setup ## an environment of its own with scvi-tools, to measure beside
+peers: setup ## an environment of its own with scvi-tools and Harmony, to measure beside
 	@test -e .venv-peers/.ready || { $(python) -m venv --clear .venv-peers && .venv-peers/bin/pip install --quiet \
-	"$$(grep '^torch==' requirements.lock)" "scvi-tools>=1.3" && touch .venv-peers/.ready; }
+	"$$(grep '^torch==' requirements.lock)" "scvi-tools>=1.3" "harmonypy>=2" && touch .venv-peers/.ready; }
 
 bench-r: setup-r ## time and memory of the R side beside the training
 	@mkdir -p .Rlib && R CMD INSTALL --no-docs --library=.Rlib rpkg >/dev/null 2>&1

@@ -1,20 +1,21 @@
 """How well embeddings cluster: k-means and Leiden against known labels, over data sets, methods and seeds.
 
     python benchmarks/accuracy.py --data DIR [--datasets NAME ...] [--methods default pca10 ...] [--seeds 3]
-                                  [--out results.csv] [--markdown table.md]
+                                  [--peer PYTHON] [--out results.csv] [--markdown table.md]
 
 DIR holds h5ad files with raw counts in X and labels in obs["cell_type"]. Labels are used for the scores and for the
 number of k-means clusters, never in training, stopping or choosing. Every method sees the same cells and the same
-genes. A method is ``pca10`` (any number), a preset, or a preset with other settings, such as
-``default:mask_rate=0.5,n_latent=20``. One row per (data set, method, seed); rows that are there already are not
-computed again.
+genes. A method is ``pca10`` (any number), a preset, a preset with other settings, such as
+``default:mask_rate=0.5,n_latent=20``, or with ``--peer`` one of benchmarks/peers.py: ``scvi``, and ``harmony`` where
+the data have obs["batch"]. One row per (data set, method, seed); rows that are there already are not computed again.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
-import resource
+import subprocess
+import tempfile
 import time
 from collections.abc import Callable
 from functools import lru_cache
@@ -25,6 +26,8 @@ import numpy as np
 import pandas as pd
 import scanpy as sc
 import torch
+from memory import peak_memory_mb, restart_peak
+from peers import METHODS as PEERS
 from tqdm import tqdm
 
 import scrae
@@ -41,16 +44,37 @@ def literal(text: str) -> object:
         return text
 
 
-def embed(adata: anndata.AnnData, method: str, seed: int) -> tuple[np.ndarray, dict[str, object]]:
+Embedded = tuple[np.ndarray, dict[str, object]]
+
+
+def embed(adata: anndata.AnnData, method: str, seed: int, peer: str | None) -> Embedded:
     """Embedding of a method, and facts about its training."""
+    if method in PEERS:
+        return embed_by_peer(adata, method, seed, peer)
+    restart_peak()
     if method.startswith("pca"):
-        return scrae.metrics.scaled_pca(adata, int(method.removeprefix("pca")), seed), {"epochs": 0, "stop_reason": ""}
+        embedding = scrae.metrics.scaled_pca(adata, int(method.removeprefix("pca")), seed)
+        return embedding, {"peak_memory_mb": peak_memory_mb()}
     preset, _, changes = method.partition(":")
     if preset not in PRESETS:
-        raise SystemExit(f"unknown method {method!r}; known: pca10, pca30 (any number), {', '.join(PRESETS)}")
+        known = ", ".join(["pca10, pca30 (any number)", *PEERS, *PRESETS])
+        raise SystemExit(f"unknown method {method!r}; known: {known}")
     settings = {name: literal(value) for name, value in (change.split("=") for change in changes.split(",") if change)}
     model = scrae.SCRAE(preset, random_state=seed, verbose=False, **settings).fit(adata)
-    return model.embed(), {"epochs": model.summary["epochs"], "stop_reason": model.summary["stop_reason"]}
+    facts = {name: model.summary[name] for name in ("epochs", "stop_reason")}
+    return model.embed(), facts | {"peak_memory_mb": peak_memory_mb()}
+
+
+def embed_by_peer(adata: anndata.AnnData, method: str, seed: int, peer: str | None) -> Embedded:
+    """The same by another package, in a process of the Python that has it."""
+    if peer is None:
+        raise SystemExit(f"{method} is another package's: give --peer a Python that has it (make peers makes one)")
+    with tempfile.TemporaryDirectory() as folder:
+        counts, embedding = Path(folder) / "counts.h5ad", Path(folder) / "embedding.npy"
+        adata.write_h5ad(counts)
+        command = [peer, str(Path(__file__).with_name("peers.py")), method, str(counts), str(seed), str(embedding)]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+        return np.load(embedding), {"peak_memory_mb": float(done.stdout.splitlines()[-1])}
 
 
 def with_chosen_genes(adata: anndata.AnnData, n_genes: int, genes: str) -> anndata.AnnData:
@@ -61,14 +85,14 @@ def with_chosen_genes(adata: anndata.AnnData, n_genes: int, genes: str) -> annda
     return chosen
 
 
-def measure(adata: anndata.AnnData, method: str, seed: int) -> dict[str, object]:
+def measure(adata: anndata.AnnData, method: str, seed: int, peer: str | None) -> dict[str, object]:
     """Scores of one method with one seed, each clustering under its own prefix."""
     labels = adata.obs["cell_type"].astype(str).to_numpy()
     started = time.perf_counter()
-    embedding, facts = embed(adata, method, seed)
+    embedding, facts = embed(adata, method, seed, peer)
     seconds = time.perf_counter() - started
-    row: dict[str, object] = {"cells": adata.n_obs, "genes": adata.n_vars, **facts, "seconds": seconds}
-    row["peak_memory_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    size = {"cells": adata.n_obs, "genes": adata.n_vars}
+    row: dict[str, object] = size | {"epochs": 0, "stop_reason": "", "seconds": seconds} | facts
     clusterings = {
         "kmeans": scrae.metrics.kmeans(embedding, len(set(labels)), seed),
         "leiden": scrae.metrics.leiden(embedding, random_state=seed),
@@ -122,19 +146,28 @@ def main() -> None:
     parser.add_argument("--n-genes", type=int, default=2000)
     parser.add_argument("--genes", default="hvg")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--peer", help="a Python with scvi-tools and harmonypy")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/accuracy.csv"))
     parser.add_argument("--markdown", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
 
     names = options.datasets or sorted(path.stem for path in options.data.glob("*.h5ad"))
-    wanted = [(name, method, seed) for name in names for method in options.methods for seed in range(options.seeds)]
+    wanted = [
+        (name, method, seed)
+        for name in names
+        for method in options.methods
+        if method != "harmony" or "batch" in anndata.read_h5ad(options.data / f"{name}.h5ad", backed="r").obs
+        for seed in range(options.seeds)
+    ]
 
     @lru_cache(maxsize=1)
     def load(name: str) -> anndata.AnnData:
         return with_chosen_genes(anndata.read_h5ad(options.data / f"{name}.h5ad"), options.n_genes, options.genes)
 
-    shown = resumed(options.out, KEYS, wanted, lambda name, method, seed: measure(load(name), method, seed))
+    shown = resumed(
+        options.out, KEYS, wanted, lambda name, method, seed: measure(load(name), method, seed, options.peer)
+    )
     text = "\n\n".join(table(shown, score) for score in ("kmeans_NMI", "kmeans_ARI", "leiden_NMI", "leiden_ARI"))
     print(text)
     if options.markdown is not None:

@@ -26,6 +26,7 @@ from pathlib import Path
 
 import numpy as np
 import scipy.sparse as sp
+from memory import peak_memory_mb, restart_peak
 
 METHODS = ("hvg", "seurat_v3", "m3drop", "danb", "danb_dispersion", "danb_variance", "scmarker")
 SOURCE, CLASSES = "zheng_sorted_3874", "Zheng-68k"
@@ -68,14 +69,6 @@ def large_counts(data: Path, n_cells: int, n_genes: int, share: float) -> sp.csr
     return counts
 
 
-def peak_memory_mb() -> float:
-    """Largest resident memory of this process since it was last reset."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmHWM"):
-            return int(line.split()[1]) / 1024
-    raise RuntimeError("no VmHWM in /proc/self/status: peak memory is measured on Linux only")
-
-
 def measure(path: Path, method: str) -> dict[str, float]:
     """One selection in this process."""
     import anndata
@@ -85,7 +78,7 @@ def measure(path: Path, method: str) -> dict[str, float]:
     warnings.simplefilter("ignore")
     adata = anndata.read_h5ad(path)
     scrae.pp.select_genes(adata[:200].copy(), "hvg" if method in ("hvg", "seurat_v3") else "m3drop", 20)
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+    restart_peak()
     before = peak_memory_mb()
     started, used = time.perf_counter(), time.process_time()
     scrae.pp.select_genes(adata, method)

@@ -16,6 +16,7 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from accuracy import markdown
 from scipy.stats import bootstrap
 
 mpl.use("Agg")
@@ -67,12 +68,6 @@ def ranking(results: pd.DataFrame, score: str, against: str) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def as_markdown(frame: pd.DataFrame, corner: str) -> str:
-    lines = [f"| {corner} | " + " | ".join(frame.columns) + " |", "|---" * (frame.shape[1] + 1) + "|"]
-    lines += [f"| {name} | " + " | ".join(row) + " |" for name, row in zip(frame.index, frame.to_numpy(), strict=True)]
-    return "\n".join(lines)
-
-
 def figure(results: pd.DataFrame, path: Path) -> None:
     """One panel per score: a row for each data set, a colour for each method, a point for each seed."""
     order = results.groupby("dataset")["kmeans_NMI"].mean().sort_values().index
@@ -112,7 +107,7 @@ def main() -> None:
     results = common(results)
     seeds = results.groupby(["dataset", "method"])["seed"].nunique()
     text = f"{results['dataset'].nunique()} data sets, {seeds.min()} to {seeds.max()} seeds each\n\n"
-    text += "\n\n".join(as_markdown(ranking(results, score, options.against), title) for score, title in SCORES.items())
+    text += "\n\n".join(markdown(ranking(results, score, options.against), title) for score, title in SCORES.items())
     print(text)
     if options.markdown is not None:
         options.markdown.write_text(text + "\n")

@@ -76,3 +76,32 @@ def test_one_command_scores_choices_of_genes_honestly_and_by_the_oracle(program,
     nmi = scrae.metrics.scores(adata.obs["cell_type"], clusters)["NMI"]
     assert rows.loc[("m3drop", 100), "honest"] == pytest.approx(nmi, abs=1e-5)  # looking on changed nothing
     assert (tmp_path / "tables.md").read_text() in capsys.readouterr().out
+
+
+def test_methods_of_others_ask_for_a_python_that_has_them(program, pbmc):
+    with pytest.raises(SystemExit, match=r"--peer .*make peers"):
+        program("accuracy").embed(pbmc, "scvi", 0, None)
+    with pytest.raises(SystemExit, match="unknown method 'tsne'; known: pca10.*scvi.*default"):
+        program("accuracy").embed(pbmc, "tsne", 0, None)
+
+
+def test_ranking_compares_methods_on_the_data_sets_that_all_of_them_have(program):
+    rows = [("a", "default", 0.8), ("a", "pca10", 0.5), ("b", "default", 0.6), ("b", "pca10", 0.7), ("c", "pca10", 0.1)]
+    results = pd.DataFrame(
+        [(dataset, method, seed, score) for dataset, method, score in rows for seed in (0, 1)],
+        columns=["dataset", "method", "seed", "kmeans_NMI"],
+    )
+    report = program("report")
+    ranking = report.ranking(report.common(results), "kmeans_NMI", "default")
+    assert list(ranking.index) == ["default", "pca10"]
+    assert list(ranking["mean"]) == ["0.700", "0.600"]
+    assert ranking.loc["pca10", "default ahead by"] == "+0.100"
+    assert ranking.loc["pca10", "wins / draws / losses"] == "1 / 0 / 1"
+    assert ranking.loc["pca10", "95 % interval"] == "-0.100 to +0.300"  # all that two data sets can say
+
+
+def test_bootstrap_interval_is_that_of_the_normal_approximation_for_many_data_sets(program):
+    differences = np.random.default_rng(1).normal(0.1, 0.2, size=400)
+    low, high = map(float, program("report").interval(differences).split(" to "))
+    half = 1.96 * differences.std() / 20
+    np.testing.assert_allclose([low, high], [differences.mean() - half, differences.mean() + half], atol=0.003)
