@@ -55,8 +55,8 @@ class RegularisedAutoencoder(nn.Module):
             if settings.library == "learned"
             else None
         )
-        self.input_transform = CountTransform(settings.input_transform)
-        self.target_transform = CountTransform(settings.target or likelihood.target)
+        self.input_transform = CountTransform(settings.input_transform, n_genes)
+        self.target_transform = CountTransform(settings.target or likelihood.target, n_genes)
         self.regulariser = regulariser(settings.n_latent, **settings.regulariser_options)
 
     def fit_constants(self, counts: sp.csr_array) -> None:
@@ -84,9 +84,11 @@ class RegularisedAutoencoder(nn.Module):
         for the full counts that it is given after training.
         """
         transformed: SparseRows = self.input_transform(counts)
-        if self.training:
-            transformed = transformed.with_values(dropout(transformed.values, self.settings.mask_rate))
-        return transformed.dense()
+        if not self.training:
+            return transformed.dense()
+        if transformed.background is not None:  # what is not stored is not zero, and is hidden as well
+            return dropout(transformed.dense(), self.settings.mask_rate)
+        return transformed.with_values(dropout(transformed.values, self.settings.mask_rate)).dense()
 
     def encode(self, minibatch: Minibatch) -> Tensor:
         """Codes (n_cells, n_latent) as the embedding gives them: full counts, no noise, running statistics."""

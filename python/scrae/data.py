@@ -24,6 +24,8 @@ class SparseRows:
         The entries, float (n_entries,).
     n_rows, n_columns
         Shape of the dense block they come from (cells, genes).
+    background
+        What stands in each column where no entry is stored, (n_columns,); None: zero.
     """
 
     row: Tensor
@@ -31,6 +33,7 @@ class SparseRows:
     values: Tensor
     n_rows: int
     n_columns: int
+    background: Tensor | None = None
 
     @classmethod
     def from_dense(cls, block: Tensor) -> SparseRows:
@@ -53,7 +56,10 @@ class SparseRows:
 
     def dense(self) -> Tensor:
         """The dense block, (n_rows, n_columns)."""
-        block = self.values.new_zeros(self.n_rows * self.n_columns)
+        if self.background is None:
+            block = self.values.new_zeros(self.n_rows * self.n_columns)
+        else:
+            block = self.background.repeat(self.n_rows)
         block[self.flat] = self.values
         return block.view(self.n_rows, self.n_columns)
 

@@ -98,7 +98,7 @@ class Settings:
         _one_of("library", self.library, LIBRARIES)
         _one_of("dispersion", self.dispersion, ("gene", "gene-batch"))
         if self.target is not None:
-            _one_of("target", self.target, CountTransform.KINDS)
+            _one_of("target", self.target, CountTransform.TARGETS)
         _at_least("n_latent", self.n_latent, 1)
         _at_least("batch_size", self.batch_size, 2)
         for name in ("max_epochs", "patience"):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import scanpy as sc
 import scipy.sparse as sp
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import scrae
 from scrae.data import CountData, Covariates, SparseRows, even_batches
 from scrae.transforms import CountTransform
 
@@ -60,8 +62,35 @@ def test_transforms_equal_their_formulas_and_keep_zeros():
         "log2_max": np.log2(1 + dense) / np.log2(10),
     }
     for kind, values in expected.items():
-        transform = CountTransform(kind).fit(sp.csr_array(dense))
+        transform = CountTransform(kind, 3).fit(sp.csr_array(dense))
         np.testing.assert_allclose(transform(rows).dense(), values, rtol=1e-6)
     for kind in ("counts", "log1p", "log2_max"):
-        transform = CountTransform(kind).fit(sp.csr_array(dense))
+        transform = CountTransform(kind, 3).fit(sp.csr_array(dense))
         np.testing.assert_allclose(transform.inverse(transform(rows).dense()), dense, rtol=1e-5, atol=1e-5)
+
+
+def test_scaled_input_is_what_scanpy_gives_to_pca(pbmc):
+    genes = pbmc[:, :200].copy()
+    genes.X = sp.csr_matrix(np.hstack([genes.X.toarray()[:, :199], np.zeros((700, 1), dtype=np.float32)]))
+    genes = genes[np.asarray(genes.X.sum(1)).ravel() > 0].copy()
+    counts = sp.csr_array(genes.X)
+    transform = CountTransform("scaled", 200).fit(counts)
+    ours = transform(SparseRows.from_dense(torch.as_tensor(counts.toarray()))).dense()
+    sc.pp.normalize_total(genes)
+    sc.pp.log1p(genes)
+    genes.X = genes.X.toarray()
+    sc.pp.scale(genes, max_value=10)
+    np.testing.assert_allclose(ours, genes.X, atol=2e-4)
+    assert float(ours.max()) == 10.0
+
+
+def test_hidden_entries_of_scaled_input_are_the_mean_of_their_gene(pbmc):
+    model = scrae.SCRAE(input_transform="scaled", mask_rate=0.5, max_epochs=1, verbose=False).fit(pbmc)
+    module = model._module.train()
+    rows = SparseRows.from_dense(torch.as_tensor(pbmc.X[:100].toarray()))
+    torch.manual_seed(0)
+    hidden = module.encoder_input(rows)
+    whole = module.eval().encoder_input(rows)
+    kept = hidden != 0
+    assert 0.49 < float(kept.float().mean()) < 0.51
+    torch.testing.assert_close(hidden[kept], 2 * whole[kept])
