@@ -44,7 +44,7 @@ class RegularisedAutoencoder(nn.Module):
         self.encoder = Encoder(
             HiddenLayers(n_genes, settings.n_hidden, *layers),
             settings.n_latent * regulariser.outputs_per_dimension,
-            settings.standardise_codes,
+            settings.standardise_codes and not regulariser.sets_scale,
         )
         self.decoder = HiddenLayers(settings.n_latent + n_covariate_levels, settings.n_hidden[::-1], *layers)
         self.likelihood = likelihood(
@@ -143,7 +143,8 @@ class RegularisedAutoencoder(nn.Module):
     def phases(self) -> list[Phase]:
         """The table of the training loop: the autoencoder in every iteration, then what the regulariser adds."""
         autoencoder: list[nn.Parameter] = [
-            p for name, p in self.named_parameters() if not name.startswith("regulariser.")
+            *(p for name, p in self.named_parameters() if not name.startswith("regulariser.")),
+            *self.regulariser.penalty_parameters(),
         ]
         return [
             Phase("autoencoder", autoencoder, self.settings.learning_rate, (0.9, 0.999), always, self.losses),

@@ -26,7 +26,8 @@ class Settings:
     likelihood
         Reconstruction: ``"zinb"``, ``"nb"``, ``"poisson"`` or ``"gaussian"``.
     regulariser
-        ``"learned_prior"`` (scRAE), ``"fixed_prior"`` (AAE / WAE) or ``"none"``.
+        ``"learned_prior"`` (scRAE), ``"fixed_prior"`` (AAE / WAE), ``"mmd"`` (WAE without a critic), ``"kl_normal"``
+        (VAE, beta-VAE), ``"kl_mixture"`` (scVAE), ``"kl_spike_and_slab"`` (VSC) or ``"none"``.
     regulariser_options
         Options of that regulariser: the keyword arguments of its class (``pull``, ``critic_hidden``, ...).
     n_latent
@@ -37,7 +38,8 @@ class Settings:
         Of the hidden layers, see :class:`scrae.networks.HiddenLayers`.
     standardise_codes
         Give each latent dimension mean 0 and variance 1 over a minibatch. The decoder can undo any scale, so the
-        likelihood leaves it free; k-means, neighbour graphs and the critic do not.
+        likelihood leaves it free; k-means, neighbour graphs and the critic do not. The ``kl_`` regularisers set the
+        scale themselves: with them this is off.
     input_transform
         What the encoder sees, see :class:`scrae.transforms.CountTransform`.
     target

@@ -11,7 +11,17 @@ from torch.distributions import Normal, kl_divergence
 import scrae
 from scrae.library import kl_of_normals, log_library_size
 from scrae.networks import Critic
-from scrae.regularisers import FixedPrior, LearnedPrior, NoRegulariser, Regulariser, gradient_penalty
+from scrae.regularisers import (
+    FixedPrior,
+    LearnedPrior,
+    MixturePrior,
+    MMDPrior,
+    NoRegulariser,
+    NormalPrior,
+    Regulariser,
+    SpikeAndSlab,
+    gradient_penalty,
+)
 
 
 def test_gradient_penalty_equals_a_derivative_by_hand():
@@ -207,4 +217,8 @@ def test_every_regulariser_is_found_by_its_name():
         "none": NoRegulariser,
         "fixed_prior": FixedPrior,
         "learned_prior": LearnedPrior,
+        "mmd": MMDPrior,
+        "kl_normal": NormalPrior,
+        "kl_mixture": MixturePrior,
+        "kl_spike_and_slab": SpikeAndSlab,
     }

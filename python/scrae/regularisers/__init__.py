@@ -2,11 +2,19 @@
 
 from scrae.regularisers.adversarial import FixedPrior, LearnedPrior, gradient_penalty
 from scrae.regularisers.base import NoRegulariser, Regulariser
+from scrae.regularisers.mmd import MMDPrior, mmd
+from scrae.regularisers.variational import MixturePrior, NormalPrior, SpikeAndSlab, spike_and_slab_kl
 
 __all__ = [
     "FixedPrior",
     "LearnedPrior",
+    "MMDPrior",
+    "MixturePrior",
     "NoRegulariser",
+    "NormalPrior",
     "Regulariser",
+    "SpikeAndSlab",
     "gradient_penalty",
+    "mmd",
+    "spike_and_slab_kl",
 ]

@@ -28,6 +28,8 @@ class Regulariser(nn.Module):
     name: ClassVar[str]
     outputs_per_dimension: ClassVar[int] = 1
     """Encoder outputs per latent dimension: 1 for a code, 2 for the mean and spread of a posterior."""
+    sets_scale: ClassVar[bool] = False
+    """Whether the penalty gives the codes their scale, so that they must not be standardised."""
 
     registry: ClassVar[dict[str, type[Regulariser]]] = {}
 
@@ -47,6 +49,10 @@ class Regulariser(nn.Module):
     def draw(self, outputs: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Codes to reconstruct from in training, and penalties (scalars, by name) to add to the loss."""
         return self.codes(outputs), {}
+
+    def penalty_parameters(self) -> list[nn.Parameter]:
+        """Parameters that the penalties of :meth:`draw` train, together with the autoencoder's."""
+        return []
 
     def phases(
         self,
