@@ -39,14 +39,18 @@ run_worker <- function(folder, how, where) {
 }
 
 # processx draws a name for its process; the user's random numbers shall go on
-# as if it had not.
+# as if it had not. It draws from a fresh state: of two processes with one name,
+# the end of the first would be the end of the second.
 without_drawing <- function(code) {
-    seed <- get0(".Random.seed", globalenv(), inherits = FALSE)
-    on.exit(if (is.null(seed)) {
-        rm(list = ".Random.seed", envir = globalenv())
-    } else {
-        assign(".Random.seed", seed, envir = globalenv())
-    })
+    name <- ".Random.seed"
+    seed <- get0(name, globalenv(), inherits = FALSE)
+    forget <- function() {
+        if (exists(name, globalenv(), inherits = FALSE)) {
+            rm(list = name, envir = globalenv())
+        }
+    }
+    forget()
+    on.exit(if (is.null(seed)) forget() else assign(name, seed, globalenv()))
     code
 }
 

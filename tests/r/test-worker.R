@@ -98,27 +98,62 @@ test_that("a Python that cannot run is an error with its last words", {
     )
 })
 
-test_that("calls leave no process, file, connection or random state behind", {
-    skip_if_not(dir.exists("/proc/self/fd"), "no /proc to count open files")
-    calls <- as.integer(Sys.getenv("SCRAE_CALLS", "3"))
+# In a session of its own: training, mapping and sampling in turn, then what is left behind, memory in MiB.
+repeated_calls <- function(counts, python, calls) {
+    options(scrae.python = python)
+    quiet <- list(threads = 1, verbose = FALSE)
+    embedding <- NULL
+    turns <- list(
+        function() {
+            embedding <<- do.call(scRAE::RunSCRAE, c(list(counts,
+                features = "all", n_latent = 2, n_hidden = 8, max_epochs = 1
+            ), quiet))
+        },
+        function() do.call(scRAE::PredictSCRAE, c(list(counts, model = embedding), quiet)),
+        function() do.call(scRAE::SampleSCRAE, c(list(embedding, n = 3), quiet)),
+        function() try(scRAE::SampleSCRAE(embedding, n = 3, batch = "none", verbose = FALSE), silent = TRUE)
+    )
     traces <- function() {
-        gc() # connections of the test's own helpers
+        gc()
         list(
-            files = sort(list.files(tempdir(), "^scrae-")),
-            children = length(ps::ps_children()),
-            open = length(list.files("/proc/self/fd")),
-            random = get0(".Random.seed", globalenv())
+            files = list.files(tempdir()), children = length(ps::ps_children()),
+            open = length(list.files("/proc/self/fd")), random = get0(".Random.seed", globalenv())
         )
     }
-    trained()
-    counts <- made_counts()
-    before <- traces()
-    for (call in seq_len(calls)) {
-        SampleSCRAE(trained(), n = 3, verbose = FALSE)
+    memory <- function() {
+        gc()
+        ps::ps_memory_info()[["rss"]] / 2^20
     }
-    quick(counts, features = "all")
-    try(RunSCRAE(counts, features = "all", n_hiden = 3, verbose = FALSE), silent = TRUE)
-    expect_equal(traces(), before)
+    for (turn in turns) turn() # loads what is loaded once
+    before <- traces()
+    grown <- memory()
+    for (call in seq_len(calls)) turns[[1L + call %% length(turns)]]()
+    list(before = before, after = traces(), from = grown, grown = memory() - grown)
+}
+
+test_that("calls leave no process, file, connection, memory or random state behind", {
+    skip_if_not(dir.exists("/proc/self/fd"), "no /proc to count open files")
+    calls <- as.integer(Sys.getenv("SCRAE_CALLS", "4"))
+    counts <- made_counts(1000, 1000) # 7 MiB, so that copies left behind are seen
+    left <- callr::r(repeated_calls, list(counts, getOption("scrae.python"), calls))
+    expect_equal(left$after, left$before)
+    expect_lt(left$grown, 10)
+    if (calls > 4L) {
+        message(sprintf("%d calls: %+.1f MiB resident, from %.1f", calls, left$grown, left$from))
+    }
+})
+
+test_that("a process that Python is started in has a name of its own, and random numbers go on", {
+    set.seed(1)
+    before <- .Random.seed
+    drawn <- replicate(2, scRAE:::without_drawing(stats::runif(1)))
+    expect_identical(.Random.seed, before)
+    expect_false(drawn[1] == drawn[2])
+    rm(".Random.seed", envir = globalenv())
+    on.exit(set.seed(1))
+    expect_silent(scRAE:::without_drawing(NULL))
+    scRAE:::without_drawing(stats::runif(1))
+    expect_false(exists(".Random.seed", globalenv(), inherits = FALSE))
 })
 
 test_that("a Python that reticulate has started is not disturbed", {
