@@ -1,6 +1,7 @@
 #!/bin/sh
 # The R tests with R 4.5, Seurat 5 and a modern reticulate: those of Debian 13, in a folder of their own (debootstrap), so
 # that the machine's own R stays as it is. Needs root on a Debian machine; the folder (1.5 GB) is kept for the next run.
+# Packages that Debian lacks (BPCells) are tested with where they are installed in library/ of that folder.
 # Debian 13's Python 3.13 may be newer than the wheels that pip finds here: the Python of .venv/ is lent to it.
 # Arguments: a filter for the names of the test files.
 # shellcheck disable=SC2016 # what stands in single quotes is for apt-get and for the shell inside

@@ -14,8 +14,9 @@
 #'   `group.by.vars`; NULL: each from its own.
 #' @param cutoff Expected counts below this are stored as zero, which keeps the
 #'   result sparse; 0 keeps everything, dense.
-#' @param assay.name Name of the new assay (not that of a reduction: Seurat 4
-#'   allows a name once).
+#' @param assay.name Name of the new assay. It cannot be `"scrae"` beside the
+#'   reduction of that name: Seurat, 4 and 5, refuses an assay and a reduction of
+#'   one name.
 #' @param name Name of the new alternative experiment.
 #' @param meta.data data.frame with a row per cell, where the model was trained
 #'   with `group.by.vars`.
@@ -74,9 +75,17 @@ DenoiseSCRAE.Seurat <- function(object, model = NULL, assay = NULL,
         library.size, batch, cutoff, how
     )
     denoised <- SeuratObject::CreateAssayObject(data = means)
-    # In Seurat 4 no part of an object may have the name or key of another.
+    # No part of an object may have the name or key of another.
     SeuratObject::Key(denoised) <- paste0(gsub("[^A-Za-z0-9]", "", assay.name), "_")
-    object[[assay.name]] <- denoised
+    # Seurat 5 would sum the counts of the new assay, and warns that it has none.
+    withCallingHandlers(
+        object[[assay.name]] <- denoised,
+        warning = function(condition) {
+            if (startsWith(conditionMessage(condition), "Layer counts isn")) {
+                tryInvokeRestart("muffleWarning")
+            }
+        }
+    )
     SeuratObject::LogSeuratCommand(object)
 }
 

@@ -16,14 +16,20 @@ pbmc_small <- function() {
     utils::data("pbmc_small", package = "SeuratObject", envir = space)
     object <- space$pbmc_small
     if (utils::packageVersion("SeuratObject") >= "5") {
-        object <- SeuratObject::UpdateSeuratObject(object)
+        # It says much about the log of commands of this old object.
+        object <- suppressWarnings(suppressMessages(SeuratObject::UpdateSeuratObject(object)))
     }
     # In another order than the object's, and enough that no cell is empty in them.
     SeuratObject::VariableFeatures(object) <- rev(rownames(object)[c(TRUE, FALSE)])
     object
 }
 
-raw_counts <- function(object, assay = "RNA") methods::slot(object[[assay]], "counts")
+raw_counts <- function(object, assay = "RNA") {
+    if (inherits(object[[assay]], "Assay5")) {
+        return(SeuratObject::LayerData(object[[assay]], "counts"))
+    }
+    methods::slot(object[[assay]], "counts")
+}
 
 # 60 made cells x 30 genes, every cell with a count, in two batches.
 made_counts <- function(n_genes = 30, n_cells = 60) {

@@ -75,7 +75,9 @@ test_that("the model survives saveRDS and maps the same cells to the same place"
 })
 
 test_that("denoised counts are a new assay of the model's genes", {
-    denoised <- DenoiseSCRAE(embedded, verbose = FALSE, library.size = "observed")
+    denoised <- expect_silent(
+        DenoiseSCRAE(embedded, verbose = FALSE, library.size = "observed")
+    )
     expect_equal(rownames(denoised[["denoised"]]), embedded[["scrae"]]@misc$genes)
     means <- SeuratObject::GetAssayData(denoised[["denoised"]], "data")
     expect_s4_class(means, "dgCMatrix")
@@ -84,6 +86,10 @@ test_that("denoised counts are a new assay of the model's genes", {
     expect_gt(cor(Matrix::colSums(means), Matrix::colSums(counts)), 0.9)
     denoised[["denoised"]] <- NULL
     expect_identical(denoised[["RNA"]], embedded[["RNA"]])
+    # Why it has not the name of the reduction.
+    expect_error(
+        DenoiseSCRAE(embedded, verbose = FALSE, assay.name = "scrae"), "already (contains|exists)"
+    )
 })
 
 test_that("synthetic cells are a Seurat object of whole counts", {

@@ -43,6 +43,75 @@ test_that("a layer that lacks genes counts zero for them", {
     expect_equal(as.matrix(read), as.matrix(counts))
 })
 
+# The made counts on disk, as Seurat users of BPCells have them.
+on_disk <- function(folder, counts = made_counts()) {
+    testthat::skip_if_not_installed("BPCells")
+    BPCells::write_matrix_dir(BPCells::convert_matrix_type(counts, "uint32_t"), folder)
+}
+
+test_that("BPCells layers, one or split, give the bits of the matrix and stay on disk", {
+    folder <- tempfile("bpcells")
+    on.exit(unlink(folder, recursive = TRUE))
+    counts <- on_disk(folder)
+    expected <- unname(trained()[, ])
+    expect_identical(unname(quick(counts, features = "all")[, ]), expected)
+    object <- SeuratObject::CreateSeuratObject(counts)
+    object$batch <- rep(c("a", "b"), 30)
+    embedded <- quick(object, features = "all")
+    expect_identical(unname(SeuratObject::Embeddings(embedded, "scrae")), expected)
+    expect_s4_class(SeuratObject::LayerData(embedded, "counts"), "IterableMatrix")
+    expect_identical(embedded[["RNA"]], object[["RNA"]])
+    object[["RNA"]] <- split(object[["RNA"]], f = object$batch)
+    parts <- quick(object, features = "all")
+    expect_identical(unname(SeuratObject::Embeddings(parts, "scrae")), expected)
+    expect_identical(parts[["RNA"]], object[["RNA"]])
+})
+
+test_that("a BPCells query is mapped, denoised and selected from as the matrix is", {
+    folder <- tempfile("bpcells")
+    on.exit(unlink(folder, recursive = TRUE))
+    object <- SeuratObject::CreateSeuratObject(on_disk(folder))
+    mapped <- PredictSCRAE(object, model = trained(), verbose = FALSE, threads = 1)
+    expect_identical(
+        unname(SeuratObject::Embeddings(mapped, "scrae")),
+        unname(PredictSCRAE(made_counts(), model = trained(), verbose = FALSE, threads = 1))
+    )
+    denoised <- DenoiseSCRAE(object, model = trained(), verbose = FALSE)
+    expect_identical(dim(denoised[["denoised"]]), c(30L, 60L))
+    expect_identical(
+        SelectGenes(object, n = 10, verbose = FALSE), SelectGenes(made_counts(), n = 10, verbose = FALSE)
+    )
+})
+
+test_that("BPCells counts are read in blocks; the cell of a wrong value is named", {
+    folder <- tempfile("bpcells")
+    on.exit(unlink(folder, recursive = TRUE))
+    source <- scRAE:::matrix_source(on_disk(folder))
+    read <- scRAE:::read_counts(source, c(5L, 2L, 30L), block_entries = 30 * 7)
+    expect_equal(as.matrix(read)[1:3, ], as.matrix(made_counts())[c(5, 2, 30), ])
+    wrong <- source
+    wrong$parts[[1]] <- wrong$parts[[1]] * 0.5
+    expect_error(
+        scRAE:::read_counts(wrong, block_entries = 30 * 7),
+        "values are not whole", class = "scrae_counts_error"
+    )
+})
+
+test_that("a BPCells object that was saved is read in a session that has not loaded BPCells", {
+    skip_unless_installed("callr")
+    folder <- tempfile("bpcells")
+    on.exit(unlink(folder, recursive = TRUE))
+    file <- tempfile(fileext = ".rds")
+    on.exit(unlink(file), add = TRUE)
+    saveRDS(SeuratObject::CreateSeuratObject(on_disk(folder)), file)
+    total <- callr::r(function(file) {
+        object <- readRDS(file)
+        source <- scRAE:::seurat_source(object, "RNA", "counts", FALSE)
+        sum(scRAE:::read_counts(source))
+    }, list(file))
+    expect_equal(total, sum(made_counts()))
+})
+
 test_that("an object without counts lists its layers", {
     object <- layered()
     # Seurat itself warns that it finds no counts.
