@@ -5,7 +5,8 @@ PYTEST_ARGS ?=
 DATA ?= ../shared/data
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench-speed bench-accuracy bench-genes bench-genes-accuracy peers lock clean setup-r test-r check test-r45 bench-r
+.PHONY: help setup demo test lint format bench-speed bench-accuracy bench-genes bench-genes-accuracy peers lock clean \
+  setup-r test-r check test-r45 test-install bench-r
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -72,6 +73,9 @@ bench-genes-accuracy: setup ## clustering scores by method and number of genes: 
 peers: setup ## an environment of its own with scvi-tools and Harmony, to measure beside
 	@test -e .venv-peers/.ready || { $(python) -m venv --clear .venv-peers && .venv-peers/bin/pip install --quiet \
 	"$$(grep '^torch==' requirements.lock)" "scvi-tools>=1.3" "harmonypy>=2" && touch .venv-peers/.ready; }
+
+test-install: setup-r ## install the R package from a clone that is gone afterwards, and Python from a folder of wheels, offline
+	@scripts/test-install.sh
 
 bench-r: setup-r ## time and memory of the R side beside the training
 	@mkdir -p .Rlib && R CMD INSTALL --no-docs --library=.Rlib rpkg >/dev/null 2>&1

@@ -11,6 +11,16 @@
 #' the environment variable `RETICULATE_PYTHON`, the environment made here, and
 #' what reticulate is configured to use.
 #'
+#' @section Without a network:
+#' On a machine like this one that has a network, and this package, in a shell
+#' (`CORE` stands for what `system.file("core", package = "scRAE")` gives; leave
+#' requirements-r.lock out from R 4.5 on):
+#' \preformatted{cp -r CORE core
+#' python3 -m pip download --dest wheels --constraint core/requirements.lock \\
+#'   --constraint core/requirements-r.lock './core[r]' setuptools wheel}
+#' Then `InstallSCRAE(offline = "wheels")`, wherever that folder is copied to. An
+#' error names what it lacks.
+#'
 #' @param device `"cpu"`, or `"cuda"` to fail if torch finds no CUDA device
 #'   afterwards. Which build of torch is installed is decided by pip: on Linux the
 #'   usual one serves both and is large; `torch.index` names the address of
@@ -18,8 +28,8 @@
 #' @param envname Folder of the environment. NULL: a folder of this package below
 #'   `tools::R_user_dir()`, where [RunSCRAE()] finds it; for another folder it
 #'   must be told by `options(scrae.python = file.path(envname, "bin/python"))`.
-#' @param offline Folder with wheels; nothing is downloaded then. It must hold
-#'   setuptools, too.
+#' @param offline Folder with wheels and source archives, see below; nothing else
+#'   is looked at then.
 #' @param python Python 3.10 or newer to make the environment with; NULL: the
 #'   first on the path that is.
 #' @param torch.index Address of a package index to take torch from.
@@ -60,14 +70,17 @@ InstallSCRAE <- function(device = c("cpu", "cuda"), envname = NULL,
         recursive = TRUE
     )
     pip <- c("-m", "pip", "install", "--disable-pip-version-check")
+    settings <- character()
     if (!is.null(offline)) {
         pip <- c(pip, "--no-index", "--find-links", normalizePath(offline))
+        # The user's own settings of pip may name other places.
+        settings <- c(PIP_CONFIG_FILE = nullfile(), PIP_FIND_LINKS = "")
     }
     pins <- pins_for(target, core)
     if (!is.null(torch.index)) {
         say(verbose, "installing torch from ", torch.index)
         call_python(target, c(pip, pins, "--index-url", torch.index, "torch"),
-            verbose, "pip could not install torch"
+            verbose, "pip could not install torch", settings
         )
     }
     say(verbose, "installing the Python packages (some minutes)")
@@ -78,7 +91,8 @@ InstallSCRAE <- function(device = c("cpu", "cuda"), envname = NULL,
         verbose, paste0(
             "pip could not install the packages; rpy2 needs R's headers and a ",
             "C compiler (on Debian and Ubuntu: apt-get install r-base-dev)"
-        )
+        ),
+        settings
     )
     if (device == "cuda") {
         call_python(target, c("-c", paste(
@@ -134,14 +148,22 @@ pins_for <- function(python, core) {
     unlist(lapply(files, function(file) c("-c", file.path(core, file))))
 }
 
-call_python <- function(python, arguments, verbose, failure) {
+call_python <- function(python, arguments, verbose, failure,
+    settings = character()) {
     echo <- if (verbose) function(line, process) message(line)
+    variables <- python_environment()
+    variables[names(settings)] <- settings
     result <- processx::run(python, arguments,
-        env = python_environment(), error_on_status = FALSE,
+        env = variables, error_on_status = FALSE,
         stdout_line_callback = echo, stderr_line_callback = echo
     )
     if (!identical(result$status, 0L)) {
         lines <- strsplit(paste0(result$stdout, result$stderr), "\n")[[1L]]
+        not_found <- ".*No matching distribution found for "
+        absent <- sub(not_found, "", grep(not_found, lines, value = TRUE))
+        if (length(absent) > 0L) {
+            failure <- paste0("pip found no ", quoted(unique(absent)))
+        }
         fail(
             failure, ". Its last words:\n",
             paste(utils::tail(lines, LAST_WORDS), collapse = "\n")

@@ -102,15 +102,14 @@ test_that("InstallSCRAE refuses what cannot work before it makes anything", {
     expect_false(dir.exists(target))
 })
 
-test_that("InstallSCRAE leaves nothing half made", {
+test_that("InstallSCRAE names what a folder of wheels lacks and leaves nothing half made", {
     target <- tempfile("environment")
     empty <- tempfile("wheels")
     dir.create(empty)
     on.exit(unlink(empty, recursive = TRUE))
-    # Without a single wheel pip must fail.
     expect_error(
         InstallSCRAE(envname = target, offline = empty, python = getOption("scrae.python"), verbose = FALSE),
-        "pip could not install the packages.*Its last words"
+        "pip found no 'setuptools.*Its last words"
     )
     expect_false(dir.exists(target))
 })

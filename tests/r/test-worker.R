@@ -99,9 +99,9 @@ test_that("a Python that cannot run is an error with its last words", {
 })
 
 # In a session of its own: training, mapping and sampling in turn, then what is left behind, memory in MiB.
-repeated_calls <- function(counts, python, calls) {
+repeated_calls <- function(counts, python, calls, in_process) {
     options(scrae.python = python)
-    quiet <- list(threads = 1, verbose = FALSE)
+    quiet <- list(threads = 1, verbose = FALSE, in_process = in_process)
     embedding <- NULL
     turns <- list(
         function() {
@@ -124,23 +124,33 @@ repeated_calls <- function(counts, python, calls) {
         gc()
         ps::ps_memory_info()[["rss"]] / 2^20
     }
-    for (turn in turns) turn() # loads what is loaded once
+    for (turn in rep(turns, 2)) turn() # what is loaded once, and torch's own store of memory
     before <- traces()
     grown <- memory()
     for (call in seq_len(calls)) turns[[1L + call %% length(turns)]]()
     list(before = before, after = traces(), from = grown, grown = memory() - grown)
 }
 
-test_that("calls leave no process, file, connection, memory or random state behind", {
-    skip_if_not(dir.exists("/proc/self/fd"), "no /proc to count open files")
+expect_nothing_left <- function(in_process) {
+    testthat::skip_if_not(dir.exists("/proc/self/fd"), "no /proc to count open files")
     calls <- as.integer(Sys.getenv("SCRAE_CALLS", "4"))
     counts <- made_counts(1000, 1000) # 7 MiB, so that copies left behind are seen
-    left <- callr::r(repeated_calls, list(counts, getOption("scrae.python"), calls))
-    expect_equal(left$after, left$before)
-    expect_lt(left$grown, 10)
+    left <- callr::r(repeated_calls, list(counts, getOption("scrae.python"), calls, in_process))
+    testthat::expect_equal(left$after, left$before)
+    testthat::expect_lt(left$grown, 10)
     if (calls > 4L) {
         message(sprintf("%d calls: %+.1f MiB resident, from %.1f", calls, left$grown, left$from))
     }
+}
+
+test_that("calls leave no process, file, connection, memory or random state behind", {
+    expect_nothing_left(in_process = FALSE)
+})
+
+test_that("calls inside the session leave nothing behind either", {
+    skip_unless_installed("reticulate")
+    skip_if(utils::packageVersion("reticulate") < "1.31", "needs reticulate 1.31")
+    expect_nothing_left(in_process = TRUE)
 })
 
 test_that("a process that Python is started in has a name of its own, and random numbers go on", {
