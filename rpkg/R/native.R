@@ -17,17 +17,14 @@ default_engine <- function(method, source, verbose) {
         )
         return("scrae")
     }
-    needed <- dense_gigabytes(
-        c(length(source$genes), length(source$cells)), DENSE_COPIES[[method]]
-    )
-    free <- free_gigabytes()
-    if (!is.na(free) && needed > free) {
-        say(verbose, "the package ", package, " would need ", round(needed),
-            " GiB of memory: ", method, " as scRAE computes it, sparse"
-        )
-        return("scrae")
+    memory <- memory_for(method, c(length(source$genes), length(source$cells)))
+    if (memory$fits) {
+        return("native")
     }
-    "native"
+    say(verbose, "the package ", package, " would need ", memory$needed,
+        " GiB of memory: ", method, " as scRAE computes it, sparse"
+    )
+    "scrae"
 }
 
 select_natively <- function(source, method, n, covariates, verbose, ...) {
@@ -123,17 +120,23 @@ quietly <- function(code) {
     invisible()
 }
 
-dense_gigabytes <- function(dims, copies) copies * 8 * prod(dims) / 2^30
+# GiB that the dense copies of a method take, and that are free; do they fit?
+memory_for <- function(method, dims) {
+    needed <- DENSE_COPIES[[method]] * 8 * prod(dims) / 2^30
+    free <- free_gigabytes()
+    list(
+        needed = round(needed), free = round(free),
+        fits = is.na(free) || needed <= free
+    )
+}
 
 refuse_dense_copies <- function(counts, method) {
-    copies <- DENSE_COPIES[[method]]
-    gigabytes <- dense_gigabytes(dim(counts), copies)
-    free <- free_gigabytes()
-    if (!is.na(free) && gigabytes > free) {
+    memory <- memory_for(method, dim(counts))
+    if (!memory$fits) {
         fail(
-            method, " needs ", copies, " dense copies of the counts, about ",
-            round(gigabytes), " GiB, and ", round(free), " GiB are free: use ",
-            "engine = \"scrae\", which stays sparse",
+            method, " needs ", DENSE_COPIES[[method]], " dense copies of the ",
+            "counts, about ", memory$needed, " GiB, and ", memory$free,
+            " GiB are free: use engine = \"scrae\", which stays sparse",
             class = "scrae_memory_error"
         )
     }
