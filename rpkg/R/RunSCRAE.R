@@ -69,18 +69,13 @@
 #' @seealso [PredictSCRAE()], [DenoiseSCRAE()], [SampleSCRAE()],
 #'   [plotSCRAEHistory()], [SaveSCRAE()]
 #' @examples
-#' counts <- matrix(rpois(40 * 30, 2), 30, 40)
-#' if (SCRAEStatus(verbose = FALSE)$ready) {
-#'     embedding <- RunSCRAE(counts, features = "all", n_latent = 2,
+#' if (SCRAEStatus(verbose = FALSE)$ready &&
+#'     requireNamespace("SeuratObject", quietly = TRUE)) {
+#'     data("pbmc_small", package = "SeuratObject")
+#'     pbmc_small <- RunSCRAE(pbmc_small, features = "all", n_latent = 5,
 #'         max_epochs = 2, verbose = FALSE)
-#'     dim(embedding)
-#'     attr(embedding, "scrae")
-#'
-#'     if (requireNamespace("SeuratObject", quietly = TRUE)) {
-#'         data("pbmc_small", package = "SeuratObject")
-#'         pbmc_small <- RunSCRAE(pbmc_small, max_epochs = 2, verbose = FALSE)
-#'         pbmc_small[["scrae"]]
-#'     }
+#'     pbmc_small[["scrae"]]
+#'     SeuratObject::Misc(pbmc_small[["scrae"]])$model
 #' }
 #' @export
 RunSCRAE <- function(object, ...) UseMethod("RunSCRAE")

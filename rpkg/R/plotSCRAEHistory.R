@@ -28,7 +28,7 @@ plotSCRAEHistory <- function(object, name = NULL) {
             panel = if (column == "critic_gap") {
                 "distance of codes and prior"
             } else {
-                "reconstruction loss"
+                "reconstruction loss (nats per cell)"
             }
         )
     })
