@@ -5,8 +5,8 @@ PYTEST_ARGS ?=
 DATA ?= ../shared/data
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench-speed bench-accuracy bench-genes bench-genes-accuracy peers lock clean \
-  setup-r test-r check test-r45 test-install bench-r
+.PHONY: help setup demo test lint format bench-speed bench-accuracy bench-genes bench-genes-accuracy peers lock clean
+.PHONY: setup-r test-r check test-r45 test-install bench-r
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
