@@ -42,15 +42,18 @@ run_worker <- function(folder, how, where) {
 # as if it had not. It draws from a fresh state: of two processes with one name,
 # the end of the first would be the end of the second.
 without_drawing <- function(code) {
-    name <- ".Random.seed"
-    seed <- get0(name, globalenv(), inherits = FALSE)
+    seed <- get0(".Random.seed", globalenv(), inherits = FALSE)
     forget <- function() {
-        if (exists(name, globalenv(), inherits = FALSE)) {
-            rm(list = name, envir = globalenv())
-        }
+        rm(list = intersect(".Random.seed", ls(globalenv(), all.names = TRUE)),
+            envir = globalenv()
+        )
     }
     forget()
-    on.exit(if (is.null(seed)) forget() else assign(name, seed, globalenv()))
+    on.exit(if (is.null(seed)) {
+        forget()
+    } else {
+        assign(".Random.seed", seed, envir = globalenv())
+    })
     code
 }
 
