@@ -35,7 +35,7 @@ test_that("an object without counts says what to name", {
     skip_unless_installed("SeuratObject")
     object <- pbmc_small()
     object[["norm"]] <- SeuratObject::CreateAssayObject(
-        data = SeuratObject::GetAssayData(object, "data")
+        data = SeuratObject::GetAssayData(object)
     )
     expect_error(RunSCRAE(object, assay = "norm"), "assay 'norm' has no 'counts'.*layer = ...")
     expect_error(RunSCRAE(object, layer = "data"), "assay 'RNA', layer 'data' does not hold raw counts")
