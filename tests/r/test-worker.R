@@ -65,7 +65,7 @@ test_that("a worker that is killed is an error with the reason, and the session 
     session <- start_endless()
     on.exit(session$kill_tree())
     wait_for_training(session)
-    ps::ps_kill(workers_of(session$get_pid())[[1]])
+    ps::ps_send_signal(workers_of(session$get_pid())[[1]], tools::SIGKILL) # ps_kill() asks politely first
     session$wait(60000)
     answer <- session$get_result()
     expect_s3_class(answer$outcome, "scrae_worker_died")
