@@ -12,7 +12,8 @@ cd "$root"
 system=${SCRAE_R45:-/var/tmp/scrae-r45}
 packages="r-base-dev r-recommended r-cran-callr r-cran-class r-cran-cli r-cran-ggplot2 r-cran-jsonlite r-cran-processx
     r-cran-ps r-cran-reticulate r-cran-seurat r-cran-seuratobject r-cran-testthat r-bioc-delayedarray r-bioc-hdf5array
-    r-bioc-s4vectors r-bioc-singlecellexperiment r-bioc-summarizedexperiment"
+    r-bioc-s4vectors r-bioc-singlecellexperiment r-bioc-summarizedexperiment
+    libpython3-dev"
 
 say() { echo "test-r45: $*"; }
 
@@ -63,7 +64,7 @@ if [ ! -e "$system/.r-is-there" ]; then
     : >"$system/.r-is-there"
 fi
 # Only now: apt-get in there writes certificates and settings of its own.
-for path in "$base" /etc/pip.conf /root/.config/pip /etc/ssl/certs /opt "$root"; do
+for path in "$base" /etc/pip.conf /root/.config/pip /etc/ssl/certs /opt "$root" "$(dirname "$root")/shared"; do
     lend "$path"
 done
 if ! cmp -s requirements.lock "$system/.python-is-there"; then
