@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import dropout
 
+from scrae.contrast import contrastive_loss
 from scrae.data import CountData, Covariates, Minibatch, SparseRows
 from scrae.library import LearnedLibrary, log_library_size
 from scrae.likelihoods import Likelihood
@@ -112,10 +113,12 @@ class RegularisedAutoencoder(nn.Module):
         """L_AE and its parts, means over cells, in nats.
 
         ``autoencoder`` (what is minimised), ``reconstruction`` (-log p summed over genes), ``library_kl`` where
-        the library size is learned, and the regulariser's penalties.
+        the library size is learned, ``contrast`` where there are two views, and the regulariser's penalties.
         """
         outputs, hidden = self.encoder(self.encoder_input(minibatch.counts))
         codes, penalties = self.regulariser.draw(outputs)
+        if self.settings.contrast_weight and self.settings.mask_rate:
+            penalties["contrast"] = self.settings.contrast_weight * self.contrast(outputs, minibatch)
         target = self.target_transform(minibatch.counts)
         if self.library is None:
             log_library = self.observed_log_library(minibatch.counts)
@@ -125,6 +128,12 @@ class RegularisedAutoencoder(nn.Module):
         reconstruction = -self.likelihood.log_prob(parameters, target).mean()
         total = reconstruction + sum(penalties.values(), torch.zeros_like(reconstruction))
         return {"autoencoder": total, "reconstruction": reconstruction, **penalties}
+
+    def contrast(self, outputs: Tensor, minibatch: Minibatch) -> Tensor:
+        """How badly the cells of a masked view, its encoder outputs given, are found again in another one, scalar."""
+        other_outputs, _ = self.encoder(self.encoder_input(minibatch.counts))
+        codes, other_codes = self.regulariser.codes(outputs), self.regulariser.codes(other_outputs)
+        return contrastive_loss(codes, other_codes, minibatch.batch, self.settings.contrast_temperature)
 
     def log_library(self, minibatch: Minibatch) -> Tensor:
         """log library size of each cell, (n_cells,): observed, or the encoder's mean of it. Evaluation mode."""

@@ -46,6 +46,11 @@ class Settings:
         What the decoder explains; None takes what the likelihood is made for.
     mask_rate
         Share of the encoder's input entries hidden in each training step; the target is always whole.
+    contrast_weight
+        Weight of :func:`scrae.contrast.contrastive_loss` between two masked views of each cell; 0: one view only, as
+        where nothing is masked.
+    contrast_temperature
+        Its temperature.
     library
         ``"observed"`` (total counts of the cell) or ``"learned"`` (an output of the encoder).
     library_weight
@@ -78,6 +83,8 @@ class Settings:
     input_transform: str = "lognorm"
     target: str | None = None
     mask_rate: float = 0.7
+    contrast_weight: float = 0.0
+    contrast_temperature: float = 0.5
     library: str = "observed"
     library_weight: float = 1.0
     dispersion: str = "gene"
@@ -109,8 +116,11 @@ class Settings:
         _within("mask_rate", self.mask_rate, 0.0, 1.0)
         _within("dropout_rate", self.dropout_rate, 0.0, 1.0)
         _within("validation_size", self.validation_size, 0.0, 1.0)
-        if not self.learning_rate > 0:
-            raise ValueError(f"learning_rate must be positive, not {self.learning_rate}")
+        for name in ("learning_rate", "contrast_temperature"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
+        if not self.contrast_weight >= 0:
+            raise ValueError(f"contrast_weight must be 0 or more, not {self.contrast_weight}")
         known = regulariser_option_names(self.regulariser)
         for name in self.regulariser_options:
             if name not in known:

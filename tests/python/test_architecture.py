@@ -14,7 +14,7 @@ import scrae
 ROOT = Path(scrae.__file__).parent
 
 LAYERS = [
-    {"_version", "counts", "data", "phases", "threads"},
+    {"_version", "contrast", "counts", "data", "phases", "threads"},
     {"networks", "transforms"},
     {"library", "likelihoods", "regularisers"},
     {"settings"},
