@@ -16,11 +16,12 @@ WHERE_COUNTS_ARE = (
     'Raw counts are usually in adata.layers["counts"] (layer="counts"), in adata.raw.X, '
     'or, in Seurat, in the assay\'s "counts" layer.'
 )
+LARGEST = 2**24  # up to here float32 holds every whole number
 WRONG: dict[str, Callable[[np.ndarray], np.ndarray]] = {  # what no count is
     "missing (NaN) or infinite": lambda values: ~np.isfinite(values),
     "negative": lambda values: values < 0,
     "fractional": lambda values: values != np.rint(values),
-    "larger than 16,777,216": lambda values: values > 2**24,
+    "larger than 16,777,216": lambda values: values > LARGEST,
 }
 BLOCK = 2**16  # stored entries checked at once
 
@@ -77,8 +78,9 @@ def as_counts(
         csr = csr.copy() if shared else csr
         csr.sum_duplicates()
         shared = False
-    for kind, wrong in WRONG.items():
-        _refuse(csr, kind, wrong, where, cell_names, gene_names)
+    if not _all_counts(csr.data):
+        for kind, wrong in WRONG.items():
+            _refuse(csr, kind, wrong, where, cell_names, gene_names)
     stored_zeros = not csr.data.all()
     to_copy = shared and (copy or stored_zeros)
     data, indices, indptr = (part.copy() if to_copy else part for part in (csr.data, csr.indices, csr.indptr))
@@ -86,6 +88,13 @@ def as_counts(
     if stored_zeros:
         counts.eliminate_zeros()
     return counts
+
+
+def _all_counts(values: np.ndarray) -> bool:
+    """Whether nothing is wrong, in fewer passes than it takes to say what is; false for missing values."""
+    whole = np.issubdtype(values.dtype, np.integer)
+    blocks = (values[start : start + BLOCK] for start in range(0, values.size, BLOCK))
+    return all(b.min() >= 0 and b.max() <= LARGEST and (whole or np.array_equal(np.rint(b), b)) for b in blocks)
 
 
 def _refuse(

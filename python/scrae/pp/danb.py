@@ -14,7 +14,7 @@ import numpy as np
 import scipy.sparse as sp
 from tqdm.auto import tqdm
 
-from scrae.pp.findings import Findings, tested
+from scrae.pp.findings import Findings, ordered, tested
 from scrae.pp.moments import weighted_sums
 
 LEAST_SIZE = 1e-10
@@ -116,7 +116,7 @@ def danb(
     with np.errstate(divide="ignore"):
         z = effect / error  # no dropout and none expected: -inf
     columns = tested(z, effect) | {"size": model.sizes, "expected_dropout": expected}
-    return Findings(np.lexsort((-effect, columns["p"])), columns, model.fit)
+    return Findings(ordered(columns["p"], -effect), columns, model.fit)
 
 
 def expected_dropouts(model: DANB, verbose: bool | None) -> tuple[np.ndarray, np.ndarray]:
@@ -188,4 +188,4 @@ def danb_variance(
     effect = mean + over_poisson - variance
     z = effect / error
     columns = tested(z, effect) | {"size": model.sizes}
-    return Findings(np.lexsort((-effect, columns["p"])), columns, model.fit | {"dispersion": dispersion})
+    return Findings(ordered(columns["p"], -effect), columns, model.fit | {"dispersion": dispersion})

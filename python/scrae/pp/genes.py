@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import scipy.sparse as sp
 
 from scrae.inputs import Cells, read_cells
@@ -138,18 +139,15 @@ def select_genes(
     selected = np.zeros(adata.n_vars, dtype=bool)
     selected[eligible[best[:n_top]]] = True
 
-    for name in COLUMNS:
-        if name in adata.var:
-            del adata.var[name]
-    adata.var[RANK] = rank
-    adata.var[SELECTED] = selected
+    columns = {RANK: rank, SELECTED: selected}
     if "mean" not in found.columns:
-        adata.var[MEAN] = means(counts, verbose)
-    adata.var[DROPOUT] = (adata.n_obs - detected) / adata.n_obs
+        columns[MEAN] = means(counts, verbose)
+    columns[DROPOUT] = (adata.n_obs - detected) / adata.n_obs
     for name, values in found.columns.items():
-        column = np.full(adata.n_vars, np.nan)
-        column[eligible] = values
-        adata.var[f"scrae_{name}"] = column
+        columns[f"scrae_{name}"] = np.full(adata.n_vars, np.nan)
+        columns[f"scrae_{name}"][eligible] = values
+    others = adata.var.drop(columns=[name for name in COLUMNS if name in adata.var])
+    adata.var = pd.concat([others, pd.DataFrame(columns, index=others.index)], axis=1)  # column by column takes 2 ms
     adata.uns["scrae_genes"] = {
         "method": method,
         "n_top": n_top,

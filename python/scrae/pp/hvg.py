@@ -125,7 +125,7 @@ def _standardised_variances(counts: sp.csr_array, genes: np.ndarray, verbose: bo
     limit = np.full(counts.shape[1], np.inf)
     limit[genes] = deviation * np.sqrt(n_cells) + mean
     clipped, clipped_squares = np.zeros(counts.shape[1]), np.zeros(counts.shape[1])
-    for _, block in row_blocks(counts, "seurat_v3: clipping", verbose):
+    for block in row_blocks(counts, "seurat_v3: clipping", verbose):
         values = np.minimum(block.data, limit[block.indices])
         clipped += np.bincount(block.indices, values, counts.shape[1])
         clipped_squares += np.bincount(block.indices, values**2, counts.shape[1])

@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.optimize import brentq
 
-from scrae.pp.findings import Findings, tested
+from scrae.pp.findings import Findings, ordered, tested
 from scrae.pp.moments import weighted_sums
 
 NO_ERROR_BELOW = 1e10  # standard error of log K where K minus its standard error is not positive
@@ -56,7 +56,7 @@ def m3drop(
     k, sigma = michaelis_menten(dropout, mean)
     z, effect = excess_of_dropouts(dropout, mean, mean_error, n_cells, k)
     columns = tested(z, effect) | {"mean": mean, "expected_dropout": k / (k + mean)}
-    return Findings(np.lexsort((-effect, -z)), columns, {"K": k, "sigma": sigma})
+    return Findings(ordered(-z, -effect), columns, {"K": k, "sigma": sigma})
 
 
 def michaelis_menten(dropout: np.ndarray, mean: np.ndarray) -> tuple[float, float]:
@@ -68,13 +68,15 @@ def michaelis_menten(dropout: np.ndarray, mean: np.ndarray) -> tuple[float, floa
 
     def error(log_k: float) -> float:
         k = np.exp(log_k)
-        return float(((dropout - k / (k + mean)) ** 2).sum())
+        difference = dropout - k / (k + mean)
+        return float(difference @ difference)
 
     def slope(log_k: float) -> float:
         k = np.exp(log_k)
-        return float(-((dropout - k / (k + mean)) * mean * k / (k + mean) ** 2).sum())
+        curve = k / (k + mean)
+        return float((curve - dropout) @ (curve * (1 - curve)))
 
-    grid = np.linspace(np.log(mean.min()) - 10, np.log(mean.max()) + 10, 65)
+    grid = np.linspace(np.log(mean.min()) - 10, np.log(mean.max()) + 10, 33)
     best = int(np.argmin([error(log_k) for log_k in grid]))
     low, high = grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)]
     log_k = brentq(slope, low, high, xtol=1e-15, rtol=1e-14) if slope(low) < 0 < slope(high) else grid[best]

@@ -4,34 +4,54 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
+import torch
 from tqdm.auto import tqdm
 
-BLOCK = 2**16  # stored counts in hand at once: what is made of them stays in the cache
+BLOCK = 2**17  # stored counts in hand at once: what is made of them stays in the cache, and blocks are few
 
 
-def row_blocks(counts: sp.csr_array, title: str, verbose: bool | None) -> Iterator[tuple[slice, sp.csr_array]]:
+class Block(NamedTuple):
+    """Consecutive cells: their positions, and their part of CSR. The first two may be views: not to be changed."""
+
+    rows: slice
+    data: np.ndarray
+    indices: np.ndarray
+    indptr: np.ndarray
+
+    def matrix(self, n_genes: int) -> sp.csr_array:
+        """The cells as a matrix, cells x ``n_genes``."""
+        shape = (len(self.indptr) - 1, n_genes)
+        return sp.csr_array((self.data, self.indices, self.indptr), shape=shape)
+
+
+def row_blocks(counts: sp.csr_array, title: str, verbose: bool | None) -> Iterator[Block]:
     """Consecutive cells with about ``BLOCK`` stored counts together, with a progress bar.
 
-    A block may be a view of ``counts``: not to be changed. ``verbose`` None shows the bar in a terminal only.
+    They come as bare arrays, because scipy copies slices when it makes a matrix of them. ``verbose`` None shows the
+    bar in a terminal only.
     """
     n_cells = counts.shape[0]
     ends = np.searchsorted(counts.indptr, np.arange(BLOCK, counts.nnz, BLOCK), side="left")
     edges = np.unique(np.concatenate([[0], ends, [n_cells]]))
     with tqdm(total=n_cells, desc=title, unit="cell", disable=None if verbose is None else not verbose) as bar:
         for start, stop in pairwise(edges):
-            first, last = counts.indptr[start], counts.indptr[stop]
-            parts = (counts.data[first:last], counts.indices[first:last], counts.indptr[start : stop + 1] - first)
-            yield slice(start, stop), sp.csr_array(parts, shape=(stop - start, counts.shape[1]))
+            stored = slice(counts.indptr[start], counts.indptr[stop])
+            indptr = counts.indptr[start : stop + 1] - stored.start
+            yield Block(slice(start, stop), counts.data[stored], counts.indices[stored], indptr)
             bar.update(stop - start)
 
 
 def cells_with(counts: sp.csr_array, verbose: bool | None) -> np.ndarray:
     """Number of cells that have each gene, int64."""
-    sums = weighted_sums(counts, [(0, np.ones(counts.shape[0]))], "genes: cells", verbose)
-    return np.asarray(sums[0], dtype=np.int64)
+    number = torch.zeros(counts.shape[1], dtype=torch.int64)
+    for block in row_blocks(counts, "genes: cells", verbose):
+        genes = block.indices if block.indices.flags.writeable else block.indices.copy()  # torch warns of the others
+        number += torch.bincount(torch.from_numpy(genes), minlength=len(number))  # numpy's wants int64, and copies
+    return number.numpy()
 
 
 def means(counts: sp.csr_array, verbose: bool | None) -> np.ndarray:
@@ -45,12 +65,15 @@ def cell_totals(counts: sp.csr_array, genes: np.ndarray | None = None) -> np.nda
 
     Every cell has a count.
     """
-    blocks = row_blocks(counts, "cells", False)
     if genes is None:
-        return np.concatenate([np.add.reduceat(b.data, b.indptr[:-1], dtype=np.float64) for _, b in blocks])
+        totals = np.add.reduceat(counts.data, counts.indptr[:-1])
+        if totals.max() >= 2**24:  # from there on float32 rounds; below it, it has not
+            totals = np.add.reduceat(counts.data, counts.indptr[:-1], dtype=np.float64)
+        return totals.astype(np.float64)
     weight = np.zeros(counts.shape[1])
     weight[genes] = 1
-    return np.concatenate([np.add.reduceat(weight[b.indices] * b.data, b.indptr[:-1]) for _, b in blocks])
+    blocks = row_blocks(counts, "cells", False)
+    return np.concatenate([np.add.reduceat(weight[b.indices] * b.data, b.indptr[:-1]) for b in blocks])
 
 
 def weighted_sums(
@@ -63,7 +86,7 @@ def weighted_sums(
     counts
         Cells x genes.
     terms
-        Pairs of a power (0, 1 or 2) and a weight per cell; of the power 0 stored counts are 1, the others 0.
+        Pairs of a power (1 or 2) and a weight per cell.
 
     Returns
     -------
@@ -71,12 +94,14 @@ def weighted_sums(
     are exact.
     """
     sums = np.zeros((len(terms), counts.shape[1]))
-    for rows, block in row_blocks(counts, title, verbose):
+    powers = sorted({power for power, _ in terms})
+    places = [[i for i, (other, _) in enumerate(terms) if other == power] for power in powers]
+    weights = [np.stack([terms[i][1] for i in of_power], 1) for of_power in places]
+    for block in row_blocks(counts, title, verbose):
         values = block.data.astype(np.float64)
-        by_gene = {
-            power: sp.csc_array((values**power, block.indices, block.indptr), shape=block.shape[::-1])
-            for power in {power for power, _ in terms}
-        }
-        for total, (power, weight) in zip(sums, terms, strict=True):
-            total += by_gene[power] @ weight[rows]
+        by_gene = sp.csc_array((values, block.indices, block.indptr), shape=(counts.shape[1], len(block.indptr) - 1))
+        for power, of_power, weight in zip(powers, places, weights, strict=True):
+            if power == 2:
+                np.square(by_gene.data, out=by_gene.data)
+            sums[of_power] += (by_gene @ weight[block.rows]).T
     return sums

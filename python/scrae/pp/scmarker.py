@@ -136,8 +136,8 @@ def _tables(counts: sp.csr_array, cells: np.ndarray, verbose: bool | None) -> tu
     small = np.zeros(n_genes * SMALL, dtype=np.int64)
     large: list[tuple[np.ndarray, np.ndarray]] = []
     base = np.int64(2**25)  # above any count
-    for rows, whole in row_blocks(counts, "SCMarker: counts", verbose):
-        block = whole[cells[rows]]
+    for part in row_blocks(counts, "SCMarker: counts", verbose):
+        block = part.matrix(n_genes)[cells[part.rows]]
         value = block.data.astype(np.int64)
         few = value < SMALL
         np.add.at(small, block.indices[few] * np.int64(SMALL) + value[few], 1)
@@ -175,8 +175,8 @@ def _expressed(counts: sp.csr_array, cells: np.ndarray, genes: np.ndarray, cutof
     place = np.full(counts.shape[1], -1, dtype=np.int32)
     place[genes] = np.arange(len(genes))
     columns, in_cell = [], []
-    for rows, whole in row_blocks(counts, "SCMarker", False):
-        block = whole[cells[rows]]
+    for part in row_blocks(counts, "SCMarker", False):
+        block = part.matrix(counts.shape[1])[cells[part.rows]]
         column = place[block.indices]
         kept = (column >= 0) & (block.data >= cutoff)
         columns.append(column[kept])
