@@ -5,7 +5,7 @@ PYTEST_ARGS ?=
 DATA ?= ../shared/data
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench-speed bench-accuracy bench-genes bench-genes-accuracy peers lock clean
+.PHONY: help setup demo test lint format bench-speed bench-accuracy bench-genes bench-genes-accuracy bench-labels peers lock clean
 .PHONY: setup-r test-r check test-r45 test-install bench-r
 
 help: ## list these targets
@@ -69,6 +69,9 @@ bench-genes: setup ## time and memory of the choice of genes; RLIB=folder with M
 
 bench-genes-accuracy: setup ## clustering scores by method and number of genes: Tables 3 and 5 of the paper (DATA=folder of h5ad)
 	@$(python) benchmarks/genes_accuracy.py --data $(DATA) --markdown benchmarks/results/genes_accuracy.md
+
+bench-labels: setup ## types from 10 % of the labels, calibration and unknown types, beside classifiers on PCA (DATA=folder of h5ad)
+	@$(python) benchmarks/labels.py --data $(DATA) --markdown benchmarks/results/labels.md
 
 peers: setup ## an environment of its own with scvi-tools and Harmony, to measure beside
 	@test -e .venv-peers/.ready || { $(python) -m venv --clear .venv-peers && .venv-peers/bin/pip install --quiet \

@@ -99,6 +99,11 @@ class RegularisedAutoencoder(nn.Module):
         self.train(was_training)
         return self.regulariser.codes(outputs)
 
+    def encode_hidden(self, minibatch: Minibatch) -> Tensor:
+        """The encoder's last hidden layer (n_cells, n_hidden) for full counts. Evaluation mode."""
+        hidden: Tensor = self.encoder(self.encoder_input(minibatch.counts))[1]
+        return hidden
+
     def decode(self, codes: Tensor, covariates: Tensor, log_library: Tensor, batch: Tensor) -> tuple[Tensor, ...]:
         """Parameters of the likelihood for codes (n_cells, n_latent)."""
         hidden = self.decoder(torch.cat([codes, covariates], dim=1))

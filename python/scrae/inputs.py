@@ -81,18 +81,33 @@ class Cells:
         ValueError
             No such column, or missing values in it.
         """
+        column = self._column(key)
+        missing = int(column.isna().sum())
+        if missing:
+            raise ValueError(
+                f"adata.obs[{key!r}] has {missing:,} missing value(s) in {len(column):,} cells; fill them "
+                f"(adata.obs[{key!r}] = adata.obs[{key!r}].astype(str)) or drop those cells"
+            )
+        return np.asarray(column.astype(str), dtype=object)
+
+    def labels(self, key: str, unlabeled_category: str) -> np.ndarray:
+        """Values of a column of ``adata.obs`` as text, ``unlabeled_category`` where they are missing.
+
+        Raises
+        ------
+        ValueError
+            No such column.
+        """
+        column = self._column(key)
+        return np.where(column.isna(), unlabeled_category, column.astype(str)).astype(object)
+
+    def _column(self, key: str) -> Any:
         if self.source is None:
             raise ValueError(f"{key!r} is a column of adata.obs: give an AnnData, not a matrix")
         obs = self.source.obs
         if key not in obs:
             raise ValueError(unknown("column", key, map(str, obs.columns), "adata.obs"))
-        missing = int(obs[key].isna().sum())
-        if missing:
-            raise ValueError(
-                f"adata.obs[{key!r}] has {missing:,} missing value(s) in {len(obs):,} cells; fill them "
-                f"(adata.obs[{key!r}] = adata.obs[{key!r}].astype(str)) or drop those cells"
-            )
-        return np.asarray(obs[key].astype(str), dtype=object)
+        return obs[key]
 
 
 def read_cells(data: Any, layer: str | None = None, *, copy: bool = True) -> Cells:

@@ -22,6 +22,7 @@ from scrae.autoencoder import RegularisedAutoencoder
 from scrae.counts import CountsError, empty_cells
 from scrae.data import CountData, Covariates, Minibatch
 from scrae.inputs import Cells, CovariateCoding, fingerprint, read_cells
+from scrae.labels import CellTypes, fit_cell_types
 from scrae.presets import settings_of
 from scrae.settings import Settings, epochs_for, patience_for, unknown
 from scrae.training import EVALUATION_CELLS, Training
@@ -86,6 +87,7 @@ class SCRAE:
         self._population: dict[str, Any] = {}
         self._state: dict[str, Tensor] | None = None
         self._training_cells: tuple[sp.csr_array, Covariates] | None = None
+        self._cell_types: CellTypes | None = None
 
     def __repr__(self) -> str:
         if self._module is None:
@@ -165,6 +167,7 @@ class SCRAE:
         self._coding = coding
         self._fingerprint = fingerprint(counts, covariates)
         self._training_cells = (counts, covariates)
+        self._cell_types = None
         self._warn_of_cells_without_chosen_genes(counts)
         started = time.perf_counter()
         try:
@@ -386,6 +389,110 @@ class SCRAE:
         cells = read_cells(query, layer)
         counts = self._match_genes(cells, missing_allowed=True)
         return self._in_batches(counts, Covariates.none(counts.shape[0]), module.encode)
+
+    def fit_labels(
+        self, data: Any, labels_key: str, *, unlabeled_category: str = "Unknown", layer: str | None = None
+    ) -> SCRAE:
+        """Learn the types of cells from labels of some of them; the embedding does not change.
+
+        Parameters
+        ----------
+        data
+            AnnData of raw counts, the training cells or others; genes are matched by name.
+        labels_key
+            Column of ``adata.obs`` with the type of each cell.
+        unlabeled_category
+            What stands there for cells without a label; a missing value says the same.
+        layer
+            Layer of the AnnData with raw counts.
+
+        Returns
+        -------
+        The model itself, ready to :meth:`predict`. A linear classifier on the encoder's last hidden layer, with
+        probabilities calibrated on held-out labels (:mod:`scrae.labels`).
+
+        Raises
+        ------
+        ValueError
+            No such column, no label at all, or one type only.
+        """
+        module = self._fitted()
+        cells = read_cells(data, layer)
+        labels = cells.labels(labels_key, unlabeled_category)
+        labelled = np.flatnonzero(labels != unlabeled_category)
+        types, numbers = np.unique(labels[labelled].astype(str), return_counts=True)
+        if len(types) < 2:
+            said = f"one type only ({str(types[0])!r}, {len(labelled):,} cells)" if len(types) else "no labelled cell"
+            raise ValueError(
+                f"adata.obs[{labels_key!r}] has {said}; cells that say {unlabeled_category!r} or nothing are "
+                "unlabelled. To tell types apart, two or more must be labelled (is unlabeled_category right?)"
+            )
+        if (alone := types[numbers < 2]).size:
+            warnings.warn(
+                f"{len(alone):,} of {len(types):,} types have a single labelled cell ({', '.join(alone[:3])}"
+                f"{', ...' if len(alone) > 3 else ''}): how well they are recognised cannot be checked",
+                UserWarning,
+                stacklevel=2,
+            )
+        counts = sp.csr_array(self._match_genes(cells, missing_allowed=True)[labelled])
+        features = self._in_batches(counts, Covariates.none(len(labelled)), module.encode_hidden)
+        self._cell_types = fit_cell_types(features, labels[labelled], self.random_state)
+        return self
+
+    def predict(
+        self,
+        data: Any = None,
+        *,
+        layer: str | None = None,
+        return_probabilities: bool = False,
+        unknown_rate: float = 0.01,
+        unlabeled_category: str = "Unknown",
+    ) -> np.ndarray | pd.DataFrame:
+        """Types of cells, as learned by :meth:`fit_labels`.
+
+        Parameters
+        ----------
+        data
+            AnnData of raw counts (genes are matched by name, as in :meth:`map`); None: the training cells.
+        layer
+            Layer of the AnnData with raw counts.
+        return_probabilities
+            Give probabilities in place of names.
+        unknown_rate
+            Share of cells of known types that may be called unknown, in [0, 1): a cell is if it lies further from all
+            types than this share of the labelled cells did when they were held out. 0: every cell gets a type.
+        unlabeled_category
+            Name of the unknown.
+
+        Returns
+        -------
+        Name of the type of each cell, or ``unlabeled_category``, (n_cells,). With ``return_probabilities`` a DataFrame
+        (n_cells, n_types + 1): calibrated probabilities, which sum to 1 over the types, and last the ``familiarity``
+        that is compared with ``unknown_rate`` (:meth:`scrae.labels.CellTypes.familiarity`). A probability says which of
+        the known types it is, the familiarity whether it is one of them.
+        """
+        import pandas as pd
+
+        module = self._fitted()
+        if self._cell_types is None:
+            raise NotFittedError("the model knows no types of cells yet: call fit_labels(adata, labels_key) first")
+        if not 0 <= unknown_rate < 1:
+            raise ValueError(f"unknown_rate is a share of cells, in [0, 1), not {unknown_rate:g}")
+        if data is None:
+            counts, index = self._cells_or_training(None, None, with_covariates=False)[0], None
+        else:
+            cells = read_cells(data, layer)
+            counts = self._match_genes(cells, missing_allowed=True)
+            index = None if cells.source is None else cells.source.obs_names
+        features = self._in_batches(counts, Covariates.none(counts.shape[0]), module.encode_hidden)
+        probabilities = self._cell_types.probabilities(features)
+        familiarity = self._cell_types.familiarity(features)
+        if return_probabilities:
+            table = pd.DataFrame(probabilities, index=index, columns=list(self._cell_types.types))
+            table["familiarity"] = familiarity
+            return table
+        names = self._cell_types.types[probabilities.argmax(1)]
+        return np.where(familiarity <= unknown_rate, unlabeled_category, names).astype(object)
 
     def denoise(
         self,
@@ -615,6 +722,8 @@ class SCRAE:
                 f"the weights in {str(folder)!r} do not fit the settings in its {checkpoint.DESCRIPTION}: {error}"
             ) from error
         model._module = module.to(model.device).eval()
+        if description.get("cell_types"):  # absent before 0.1.0 had them
+            model._cell_types = CellTypes.from_description(description["cell_types"])
         stored = checkpoint.read_state(folder)
         if stored is not None:
             model._state = stored[1]
@@ -633,6 +742,7 @@ class SCRAE:
             "population": self._population,
             "summary": self._summary,
             "history": self._history,
+            "cell_types": None if self._cell_types is None else self._cell_types.description(),
         }
 
 

@@ -16,7 +16,7 @@ ROOT = Path(scrae.__file__).parent
 LAYERS = [
     {"_version", "contrast", "counts", "data", "phases", "threads"},
     {"networks", "transforms"},
-    {"library", "likelihoods", "regularisers"},
+    {"labels", "library", "likelihoods", "regularisers"},
     {"settings"},
     {"presets", "autoencoder", "inputs", "checkpoint"},
     {"training"},
