@@ -1,6 +1,7 @@
-"""Tools: the embedding, and how far it can be trusted."""
+"""Tools: the embedding, how far it can be trusted, and what is asked of it."""
 
+from scrae.tl.differential import differential_expression
 from scrae.tl.embedding import scrae
 from scrae.tl.stability import stability
 
-__all__ = ["scrae", "stability"]
+__all__ = ["differential_expression", "scrae", "stability"]
