@@ -148,11 +148,16 @@ class RegularisedAutoencoder(nn.Module):
         result: Tensor = self.library(hidden)
         return result
 
-    def reconstruction_sum(self, minibatch: Minibatch) -> Tensor:
-        """-log p(x | E(x)) summed over genes and cells, scalar. Evaluation mode: nothing is hidden or drawn."""
+    def surprise(self, minibatch: Minibatch) -> Tensor:
+        """-log p(x | E(x)) of each cell, summed over genes, (n_cells,). Evaluation mode: nothing is hidden or drawn."""
         codes = self.encode(minibatch)
         parameters = self.decode(codes, minibatch.covariates, self.log_library(minibatch), minibatch.batch)
-        return -self.likelihood.log_prob(parameters, self.target_transform(minibatch.counts)).sum()
+        result: Tensor = -self.likelihood.log_prob(parameters, self.target_transform(minibatch.counts))
+        return result
+
+    def reconstruction_sum(self, minibatch: Minibatch) -> Tensor:
+        """-log p(x | E(x)) summed over genes and cells, scalar. Evaluation mode."""
+        return self.surprise(minibatch).sum()
 
     def phases(self) -> list[Phase]:
         """The table of the training loop: the autoencoder in every iteration, then what the regulariser adds."""

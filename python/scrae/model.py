@@ -532,6 +532,24 @@ class SCRAE:
 
         return self._in_batches(counts, covariates, means)
 
+    def surprise(self, data: Any = None, *, layer: str | None = None) -> np.ndarray:
+        """-log p(x | E(x)) of each cell in nats, summed over genes: how badly the model explains the cell.
+
+        It grows with the cell's library size; :func:`scrae.tl.outliers` compares cells with others of their size.
+
+        Parameters
+        ----------
+        data, layer
+            As in :meth:`embed`.
+
+        Returns
+        -------
+        float32 (n_cells,).
+        """
+        module = self._fitted()
+        counts, covariates = self._cells_or_training(data, layer, with_covariates=True)
+        return self._in_batches(counts, covariates, module.surprise)
+
     def sample(self, n: int, *, random_state: int | None = None, batch: str | None = None) -> np.ndarray:
         """Synthetic cells: codes from the prior, library sizes from the training cells, counts from the likelihood.
 

@@ -2,6 +2,8 @@
 
 from scrae.tl.differential import differential_expression
 from scrae.tl.embedding import scrae
+from scrae.tl.outliers import outliers
 from scrae.tl.stability import stability
+from scrae.tl.synthetic import compare_cells, sample_report
 
-__all__ = ["differential_expression", "scrae", "stability"]
+__all__ = ["compare_cells", "differential_expression", "outliers", "sample_report", "scrae", "stability"]
