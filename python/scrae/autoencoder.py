@@ -12,9 +12,9 @@ from scrae.contrast import contrastive_loss
 from scrae.data import CountData, Covariates, Minibatch, SparseRows
 from scrae.library import LearnedLibrary, log_library_size
 from scrae.likelihoods import Likelihood
-from scrae.networks import Encoder, HiddenLayers
+from scrae.networks import Encoder, GaussianNoise, HiddenLayers
 from scrae.phases import Phase, always
-from scrae.regularisers import Regulariser
+from scrae.regularisers import Pass, Regulariser
 from scrae.settings import Settings
 from scrae.transforms import CountTransform
 
@@ -39,15 +39,21 @@ class RegularisedAutoencoder(nn.Module):
     def __init__(self, settings: Settings, n_genes: int, n_covariate_levels: int, n_batches: int) -> None:
         super().__init__()
         self.settings = settings
-        layers = (settings.normalisation, settings.activation, settings.dropout_rate)
+        layers = (settings.normalisation, settings.activation)
+        decoder_dropout = settings.decoder_dropout_rate
         regulariser = Regulariser.registry[settings.regulariser]
         likelihood = Likelihood.registry[settings.likelihood]
         self.encoder = Encoder(
-            HiddenLayers(n_genes, settings.n_hidden, *layers),
+            HiddenLayers(n_genes, settings.n_hidden, *layers, settings.dropout_rate, settings.noise_sd),
             settings.n_latent * regulariser.outputs_per_dimension,
             settings.standardise_codes and not regulariser.sets_scale,
         )
-        self.decoder = HiddenLayers(settings.n_latent + n_covariate_levels, settings.n_hidden[::-1], *layers)
+        self.decoder = HiddenLayers(
+            settings.n_latent + n_covariate_levels,
+            settings.decoder_hidden or settings.n_hidden[::-1],
+            *layers,
+            settings.dropout_rate if decoder_dropout is None else decoder_dropout,
+        )
         self.likelihood = likelihood(
             self.decoder.n_output, n_genes, n_batches if settings.dispersion == "gene-batch" else 1
         )
@@ -59,11 +65,14 @@ class RegularisedAutoencoder(nn.Module):
         self.input_transform = CountTransform(settings.input_transform, n_genes)
         self.target_transform = CountTransform(settings.target or likelihood.target, n_genes)
         self.regulariser = regulariser(settings.n_latent, **settings.regulariser_options)
+        self.regulariser.connect(n_genes, self.decoder.n_output)
+        self.noise = GaussianNoise(settings.noise_sd)
 
     def fit_constants(self, counts: sp.csr_array) -> None:
         """Take from the training counts what is computed once: scales, moments of the library size."""
         self.input_transform.fit(counts)
         self.target_transform.fit(counts)
+        self.likelihood.fit(self.target_transform)
         if self.library is not None:
             self.library.fit(self.log_libraries(counts))
 
@@ -75,11 +84,11 @@ class RegularisedAutoencoder(nn.Module):
 
     def observed_log_library(self, counts: SparseRows) -> Tensor:
         """log total of each cell, (n_cells,): of its counts, or of the target where that is another scale."""
-        normalised = self.target_transform.kind == "lognorm"
+        normalised = self.target_transform.kind in ("lognorm", "scaled")
         return log_library_size(counts if normalised else self.target_transform(counts))
 
     def encoder_input(self, counts: SparseRows) -> Tensor:
-        """Transformed counts, dense, (n_cells, n_genes); in training with a part of the entries hidden.
+        """Transformed counts, dense, (n_cells, n_genes); in training with a part of the entries hidden, and noise.
 
         Those that are left are scaled up, as dropout does, so that the encoder's sums have the same expectation as
         for the full counts that it is given after training.
@@ -88,8 +97,10 @@ class RegularisedAutoencoder(nn.Module):
         if not self.training:
             return transformed.dense()
         if transformed.background is not None:  # what is not stored is not zero, and is hidden as well
-            return dropout(transformed.dense(), self.settings.mask_rate)
-        return transformed.with_values(dropout(transformed.values, self.settings.mask_rate)).dense()
+            inputs = dropout(transformed.dense(), self.settings.mask_rate)
+        else:
+            inputs = transformed.with_values(dropout(transformed.values, self.settings.mask_rate)).dense()
+        return self.noise(inputs) if self.settings.noise_sd else inputs
 
     def encode(self, minibatch: Minibatch) -> Tensor:
         """Codes (n_cells, n_latent) as the embedding gives them: full counts, no noise, running statistics."""
@@ -106,9 +117,14 @@ class RegularisedAutoencoder(nn.Module):
 
     def decode(self, codes: Tensor, covariates: Tensor, log_library: Tensor, batch: Tensor) -> tuple[Tensor, ...]:
         """Parameters of the likelihood for codes (n_cells, n_latent)."""
+        parameters, _ = self._decode(codes, covariates, log_library, batch)
+        return parameters
+
+    def _decode(
+        self, codes: Tensor, covariates: Tensor, log_library: Tensor, batch: Tensor
+    ) -> tuple[tuple[Tensor, ...], Tensor]:
         hidden = self.decoder(torch.cat([codes, covariates], dim=1))
-        result: tuple[Tensor, ...] = self.likelihood(hidden, log_library, batch)
-        return result
+        return self.likelihood(hidden, log_library, batch), hidden
 
     def to_counts(self, values: Tensor) -> Tensor:
         """Decoder means or draws, on the scale of the target, as counts."""
@@ -120,7 +136,12 @@ class RegularisedAutoencoder(nn.Module):
         ``autoencoder`` (what is minimised), ``reconstruction`` (-log p summed over genes), ``library_kl`` where
         the library size is learned, ``contrast`` where there are two views, and the regulariser's penalties.
         """
-        outputs, hidden = self.encoder(self.encoder_input(minibatch.counts))
+        return self.run(minibatch)[1]
+
+    def run(self, minibatch: Minibatch) -> tuple[Pass, dict[str, Tensor]]:
+        """A minibatch through the autoencoder, and its :meth:`losses`."""
+        inputs = self.encoder_input(minibatch.counts)
+        outputs, hidden = self.encoder(inputs)
         codes, penalties = self.regulariser.draw(outputs)
         if self.settings.contrast_weight and self.settings.mask_rate:
             penalties["contrast"] = self.settings.contrast_weight * self.contrast(outputs, minibatch)
@@ -129,10 +150,13 @@ class RegularisedAutoencoder(nn.Module):
             log_library = self.observed_log_library(minibatch.counts)
         else:
             log_library, penalties["library_kl"] = self.library.draw(hidden)
-        parameters = self.decode(codes, minibatch.covariates, log_library, minibatch.batch)
+        parameters, decoded = self._decode(codes, minibatch.covariates, log_library, minibatch.batch)
         reconstruction = -self.likelihood.log_prob(parameters, target).mean()
-        total = reconstruction + sum(penalties.values(), torch.zeros_like(reconstruction))
-        return {"autoencoder": total, "reconstruction": reconstruction, **penalties}
+        passed = Pass(minibatch, inputs, codes, decoded, target, lambda: self.likelihood.mean(parameters), self.encode)
+        penalties |= self.regulariser.penalties(passed)
+        minimised = reconstruction / self.likelihood.n_genes if self.settings.per_gene else reconstruction
+        total = minimised + sum(penalties.values(), torch.zeros_like(reconstruction))
+        return passed, {"autoencoder": total, "reconstruction": reconstruction, **penalties}
 
     def contrast(self, outputs: Tensor, minibatch: Minibatch) -> Tensor:
         """How badly the cells of a masked view, its encoder outputs given, are found again in another one, scalar."""
@@ -165,7 +189,18 @@ class RegularisedAutoencoder(nn.Module):
             *(p for name, p in self.named_parameters() if not name.startswith("regulariser.")),
             *self.regulariser.penalty_parameters(),
         ]
+        settings, encoder = self.settings, list(self.encoder.parameters())
         return [
-            Phase("autoencoder", autoencoder, self.settings.learning_rate, (0.9, 0.999), always, self.losses),
-            *self.regulariser.phases(self.encode, list(self.encoder.parameters()), self.settings.learning_rate),
+            Phase(
+                "autoencoder",
+                autoencoder,
+                settings.learning_rate,
+                (0.9, 0.999),
+                always,
+                self.losses,
+                eps=settings.adam_eps,
+                weight_decay=settings.weight_decay,
+                clip_gradient=settings.clip_gradient,
+            ),
+            *self.regulariser.phases(self.encode, encoder, settings.learning_rate, lambda cells: self.run(cells)[0]),
         ]

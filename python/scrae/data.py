@@ -76,11 +76,14 @@ class Minibatch:
         One-hot codes of batch and further covariates, float (n_cells, n_covariate_levels).
     batch
         Code of the batch, int64 (n_cells,); zero without batches.
+    cells
+        Positions of the cells among all cells, int64 (n_cells,).
     """
 
     counts: SparseRows
     covariates: Tensor
     batch: Tensor
+    cells: Tensor
 
     @property
     def n_cells(self) -> int:
@@ -155,7 +158,7 @@ class CountData:
         ]
         covariates = torch.cat(one_hot, 1) if one_hot else self._values.new_zeros(len(cells), 0)
         batch = codes[:, 0] if self._has_batch else torch.zeros(len(cells), dtype=torch.int64, device=self.device)
-        return Minibatch(counts, covariates, batch)
+        return Minibatch(counts, covariates, batch, cells)
 
     def in_order(self, batch_size: int, cells: Tensor | None = None) -> Iterator[Minibatch]:
         """Minibatches of all cells (or of those given), in their order."""

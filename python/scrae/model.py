@@ -579,7 +579,7 @@ class SCRAE:
         module = self._fitted()
         if n < 1:
             raise ValueError(f"n must be at least 1, not {n}")
-        if module.target_transform.kind not in ("counts", "lognorm"):
+        if module.target_transform.kind not in ("counts", "lognorm", "scaled"):
             raise ValueError(
                 f"the likelihood of this model describes {module.target_transform.kind} values, of which it can draw "
                 'no counts; train with target="counts"'

@@ -26,6 +26,10 @@ class Phase:
         Whether the phase runs in iteration number ``i`` (0, 1, ...).
     loss
         Losses of a minibatch, each a scalar. The first is minimised; all are recorded.
+    eps, weight_decay
+        Further settings of that Adam.
+    clip_gradient
+        Largest size of one entry of the gradient; None: no limit.
     """
 
     name: str
@@ -34,6 +38,9 @@ class Phase:
     betas: tuple[float, float]
     due: Callable[[int], bool]
     loss: Callable[[Minibatch], dict[str, Tensor]]
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+    clip_gradient: float | None = None
 
 
 def always(iteration: int) -> bool:

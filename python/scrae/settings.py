@@ -24,18 +24,27 @@ class Settings:
     Attributes
     ----------
     likelihood
-        Reconstruction: ``"zinb"``, ``"nb"``, ``"poisson"`` or ``"gaussian"``.
+        Reconstruction: ``"zinb"``, ``"nb"``, ``"poisson"``, ``"gaussian"`` or ``"mse"``.
     regulariser
         ``"learned_prior"`` (scRAE), ``"fixed_prior"`` (AAE / WAE), ``"mmd"`` (WAE without a critic), ``"kl_normal"``
         (VAE, beta-VAE), ``"kl_mixture"`` (scVAE), ``"kl_spike_and_slab"`` (VSC) or ``"none"``.
+    per_gene
+        Minimise the mean of the reconstruction over genes instead of its sum, as some published codes do: penalties
+        then weigh more, by the number of genes.
     regulariser_options
         Options of that regulariser: the keyword arguments of its class (``pull``, ``critic_hidden``, ...).
     n_latent
         Dimensions of the embedding.
     n_hidden
-        Widths of the encoder's hidden layers; the decoder mirrors them.
+        Widths of the encoder's hidden layers.
+    decoder_hidden
+        Widths of the decoder's hidden layers; None: the encoder's, mirrored.
     normalisation, activation, dropout_rate
         Of the hidden layers, see :class:`scrae.networks.HiddenLayers`.
+    decoder_dropout_rate
+        Of the decoder's hidden layers; None: ``dropout_rate``.
+    noise_sd
+        Standard deviation of the noise added in training to the encoder's input and to its hidden layers.
     standardise_codes
         Give each latent dimension mean 0 and variance 1 over a minibatch. The decoder can undo any scale, so the
         likelihood leaves it free; k-means, neighbour graphs and the critic do not. The ``kl_`` regularisers set the
@@ -59,6 +68,10 @@ class Settings:
         ``"gene"``, or ``"gene-batch"`` for one dispersion per gene and batch.
     learning_rate
         Adam's, for the autoencoder.
+    adam_eps, weight_decay
+        Further settings of that Adam.
+    clip_gradient
+        Largest size of an entry of the autoencoder's gradient; None: no limit.
     batch_size
         Cells per minibatch, at least 2; sizes differ by at most one within an epoch.
     max_epochs
@@ -74,11 +87,15 @@ class Settings:
     likelihood: str = "zinb"
     regulariser: str = "learned_prior"
     regulariser_options: Mapping[str, Any] = field(default_factory=dict)
+    per_gene: bool = False
     n_latent: int = 10
     n_hidden: tuple[int, ...] = (256, 128)
+    decoder_hidden: tuple[int, ...] | None = None
     normalisation: str = "batch"
     activation: str = "leaky_relu"
     dropout_rate: float = 0.0
+    decoder_dropout_rate: float | None = None
+    noise_sd: float = 0.0
     standardise_codes: bool = True
     input_transform: str = "lognorm"
     target: str | None = None
@@ -89,6 +106,9 @@ class Settings:
     library_weight: float = 1.0
     dispersion: str = "gene"
     learning_rate: float = 1e-3
+    adam_eps: float = 1e-8
+    weight_decay: float = 0.0
+    clip_gradient: float | None = None
     batch_size: int = 128
     max_epochs: int | None = None
     early_stopping: bool = True
@@ -96,7 +116,9 @@ class Settings:
     validation_size: float = 0.1
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "n_hidden", _widths(self.n_hidden))
+        object.__setattr__(self, "n_hidden", _widths("n_hidden", self.n_hidden))
+        if self.decoder_hidden is not None:
+            object.__setattr__(self, "decoder_hidden", _widths("decoder_hidden", self.decoder_hidden))
         options = {k: tuple(v) if isinstance(v, list) else v for k, v in self.regulariser_options.items()}
         object.__setattr__(self, "regulariser_options", options)
         _one_of("likelihood", self.likelihood, Likelihood.registry)
@@ -107,7 +129,9 @@ class Settings:
         _one_of("library", self.library, LIBRARIES)
         _one_of("dispersion", self.dispersion, ("gene", "gene-batch"))
         if self.target is not None:
-            _one_of("target", self.target, CountTransform.TARGETS)
+            _one_of("target", self.target, CountTransform.KINDS)
+            if self.target == "scaled" and not Likelihood.registry[self.likelihood].explains_scaled:
+                raise ValueError(f'target="scaled" has negative values, likelihood={self.likelihood!r} none; use "mse"')
         _at_least("n_latent", self.n_latent, 1)
         _at_least("batch_size", self.batch_size, 2)
         for name in ("max_epochs", "patience"):
@@ -115,12 +139,14 @@ class Settings:
                 _at_least(name, getattr(self, name), 1)
         _within("mask_rate", self.mask_rate, 0.0, 1.0)
         _within("dropout_rate", self.dropout_rate, 0.0, 1.0)
+        _within("decoder_dropout_rate", self.decoder_dropout_rate or 0.0, 0.0, 1.0)
         _within("validation_size", self.validation_size, 0.0, 1.0)
-        for name in ("learning_rate", "contrast_temperature"):
-            if not getattr(self, name) > 0:
+        for name in ("learning_rate", "adam_eps", "clip_gradient", "contrast_temperature"):
+            if getattr(self, name) is not None and not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
-        if not self.contrast_weight >= 0:
-            raise ValueError(f"contrast_weight must be 0 or more, not {self.contrast_weight}")
+        for name in ("noise_sd", "weight_decay", "contrast_weight"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} must not be negative, not {getattr(self, name)}")
         known = regulariser_option_names(self.regulariser)
         for name in self.regulariser_options:
             if name not in known:
@@ -171,10 +197,10 @@ def unknown(kind: str, name: str, known: Iterable[str], of: str) -> str:
     return f"{of} has no {kind} {name!r}; {hint}"
 
 
-def _widths(widths: int | Iterable[int]) -> tuple[int, ...]:
+def _widths(name: str, widths: int | Iterable[int]) -> tuple[int, ...]:
     result = (widths,) if isinstance(widths, int) else tuple(int(w) for w in widths)
     if not result or min(result) < 1:
-        raise ValueError(f"n_hidden must be one or more positive widths, not {widths!r}")
+        raise ValueError(f"{name} must be one or more positive widths, not {widths!r}")
     return result
 
 

@@ -24,6 +24,7 @@ from tqdm.auto import tqdm
 
 from scrae.autoencoder import RegularisedAutoencoder
 from scrae.data import CountData, even_batches
+from scrae.phases import Phase
 
 EVALUATION_CELLS = 1024  # cells decoded at once outside training
 SNAPSHOT_STEPS = 100  # between good states kept in memory: a copy of the model every step would cost a fifth of it
@@ -78,7 +79,9 @@ class Training:
         self.patience = patience if len(validation_cells) else None
         self.phases = model.phases()
         self.optimisers = {
-            phase.name: torch.optim.Adam(phase.parameters, lr=phase.learning_rate, betas=phase.betas, fused=True)
+            phase.name: torch.optim.Adam(
+                phase.parameters, phase.learning_rate, phase.betas, phase.eps, phase.weight_decay, fused=True
+            )
             for phase in self.phases
         }
         self.progress = Progress()
@@ -107,7 +110,8 @@ class Training:
 
         Returns
         -------
-        Why training stopped: ``"max_epochs"``, ``"early_stopping"`` or ``"interrupted"``.
+        Why training stopped: ``"max_epochs"``, ``"early_stopping"``, ``"converged"`` (the regulariser says so) or
+        ``"interrupted"``.
         """
         self.progress.stop_reason = None
         self._snapshot = self.state()
@@ -121,6 +125,10 @@ class Training:
         )
         with bar, self._interrupts():
             while self.progress.epoch < max_epochs and not self._out_of_patience():
+                if self.model.regulariser.start_epoch(self.progress.epoch, self._codes):
+                    self.progress.stop_reason = "converged"
+                    self._snapshot = self.state()
+                    break
                 losses = self._epoch()
                 if self._interrupted:
                     self.progress.stop_reason = "interrupted"
@@ -162,7 +170,7 @@ class Training:
             for phase in self.phases:
                 if not phase.due(self.progress.step):
                     continue
-                for name, value in self._step(phase.name, phase.parameters, phase.loss(minibatch)).items():
+                for name, value in self._step(phase, phase.loss(minibatch)).items():
                     sums[name] = sums.get(name, torch.zeros_like(value)) + value
                     numbers[name] = numbers.get(name, 0) + 1
             self.progress.step += 1
@@ -173,13 +181,15 @@ class Training:
             return None
         return means | {"seconds": time.perf_counter() - started}
 
-    def _step(self, name: str, parameters: list[nn.Parameter], losses: dict[str, Tensor]) -> dict[str, Tensor]:
+    def _step(self, phase: Phase, losses: dict[str, Tensor]) -> dict[str, Tensor]:
         """One step of one optimiser on the first loss; gradients of nothing else are computed."""
         objective = next(iter(losses.values()))
-        gradients = torch.autograd.grad(objective, parameters, allow_unused=True)
-        for parameter, gradient in zip(parameters, gradients, strict=True):
+        gradients = torch.autograd.grad(objective, phase.parameters, allow_unused=True)
+        for parameter, gradient in zip(phase.parameters, gradients, strict=True):
             parameter.grad = gradient
-        self.optimisers[name].step()
+        if phase.clip_gradient is not None:
+            nn.utils.clip_grad_value_(phase.parameters, phase.clip_gradient)
+        self.optimisers[phase.name].step()
         return {key: value.detach() for key, value in losses.items()}
 
     def _record(self, losses: dict[str, float]) -> None:
@@ -188,11 +198,19 @@ class Training:
         row = {"epoch": float(progress.epoch)} | losses
         if len(self.validation_cells):
             row["validation_reconstruction"] = self._validation_reconstruction()
-            if row["validation_reconstruction"] < progress.best_validation:
+            if self.model.regulariser.preparing:
+                progress.best_epoch = progress.epoch  # patience begins with the real objective
+            elif row["validation_reconstruction"] < progress.best_validation:
                 progress.best_validation = row["validation_reconstruction"]
                 progress.best_epoch = progress.epoch
                 self.best = _copy(self.model.state_dict())
         progress.history.append(row)
+
+    def _codes(self) -> tuple[Tensor, Tensor]:
+        """Positions and codes of the training cells, nothing hidden."""
+        with torch.no_grad():
+            codes = [self.model.encode(part) for part in self.data.in_order(EVALUATION_CELLS, self.training_cells)]
+        return self.training_cells, torch.cat(codes)
 
     def _validation_reconstruction(self) -> float:
         """-log p(x) of the held-out cells, summed over genes, mean over cells, nothing hidden."""

@@ -24,7 +24,7 @@ class CountTransform(nn.Module):
     ``"log1p"``       log(1 + x): the encoder can read off the library size
     ``"lognorm"``     log(1 + x * s / library), s the median library size of the training cells
     ``"log2_max"``    log2(1 + x) / max over all entries of log2(1 + x): what the published code uses
-    ``"scaled"``      "lognorm" with mean 0 and variance 1 per gene, at most 10: what scaled PCA sees; input only
+    ``"scaled"``      "lognorm" with mean 0 and variance 1 per gene, at most 10: what scaled PCA sees
     ================ =====================================================================================
 
     Parameters
@@ -35,8 +35,7 @@ class CountTransform(nn.Module):
         Number of modelled genes.
     """
 
-    TARGETS = ("counts", "log1p", "lognorm", "log2_max")
-    KINDS = (*TARGETS, "scaled")
+    KINDS = ("counts", "log1p", "lognorm", "log2_max", "scaled")
     LARGEST_SCALED = 10.0  # as in scanpy's and Seurat's tutorials: a gene seen in few cells would rule the distances
     scale: Tensor
     gene_mean: Tensor
@@ -93,7 +92,7 @@ class CountTransform(nn.Module):
         return replace(lognorm, values=scaled.clamp_max(self.LARGEST_SCALED), background=background)
 
     def inverse(self, values: torch.Tensor) -> torch.Tensor:
-        """Counts of transformed values. Of "lognorm" the likelihood itself gives counts, so nothing is left to do."""
+        """Counts of transformed values. Of "lognorm" and "scaled" the likelihood itself gives counts."""
         if self.kind == "log1p":
             return torch.expm1(values)
         if self.kind == "log2_max":

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from scrae.data import SparseRows
+from scrae.transforms import CountTransform
 
 
 class Likelihood(nn.Module, ABC):
@@ -29,6 +30,8 @@ class Likelihood(nn.Module, ABC):
     name: ClassVar[str]
     target: ClassVar[str] = "counts"
     """Which transform of the counts is explained, see :class:`scrae.transforms.CountTransform`."""
+    explains_scaled: ClassVar[bool] = False
+    """Whether it can explain the target "scaled", which has negative values and no zeros to skip."""
 
     registry: ClassVar[dict[str, type[Likelihood]]] = {}
 
@@ -40,6 +43,9 @@ class Likelihood(nn.Module, ABC):
     def __init__(self, n_hidden: int, n_genes: int, n_groups: int = 1) -> None:
         super().__init__()
         self.n_genes = n_genes
+
+    def fit(self, target: CountTransform) -> None:
+        """Take from the fitted transform of the target what the way back to counts needs."""
 
     @abstractmethod
     def forward(self, hidden: Tensor, log_library: Tensor, group: Tensor) -> tuple[Tensor, ...]:

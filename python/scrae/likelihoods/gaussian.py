@@ -43,13 +43,14 @@ class Gaussian(Likelihood):
 
     def mean(self, parameters: tuple[Tensor, ...]) -> Tensor:
         """Shares from exp(m) - 1, scaled to the library size."""
-        return self._counts(parameters[0], parameters[2])
+        return expected_counts(parameters[0], parameters[2])
 
     def sample(self, parameters: tuple[Tensor, ...]) -> Tensor:
         mean, log_sd, log_library = parameters
-        return self._counts(mean + torch.randn_like(mean) * log_sd.exp(), log_library).round()
+        return expected_counts(mean + torch.randn_like(mean) * log_sd.exp(), log_library).round()
 
-    @staticmethod
-    def _counts(log_normalised: Tensor, log_library: Tensor) -> Tensor:
-        expression = torch.expm1(log_normalised).clamp_min(0.0)
-        return expression * (log_library.exp() / expression.sum(1).clamp_min(1e-12))[:, None]
+
+def expected_counts(log_normalised: Tensor, log_library: Tensor) -> Tensor:
+    """Counts (n_cells, n_genes) that add up to the library sizes, from log-normalised expression."""
+    expression = torch.expm1(log_normalised).clamp_min(0.0)
+    return expression * (log_library.exp() / expression.sum(1).clamp_min(1e-12))[:, None]

@@ -1,7 +1,7 @@
 """The regulariser family: how codes are held to a prior. One idea a file."""
 
 from scrae.regularisers.adversarial import FixedPrior, LearnedPrior, gradient_penalty
-from scrae.regularisers.base import NoRegulariser, Regulariser
+from scrae.regularisers.base import NoRegulariser, Pass, Regulariser
 from scrae.regularisers.mmd import MMDPrior, mmd
 from scrae.regularisers.variational import MixturePrior, NormalPrior, SpikeAndSlab, spike_and_slab_kl
 
@@ -12,6 +12,7 @@ __all__ = [
     "MixturePrior",
     "NoRegulariser",
     "NormalPrior",
+    "Pass",
     "Regulariser",
     "SpikeAndSlab",
     "gradient_penalty",

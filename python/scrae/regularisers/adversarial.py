@@ -12,7 +12,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from scrae.data import Minibatch
 from scrae.networks import Critic, Generator
 from scrae.phases import Phase
-from scrae.regularisers.base import Regulariser
+from scrae.regularisers.base import Pass, Regulariser
 
 GENERATOR_MEMORY = 0.95  # of the running average: about its last 20 steps
 
@@ -124,6 +124,7 @@ class FixedPrior(Regulariser):
         encode: Callable[[Minibatch], Tensor],
         encoder_parameters: list[nn.Parameter],
         learning_rate: float,
+        run: Callable[[Minibatch], Pass] | None = None,
     ) -> list[Phase]:
         betas = (0.0, 0.9)
         every = self.adversarial_every

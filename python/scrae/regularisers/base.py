@@ -3,21 +3,57 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import ClassVar, NoReturn
 
 from torch import Tensor, nn
 
-from scrae.data import Minibatch
+from scrae.data import Minibatch, SparseRows
 from scrae.phases import Phase
+
+
+@dataclass(frozen=True)
+class Pass:
+    """A minibatch on its way through the autoencoder in training, as far as a regulariser may look at it.
+
+    Attributes
+    ----------
+    minibatch
+        The cells.
+    inputs
+        What the encoder saw, noise and hidden entries included, (n_cells, n_genes).
+    codes
+        What was decoded, (n_cells, n_latent).
+    hidden
+        The decoder's last hidden layer, (n_cells, n_hidden).
+    target
+        What the decoder had to explain, (n_cells, n_genes).
+    mean
+        Gives the likelihood's mean, (n_cells, n_genes).
+    encode
+        Codes of a minibatch as the embedding gives them, without noise, differentiable in the encoder.
+    """
+
+    minibatch: Minibatch
+    inputs: Tensor
+    codes: Tensor
+    hidden: Tensor
+    target: SparseRows
+    mean: Callable[[], Tensor]
+    encode: Callable[[Minibatch], Tensor]
 
 
 class Regulariser(nn.Module):
     """divergence( Q(z), P(z) ): how the codes are held to a prior.
 
-    A regulariser acts in up to three ways, each a method with a neutral default: it may make codes random
-    (:meth:`draw`), add a penalty to the autoencoder's loss (also :meth:`draw`), or bring phases of its own
-    (:meth:`phases`). Subclasses set ``name`` (how settings call them) and take their options, with defaults, as
-    keyword arguments of ``__init__``; they are found by both.
+    A regulariser acts in up to five ways, each a method with a neutral default: it may make codes random
+    (:meth:`draw`), add a penalty to the autoencoder's loss (also :meth:`draw`, or :meth:`penalties` where it must see
+    more than the encoder's outputs), bring phases of its own (:meth:`phases`), or change with the epochs
+    (:meth:`start_epoch`). What decides how training goes on is kept in parameters and buffers, or can be computed from
+    them when an epoch starts: so a resume, and a return to the last good state, come to the same bits.
+
+    Subclasses set ``name`` (how settings call them) and take their options, with defaults, as keyword arguments of
+    ``__init__``; they are found by both.
 
     Parameters
     ----------
@@ -42,6 +78,9 @@ class Regulariser(nn.Module):
         super().__init__()
         self.n_latent = n_latent
 
+    def connect(self, n_genes: int, n_hidden: int) -> None:
+        """Make what depends on the numbers of genes and of units in the decoder's last hidden layer. Called once."""
+
     def codes(self, outputs: Tensor) -> Tensor:
         """The embedding: (n_cells, n_latent) from encoder outputs (n_cells, n_latent * outputs_per_dimension)."""
         return outputs[:, : self.n_latent]
@@ -50,15 +89,42 @@ class Regulariser(nn.Module):
         """Codes to reconstruct from in training, and penalties (scalars, by name) to add to the loss."""
         return self.codes(outputs), {}
 
+    def penalties(self, passed: Pass) -> dict[str, Tensor]:
+        """Further penalties (scalars, by name) to add to the loss, once the codes have been decoded."""
+        return {}
+
     def penalty_parameters(self) -> list[nn.Parameter]:
-        """Parameters that the penalties of :meth:`draw` train, together with the autoencoder's."""
+        """Parameters that the penalties train, together with the autoencoder's."""
         return []
+
+    @property
+    def preparing(self) -> bool:
+        """Whether training is still in a stage before its real objective: no epoch of it can be the best one."""
+        return False
+
+    def start_epoch(self, epoch: int, codes: Callable[[], tuple[Tensor, Tensor]]) -> bool:
+        """Called before each epoch.
+
+        Parameters
+        ----------
+        epoch
+            Number of epochs done.
+        codes
+            Gives the positions of all training cells, int64 (n_cells,), and their codes as the embedding has them,
+            (n_cells, n_latent).
+
+        Returns
+        -------
+        Whether training has come to its end, so that this epoch is not to be.
+        """
+        return False
 
     def phases(
         self,
         encode: Callable[[Minibatch], Tensor],
         encoder_parameters: list[nn.Parameter],
         learning_rate: float,
+        run: Callable[[Minibatch], Pass] | None = None,
     ) -> list[Phase]:
         """Phases beside the autoencoder's own.
 
@@ -70,8 +136,14 @@ class Regulariser(nn.Module):
             Parameters of the encoder.
         learning_rate
             The autoencoder's learning rate.
+        run
+            Takes a minibatch through the autoencoder as in training.
         """
         return []
+
+    def clusters(self, codes: Tensor) -> Tensor:
+        """Cluster of each cell, int64 (n_cells,), from codes (n_cells, n_latent), where the model has clusters."""
+        raise ValueError(f"regulariser {self.name!r} makes no clusters; cluster the embedding, with Leiden for example")
 
     def sample(self, n: int) -> Tensor:
         """``n`` codes from the prior, (n, n_latent), from torch's random state."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,27 +28,51 @@ class VariationalPosterior(Regulariser):
         Number of latent dimensions.
     weight
         w, at least 0; 1 is the evidence lower bound.
-    warmup_steps
-        Steps over which w rises linearly from 0: a decoder that knows nothing yet would let every posterior
+    warmup_steps, warmup_epochs
+        Steps, or epochs, over which w rises linearly from 0: a decoder that knows nothing yet would let every posterior
         collapse onto the prior.
+    smallest_variance
+        Added to v.
     """
 
     outputs_per_dimension = 2
     sets_scale = True
     steps: Tensor
 
-    def __init__(self, n_latent: int, *, weight: float = 1.0, warmup_steps: int = 0) -> None:
+    def __init__(
+        self,
+        n_latent: int,
+        *,
+        weight: float = 1.0,
+        warmup_steps: int = 0,
+        warmup_epochs: int = 0,
+        smallest_variance: float = 0.0,
+    ) -> None:
         super().__init__(n_latent)
         if weight < 0 or warmup_steps < 0:
             raise ValueError(f"weight and warmup_steps must not be negative, not {weight} and {warmup_steps}")
+        if warmup_epochs < 0 or smallest_variance < 0:
+            raise ValueError(
+                f"warmup_epochs and smallest_variance must not be negative, not {warmup_epochs} and {smallest_variance}"
+            )
         self.weight = weight
         self.warmup_steps = warmup_steps
+        self.warmup_epochs = warmup_epochs
+        self.smallest_variance = smallest_variance
+        self.epochs = 0
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
 
     def posterior(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
         """m and log v, both (n_cells, n_latent)."""
         mean, log_variance = outputs[:, : 2 * self.n_latent].chunk(2, dim=1)
-        return mean, log_variance.clamp(*LOG_VARIANCE_RANGE)
+        log_variance = log_variance.clamp(*LOG_VARIANCE_RANGE)
+        if self.smallest_variance:
+            log_variance = torch.log(log_variance.exp() + self.smallest_variance)
+        return mean, log_variance
+
+    def start_epoch(self, epoch: int, codes: Callable[[], tuple[Tensor, Tensor]]) -> bool:
+        self.epochs = epoch
+        return False
 
     def draw(self, outputs: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         codes, kl = self.draw_with_kl(outputs)
@@ -54,6 +80,8 @@ class VariationalPosterior(Regulariser):
         if self.warmup_steps:
             penalty = (self.steps / self.warmup_steps).clamp_max(1.0) * penalty
             self.steps += 1
+        if self.warmup_epochs:
+            penalty = min(self.epochs / self.warmup_epochs, 1.0) * penalty
         return codes, {"kl": penalty}
 
     def draw_with_kl(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
@@ -108,8 +136,8 @@ class MixturePrior(VariationalPosterior):
 
     name = "kl_mixture"
 
-    def __init__(self, n_latent: int, *, n_components: int = 10, weight: float = 1.0, warmup_steps: int = 0) -> None:
-        super().__init__(n_latent, weight=weight, warmup_steps=warmup_steps)
+    def __init__(self, n_latent: int, *, n_components: int = 10, **options: Any) -> None:
+        super().__init__(n_latent, **options)
         if n_components < 1:
             raise ValueError(f"n_components must be at least 1, not {n_components}")
         self.logits = nn.Parameter(torch.zeros(n_components))
@@ -158,16 +186,8 @@ class SpikeAndSlab(VariationalPosterior):
     name = "kl_spike_and_slab"
     outputs_per_dimension = 3
 
-    def __init__(
-        self,
-        n_latent: int,
-        *,
-        slab_probability: float = 0.5,
-        slope: float = 50.0,
-        weight: float = 1.0,
-        warmup_steps: int = 0,
-    ) -> None:
-        super().__init__(n_latent, weight=weight, warmup_steps=warmup_steps)
+    def __init__(self, n_latent: int, *, slab_probability: float = 0.5, slope: float = 50.0, **options: Any) -> None:
+        super().__init__(n_latent, **options)
         if not 0.0 < slab_probability < 1.0:
             raise ValueError(f"slab_probability must be between 0 and 1, not {slab_probability}")
         self.slab_probability = slab_probability
