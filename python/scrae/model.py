@@ -43,7 +43,8 @@ class SCRAE:
     Parameters
     ----------
     preset
-        ``"default"`` or ``"reference"`` (the published code), see :data:`scrae.presets.PRESETS`.
+        ``"default"``, ``"reference"`` (the published code), or another model of the field: ``"scvi"``, ``"dca"``,
+        ``"scdeepcluster"``, ..., see :data:`scrae.presets.PRESETS` and docs/PRESETS.md.
     random_state
         Seed. The same seed, data, settings and number of threads give the same bits on a CPU.
     device
@@ -389,6 +390,28 @@ class SCRAE:
         cells = read_cells(query, layer)
         counts = self._match_genes(cells, missing_allowed=True)
         return self._in_batches(counts, Covariates.none(counts.shape[0]), module.encode)
+
+    def clusters(self, data: Any = None, *, layer: str | None = None) -> np.ndarray:
+        """Clusters of cells, where the model makes them itself (presets ``"scdeepcluster"`` and ``"sczidesk"``).
+
+        Parameters
+        ----------
+        data, layer
+            As in :meth:`embed`.
+
+        Returns
+        -------
+        int64 (n_cells,), from 0.
+
+        Raises
+        ------
+        ValueError
+            The model has no clusters, or not yet.
+        """
+        codes = torch.as_tensor(self.embed(data, layer=layer), device=self.device)
+        with torch.inference_mode():
+            result: np.ndarray = self._fitted().regulariser.clusters(codes).cpu().numpy()
+        return result
 
     def fit_labels(
         self, data: Any, labels_key: str, *, unlabeled_category: str = "Unknown", layer: str | None = None

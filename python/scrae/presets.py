@@ -52,6 +52,14 @@ _SCVAE: dict[str, Any] = {
     "max_epochs": 500,
 }
 
+_DENOISING: dict[str, Any] = {
+    "per_gene": True,
+    "n_latent": 32,
+    "n_hidden": (256, 64),
+    "input_transform": "scaled",
+    "batch_size": 256,
+}
+
 PRESETS: dict[str, Settings] = {
     "default": Settings(),
     "reference": Settings(
@@ -151,6 +159,62 @@ PRESETS: dict[str, Settings] = {
     "scvae": _published(regulariser="kl_normal", regulariser_options={"warmup_epochs": 200}, **_SCVAE),
     "scvae_gm": _published(
         regulariser="kl_mixture", regulariser_options={"warmup_epochs": 200, "n_components": 10}, **_SCVAE
+    ),
+    # DR-A (Lin et al. 2020, eugenelin1/DRA: its settings for Zeisel and latent 10). Differences: see DualMatching; and
+    # the embedding is the posterior's mean instead of a draw.
+    "dr_a": _published(
+        regulariser="dual_matching",
+        n_hidden=(512,),
+        activation="leaky_relu",
+        dropout_rate=0.1,
+        input_transform="log2_max",
+        target="log2_max",
+        library="learned",
+        learning_rate=7e-4,
+        max_epochs=200,
+        regulariser_options={"critic_hidden": (512,)},
+    ),
+    # SAUCIE (Amodio et al. 2019, KrishnaswamyLab/SAUCIE: 512-256-128-2, batch 256, its script's weights). Its README's
+    # 1,000 steps are 100 epochs of 2,560 cells. The input is log-normalised instead of the arcsinh of cytometry, every
+    # layer is leaky, of which the entropy sees the positive part, and all batches are reconstructed as they are, since
+    # the decoder is told the batch.
+    "saucie": _published(
+        likelihood="mse",
+        regulariser="information_dimension",
+        per_gene=True,
+        n_latent=2,
+        n_hidden=(512, 256, 128),
+        activation="leaky_relu",
+        batch_size=256,
+        max_epochs=100,
+        regulariser_options={"entropy_weight": 0.1, "distance_weight": 0.2, "batch_weight": 0.1},
+    ),
+    # scDeepCluster (Tian et al. 2019, ttgump/scDeepCluster: 256-64-32, noise 2.5, batch 256, 400 epochs before it
+    # clusters). Here Adam goes on where Adadelta takes over, dispersions are one per gene, means are shares of the
+    # library.
+    "scdeepcluster": _published(
+        regulariser="dec",
+        noise_sd=2.5,
+        max_epochs=1000,
+        regulariser_options={"pretraining_epochs": 400, "weight": 1.0, "tolerance": 1e-3},
+        **_DENOISING,
+    ),
+    # scziDesk (Chen et al. 2020, xuebaliang/scziDesk: the same layers, noise 1.5, 1,000 epochs and 2,000 more, a look
+    # at every tenth). Here the noise is there, as in the paper (the public code does not tell Keras that it is
+    # training); no ridge on the dropout probabilities; dispersions and means as above.
+    "sczidesk": _published(
+        regulariser="soft_kmeans",
+        noise_sd=1.5,
+        learning_rate=1e-4,
+        max_epochs=3000,
+        regulariser_options={
+            "pretraining_epochs": 1000,
+            "soft_kmeans_weight": 1e-3,
+            "inflation_weight": 1e-3,
+            "tolerance": 1e-3,
+            "check_every": 10,
+        },
+        **_DENOISING,
     ),
 }
 """``"default"``: what a user gets without asking; each choice has its reason in docs/MODEL.md.

@@ -27,7 +27,8 @@ class Settings:
         Reconstruction: ``"zinb"``, ``"nb"``, ``"poisson"``, ``"gaussian"`` or ``"mse"``.
     regulariser
         ``"learned_prior"`` (scRAE), ``"fixed_prior"`` (AAE / WAE), ``"mmd"`` (WAE without a critic), ``"kl_normal"``
-        (VAE, beta-VAE), ``"kl_mixture"`` (scVAE), ``"kl_spike_and_slab"`` (VSC) or ``"none"``.
+        (VAE, beta-VAE), ``"kl_mixture"`` (scVAE), ``"kl_spike_and_slab"`` (VSC), ``"dec"`` (scDeepCluster),
+        ``"soft_kmeans"`` (scziDesk), ``"information_dimension"`` (SAUCIE), ``"dual_matching"`` (DR-A) or ``"none"``.
     per_gene
         Minimise the mean of the reconstruction over genes instead of its sum, as some published codes do: penalties
         then weigh more, by the number of genes.

@@ -21,6 +21,8 @@ def small_settings(preset):
         changes["warmup_epochs"] = 2
     if "critic_hidden" in options:
         changes["critic_hidden"] = (8,)
+    if "pretraining_epochs" in options:
+        changes |= {"pretraining_epochs": 2, "check_every": 1, "tolerance": 0.0}
     return changes
 
 

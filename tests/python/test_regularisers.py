@@ -12,13 +12,17 @@ import scrae
 from scrae.library import kl_of_normals, log_library_size
 from scrae.networks import Critic
 from scrae.regularisers import (
+    DeepEmbeddedClustering,
+    DualMatching,
     FixedPrior,
+    InformationDimension,
     LearnedPrior,
     MixturePrior,
     MMDPrior,
     NoRegulariser,
     NormalPrior,
     Regulariser,
+    SoftKMeans,
     SpikeAndSlab,
     gradient_penalty,
 )
@@ -189,8 +193,10 @@ def test_no_regulariser_adds_nothing_and_has_nothing_to_sample(pbmc, quick):
         model.sample(3)
 
 
-def test_a_new_regulariser_is_one_class(pbmc, quick):
-    """Adding a member of the family takes a class with a name: settings, training and history know it at once."""
+def test_a_new_regulariser_is_one_class_and_one_preset(pbmc, quick, monkeypatch, tmp_path):
+    """Adding a member of the family takes no more: settings, training, history, files and errors know it at once."""
+    from scrae.presets import PRESETS
+    from scrae.settings import Settings
 
     class ShrunkCodes(Regulariser):
         name = "shrunk_codes"
@@ -204,11 +210,18 @@ def test_a_new_regulariser_is_one_class(pbmc, quick):
             return codes, {"shrinkage": self.shrinkage * codes.square().sum(1).mean()}
 
     try:
-        model = scrae.SCRAE(regulariser="shrunk_codes", shrinkage=50.0, standardise_codes=False, **quick).fit(pbmc)
+        shrunk = Settings(regulariser="shrunk_codes", standardise_codes=False, regulariser_options={"shrinkage": 50.0})
+        monkeypatch.setitem(PRESETS, "shrunk", shrunk)
+        model = scrae.SCRAE("shrunk", **quick).fit(pbmc)
+        model.save(tmp_path)
+        loaded = scrae.SCRAE.load(tmp_path, verbose=False)
+        with pytest.raises(TypeError, match="has no setting 'shrinkag'; did you mean 'shrinkage'"):
+            scrae.SCRAE("shrunk", shrinkag=1.0)
     finally:
         del Regulariser.registry["shrunk_codes"]
     plain = scrae.SCRAE(regulariser="none", standardise_codes=False, **quick).fit(pbmc)
     assert "shrinkage" in model.history
+    np.testing.assert_array_equal(loaded.embed(pbmc), model.embed())
     assert np.square(model.embed()).mean() < 0.5 * np.square(plain.embed()).mean()
 
 
@@ -221,4 +234,8 @@ def test_every_regulariser_is_found_by_its_name():
         "kl_normal": NormalPrior,
         "kl_mixture": MixturePrior,
         "kl_spike_and_slab": SpikeAndSlab,
+        "dec": DeepEmbeddedClustering,
+        "soft_kmeans": SoftKMeans,
+        "information_dimension": InformationDimension,
+        "dual_matching": DualMatching,
     }

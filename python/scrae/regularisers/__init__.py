@@ -2,11 +2,27 @@
 
 from scrae.regularisers.adversarial import FixedPrior, LearnedPrior, gradient_penalty
 from scrae.regularisers.base import NoRegulariser, Pass, Regulariser
+from scrae.regularisers.clustering import ClusteredCodes
+from scrae.regularisers.dec import DeepEmbeddedClustering, clustering_loss, soft_assignment, target_distribution
+from scrae.regularisers.dual_matching import DualMatching, bhattacharyya, spread
+from scrae.regularisers.information_dimension import (
+    InformationDimension,
+    activation_entropy,
+    batch_mmd,
+    within_cluster_distance,
+)
+from scrae.regularisers.kmeans import kmeans
 from scrae.regularisers.mmd import MMDPrior, mmd
+from scrae.regularisers.number_of_clusters import number_of_clusters
+from scrae.regularisers.soft_kmeans import SoftKMeans, inflated_affinity_kl, weighted_soft_kmeans
 from scrae.regularisers.variational import MixturePrior, NormalPrior, SpikeAndSlab, spike_and_slab_kl
 
 __all__ = [
+    "ClusteredCodes",
+    "DeepEmbeddedClustering",
+    "DualMatching",
     "FixedPrior",
+    "InformationDimension",
     "LearnedPrior",
     "MMDPrior",
     "MixturePrior",
@@ -14,8 +30,21 @@ __all__ = [
     "NormalPrior",
     "Pass",
     "Regulariser",
+    "SoftKMeans",
     "SpikeAndSlab",
+    "activation_entropy",
+    "batch_mmd",
+    "bhattacharyya",
+    "clustering_loss",
     "gradient_penalty",
+    "inflated_affinity_kl",
+    "kmeans",
     "mmd",
+    "number_of_clusters",
+    "soft_assignment",
     "spike_and_slab_kl",
+    "spread",
+    "target_distribution",
+    "weighted_soft_kmeans",
+    "within_cluster_distance",
 ]
