@@ -19,6 +19,17 @@
 #' SingleCellExperiment where it is given, and `"HVG"` otherwise. Whatever the
 #' order in which genes are named, the model sees them in that of the object.
 #'
+#' @section Which model:
+#' `preset` is `"default"` or `"reference"` (scRAE as published), or one of:
+#' `"ae"` (plain autoencoder), `"dca"`, `"aae"` and `"wae"` (critic against a
+#' fixed prior), `"wae_mmd"`, `"beta_vae"`, `"beta_vsc"`, `"scvi"`, `"scvae"` and
+#' `"scvae_gm"` (normal and mixture prior), `"dr_a"`, `"saucie"`,
+#' `"scdeepcluster"`, `"sczidesk"`. Each is the model as published, with its own
+#' `n_latent` and number of epochs; any setting of it is changed by naming it.
+#' `docs/PRESETS.md` of the project has the table, and what differs from the
+#' public codes. The last two cluster while they train: `n_clusters` is given, or
+#' estimated from the codes without labels.
+#'
 #' @section What is kept:
 #' Seurat: a reduction with standard deviations (for `ElbowPlot()`), and in its
 #' `misc` slot `history` (data.frame of losses per epoch), `summary` (stop
@@ -36,7 +47,8 @@
 #' @param group.by.vars Names of columns of cell metadata whose effect the
 #'   decoder shall explain so that the embedding need not. The first is the
 #'   batch: genes are selected within its levels, too.
-#' @param n_latent Dimensions of the embedding.
+#' @param n_latent Dimensions of the embedding; NULL: those of the preset, 10 by
+#'   default.
 #' @param max_epochs Most passes over the cells; NULL: by the number of cells.
 #' @param seed.use Seed.
 #' @param verbose Show progress and messages.
@@ -53,7 +65,8 @@
 #' @param model.dir Folder for the model and checkpoints while training.
 #' @param resume Go on from the checkpoint in `model.dir`; needs the same data
 #'   and settings.
-#' @param preset `"default"`, or `"reference"` for the published code.
+#' @param preset `"default"`, `"reference"` for the published code, or another
+#'   model of the field, see [RunSCRAE()].
 #' @param ... `device` (`"auto"`, `"cpu"`, `"cuda"`), `threads` (of torch),
 #'   `in_process = TRUE` (Python inside this session through reticulate 1.31 or
 #'   newer, without a worker) and any setting of the Python model: `n_hidden =
@@ -83,7 +96,7 @@ RunSCRAE <- function(object, ...) UseMethod("RunSCRAE")
 #' @rdname RunSCRAE
 #' @export
 RunSCRAE.default <- function(object, features = NULL, n.features = 2000,
-    group.by.vars = NULL, meta.data = NULL, n_latent = 10, max_epochs = NULL,
+    group.by.vars = NULL, meta.data = NULL, n_latent = NULL, max_epochs = NULL,
     seed.use = 42, verbose = TRUE, model.dir = NULL, resume = FALSE,
     preset = "default", ...) {
     source <- matrix_source(object)
@@ -110,7 +123,7 @@ RunSCRAE.default <- function(object, features = NULL, n.features = 2000,
 #' @noRd
 train <- function(source, features, n.features, covariates, n_latent, max_epochs,
     seed.use, model.dir, resume, preset, how) {
-    at_least(n_latent, 1, "n_latent")
+    if (!is.null(n_latent)) at_least(n_latent, 1, "n_latent")
     at_least(seed.use, 0, "seed.use")
     if (!is.null(max_epochs)) at_least(max_epochs, 1, "max_epochs")
     say_duplicates(source, how$verbose)
@@ -125,7 +138,9 @@ train <- function(source, features, n.features, covariates, n_latent, max_epochs
                 normalizePath(model.dir, mustWork = FALSE)
             },
             resume = isTRUE(resume),
-            settings = c(list(n_latent = n_latent), how$settings)
+            settings = c(
+                if (!is.null(n_latent)) list(n_latent = n_latent), how$settings
+            )
         ),
         read_counts(source, genes$positions), covariates, how, source$where
     )

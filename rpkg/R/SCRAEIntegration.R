@@ -23,7 +23,7 @@
 SCRAEIntegration <- function(object, orig = NULL, assay = "RNA", layers = NULL,
     scale.layer = NULL, groups = NULL, features = NULL,
     new.reduction = "integrated.scrae", key = "integratedscrae_",
-    n.features = 2000, n_latent = 10, max_epochs = NULL, seed.use = 42,
+    n.features = 2000, n_latent = NULL, max_epochs = NULL, seed.use = 42,
     verbose = TRUE, preset = "default", ...) {
     how <- run_options(list(...), names(formals()), verbose)
     check_reduction_key(key)

@@ -4,7 +4,7 @@
 #' @export
 RunSCRAE.SingleCellExperiment <- function(object, features = NULL,
     assay.type = "counts", subset_row = NULL, group.by.vars = NULL,
-    n_latent = 10, max_epochs = NULL, altexp = NULL, name = "SCRAE",
+    n_latent = NULL, max_epochs = NULL, altexp = NULL, name = "SCRAE",
     n.features = 2000, seed.use = 42, verbose = TRUE, model.dir = NULL,
     resume = FALSE, preset = "default", ...) {
     how <- run_options(list(...), names(formals()), verbose)

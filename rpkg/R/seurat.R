@@ -3,7 +3,7 @@
 #' @rdname RunSCRAE
 #' @export
 RunSCRAE.Seurat <- function(object, assay = NULL, features = NULL,
-    layer = "counts", group.by.vars = NULL, n_latent = 10, max_epochs = NULL,
+    layer = "counts", group.by.vars = NULL, n_latent = NULL, max_epochs = NULL,
     reduction.name = "scrae", reduction.key = "scrae_", n.features = 2000,
     seed.use = 42, verbose = TRUE, model.dir = NULL, resume = FALSE,
     preset = "default", ...) {
