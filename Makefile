@@ -5,7 +5,8 @@ PYTEST_ARGS ?=
 DATA ?= ../shared/data
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench-speed bench-accuracy bench-genes bench-genes-accuracy bench-labels peers lock clean
+.PHONY: help setup demo test lint format bench-speed bench-accuracy bench-genes bench-genes-accuracy bench-family
+.PHONY: bench-labels peers lock clean
 .PHONY: setup-r test-r check test-r45 test-install bench-r
 
 help: ## list these targets
@@ -69,6 +70,9 @@ bench-genes: setup ## time and memory of the choice of genes; RLIB=folder with M
 
 bench-genes-accuracy: setup ## clustering scores by method and number of genes: Tables 3 and 5 of the paper (DATA=folder of h5ad)
 	@$(python) benchmarks/genes_accuracy.py --data $(DATA) --markdown benchmarks/results/genes_accuracy.md
+
+bench-family: setup ## every preset, latent 2, 10, 20: Table 2 and Figures 2-6 of the paper; resumable (DATA=folder of h5ad)
+	@$(python) benchmarks/family.py --data $(DATA) --markdown benchmarks/results/family.md --figures benchmarks/results
 
 bench-labels: setup ## types from 10 % of the labels, calibration and unknown types, beside classifiers on PCA (DATA=folder of h5ad)
 	@$(python) benchmarks/labels.py --data $(DATA) --markdown benchmarks/results/labels.md

@@ -55,7 +55,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--n-genes", type=int, default=2000, help="how many genes to select (default: %(default)s)")
     run.add_argument("--max-epochs", type=int, help="passes over the cells at most (default: by their number)")
-    run.add_argument("--preset", default="default", help='"default" or "reference" (the published code)')
+    run.add_argument(
+        "--preset", default="default", help='"default", "reference" (the published code), "scvi", ... (docs/PRESETS.md)'
+    )
     run.add_argument("--seed", type=int, default=0, help="random seed (default: %(default)s)")
     run.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
     run.add_argument("--model-dir", type=Path, help="folder for the model and its checkpoints")

@@ -79,6 +79,34 @@ def test_one_command_scores_choices_of_genes_honestly_and_by_the_oracle(program,
     assert (tmp_path / "tables.md").read_text() in capsys.readouterr().out
 
 
+def test_one_command_compares_presets_and_goes_on_where_it_was_ended(program, tmp_path, monkeypatch, capsys):
+    scrae.datasets.pbmc()[::4].write_h5ad(tmp_path / "pbmc.h5ad")
+
+    def run(*presets):
+        arguments = [
+            "family", "--data", str(tmp_path), "--presets", *presets, "--latent", "2", "--seeds", "1",
+            "--n-genes", "100", "--max-epochs", "2", "--out", str(tmp_path / "family.csv"),
+            "--markdown", str(tmp_path / "family.md"), "--figures", str(tmp_path),
+        ]  # fmt: skip
+        monkeypatch.setattr(sys, "argv", arguments)
+        program("family").main()
+
+    run("scvi")
+    first = (tmp_path / "family.csv").read_text()
+    run("scvi", "scdeepcluster")
+    assert (tmp_path / "family.csv").read_text().startswith(first)
+    rows = pd.read_csv(tmp_path / "family.csv")
+    assert list(rows["preset"]) == ["scvi", "scdeepcluster"]
+    assert (rows["oracle_NMI"] >= rows["NMI"]).all()
+    assert set(scrae.metrics.SCORES) <= set(rows)
+    tables = (tmp_path / "family.md").read_text()
+    assert "| scvi | " in tables
+    assert "0.616 |" in tables  # what the paper has for it at latent size 2
+    assert tables in capsys.readouterr().out
+    assert (tmp_path / "family_scores.png").stat().st_size > 10_000
+    assert (tmp_path / "family_latent2_pbmc.png").stat().st_size > 10_000
+
+
 def test_methods_of_others_ask_for_a_python_that_has_them(program, pbmc):
     with pytest.raises(SystemExit, match=r"--peer .*make peers"):
         program("accuracy").embed(pbmc, "scvi", 0, None)

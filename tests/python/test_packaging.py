@@ -30,7 +30,7 @@ CONDA_NAMES = {"torch": "pytorch", "igraph": "python-igraph", "matplotlib": "mat
 ONLY_IN_CONDA = {"python", "umap-learn", "pip"}  # umap-learn comes with scanpy on PyPI
 TARGETS = (
     *("help", "setup", "setup-r", "demo", "test", "test-r", "test-r45", "check", "lint", "format"),
-    *("bench-speed", "bench-accuracy", "bench-r", "lock", "clean"),
+    *("bench-speed", "bench-accuracy", "bench-family", "bench-r", "lock", "clean"),
 )
 SCRIPTS = [*sorted(str(path.relative_to(ROOT)) for path in (ROOT / "scripts").glob("*.sh")), ".ci/run"]
 LOCKS = ("requirements.lock", "requirements-r.lock")

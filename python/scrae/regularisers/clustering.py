@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from scrae.regularisers.base import Regulariser
-from scrae.regularisers.kmeans import kmeans, squared_distances
+from scrae.regularisers.kmeans import kmeans, nearest_centroid
 from scrae.regularisers.number_of_clusters import MOST_CLUSTERS, number_of_clusters
 
 
@@ -81,7 +81,7 @@ class ClusteredCodes(Regulariser):
                 f"training ended before the {self.pretraining_epochs} epochs of pre-training had passed: there are no "
                 "clusters yet; train for more epochs, or with a smaller pretraining_epochs"
             )
-        return squared_distances(codes, self.centroids).argmin(1)
+        return nearest_centroid(codes, self.centroids)
 
     def start_epoch(self, epoch: int, codes: Callable[[], tuple[Tensor, Tensor]]) -> bool:
         stage = epoch - self.pretraining_epochs

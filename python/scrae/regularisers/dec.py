@@ -9,7 +9,7 @@ from torch import Tensor
 
 from scrae.regularisers.base import Pass
 from scrae.regularisers.clustering import ClusteredCodes
-from scrae.regularisers.kmeans import squared_distances
+from scrae.regularisers.kmeans import CELLS_AT_ONCE, squared_distances
 
 
 def soft_assignment(codes: Tensor, centroids: Tensor) -> Tensor:
@@ -62,7 +62,8 @@ class DeepEmbeddedClustering(ClusteredCodes):
 
     def refresh(self, cells: Tensor, codes: Tensor) -> None:
         self.targets = codes.new_zeros(int(cells.max()) + 1, int(self.n_used))
-        self.targets[cells] = target_distribution(soft_assignment(codes, self.centroids))
+        q = torch.cat([soft_assignment(part, self.centroids) for part in torch.split(codes, CELLS_AT_ONCE)])
+        self.targets[cells] = target_distribution(q)
 
     def penalties(self, passed: Pass) -> dict[str, Tensor]:
         if self.preparing:

@@ -7,11 +7,17 @@ from torch import Tensor
 
 RESTARTS = 20  # as in the published codes
 MOST_ITERATIONS = 300
+CELLS_AT_ONCE = 4096  # whose differences to every centroid are in memory
 
 
 def squared_distances(codes: Tensor, centroids: Tensor) -> Tensor:
     """|z_i - mu_k|^2, (n_cells, n_clusters), from (n_cells, n_latent) and (n_clusters, n_latent)."""
     return (codes[:, None, :] - centroids).square().sum(2)
+
+
+def nearest_centroid(codes: Tensor, centroids: Tensor) -> Tensor:
+    """Index of the nearest centroid, int64 (n_cells,)."""
+    return torch.cat([squared_distances(part, centroids).argmin(1) for part in torch.split(codes, CELLS_AT_ONCE)])
 
 
 def kmeans(codes: Tensor, n_clusters: int) -> Tensor:
@@ -53,4 +59,4 @@ def _lloyd(codes: Tensor, centroids: Tensor) -> tuple[Tensor, Tensor]:
         number = torch.bincount(assigned, minlength=len(centroids)).to(codes.dtype)[:, None]
         sums = torch.zeros_like(centroids).index_add_(0, assigned, codes)
         centroids = torch.where(number > 0, sums / number.clamp_min(1.0), centroids)
-    return centroids, squared_distances(codes, centroids).amin(1).sum()
+    return centroids, (codes - centroids[nearest_centroid(codes, centroids)]).square().sum()
