@@ -1,9 +1,18 @@
 """Tools: the embedding, how far it can be trusted, and what is asked of it."""
 
+from scrae.tl.crossvalidation import molecular_cross_validation
 from scrae.tl.differential import differential_expression
 from scrae.tl.embedding import scrae
 from scrae.tl.outliers import outliers
 from scrae.tl.stability import stability
 from scrae.tl.synthetic import compare_cells, sample_report
 
-__all__ = ["compare_cells", "differential_expression", "outliers", "sample_report", "scrae", "stability"]
+__all__ = [
+    "compare_cells",
+    "differential_expression",
+    "molecular_cross_validation",
+    "outliers",
+    "sample_report",
+    "scrae",
+    "stability",
+]
