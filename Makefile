@@ -6,7 +6,7 @@ DATA ?= ../shared/data
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint format bench-speed bench-accuracy bench-genes bench-genes-accuracy bench-family
-.PHONY: bench-labels peers lock clean
+.PHONY: bench-labels bench-batch peers lock clean
 .PHONY: setup-r test-r check test-r45 test-install bench-r
 
 help: ## list these targets
@@ -76,6 +76,10 @@ bench-family: setup ## every preset, latent 2, 10, 20: Table 2 and Figures 2-6 o
 
 bench-labels: setup ## types from 10 % of the labels, calibration and unknown types, beside classifiers on PCA (DATA=folder of h5ad)
 	@$(python) benchmarks/labels.py --data $(DATA) --markdown benchmarks/results/labels.md
+
+bench-batch: setup ## how batches mix and types stay apart, beside PCA (after `make peers` Harmony, scvi-tools) (DATA=folder of h5ad)
+	@$(python) benchmarks/batch.py --data $(DATA) --markdown benchmarks/results/batch.md \
+	$(if $(wildcard .venv-peers/.ready),--peer .venv-peers/bin/python --methods scrae default pca30 harmony scvi_batch)
 
 peers: setup ## an environment of its own with scvi-tools and Harmony, to measure beside
 	@test -e .venv-peers/.ready || { $(python) -m venv --clear .venv-peers && .venv-peers/bin/pip install --quiet \

@@ -134,3 +134,62 @@ def test_bootstrap_interval_is_that_of_the_normal_approximation_for_many_data_se
     low, high = map(float, program("report").interval(differences).split(" to "))
     half = 1.96 * differences.std() / 20
     np.testing.assert_allclose([low, high], [differences.mean() - half, differences.mean() + half], atol=0.003)
+
+
+def test_mixing_scores_are_one_and_zero_where_batches_are_one_and_apart(program):
+    mixing, rng = program("mixing"), np.random.default_rng(2)
+    batch, types = np.repeat(["x", "y"], 300), np.tile(["a", "b", "c"], 200)
+    corner = 20 * np.stack([types == "a", types == "b"], 1)
+    together = rng.normal(size=(600, 2)) + corner
+    apart = together + 200 * (batch == "y")[:, None]
+    assert mixing.ilisi(together, batch) > 0.9
+    assert mixing.ilisi(apart, batch) == pytest.approx(0, abs=1e-9)
+    assert mixing.batch_asw(together, batch, types) > 0.95
+    assert mixing.batch_asw(apart, batch, types) < 0.1
+    assert mixing.connectivity(together, types) > 0.99
+    assert mixing.connectivity(apart, types) == pytest.approx(0.5)
+    good, bad = mixing.mixing_scores(together, batch, types), mixing.mixing_scores(apart, batch, types)
+    assert good["types"] > 0.9
+    assert good["overall"] > bad["overall"] + 0.3
+    assert good["overall"] == pytest.approx(0.4 * good["batches"] + 0.6 * good["types"])
+    assert np.isnan(mixing.batch_asw(together, types, types))  # confounded: no type has two batches
+
+
+def test_calibration_error_is_none_for_honest_and_all_of_it_for_false_confidence(program):
+    labels, rng = program("labels"), np.random.default_rng(3)
+    confidence = rng.uniform(0.3, 1, 200_000)
+    assert labels.calibration_error(confidence, rng.uniform(size=200_000) < confidence) < 0.01
+    assert labels.calibration_error(np.ones(10), np.zeros(10, dtype=bool)) == 1
+    assert labels.calibration_error(np.full(10, 0.75), np.arange(10) < 5) == pytest.approx(0.25)
+
+
+def test_labels_are_kept_by_a_share_of_each_type_and_by_two_cells_at_least(program):
+    types = np.repeat(["many", "few", "one"], [100, 5, 1])
+    labelled = program("labels").split(types, 0.1, seed=0)
+    assert {name: labelled[types == name].sum() for name in set(types)} == {"many": 10, "few": 2, "one": 1}
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "first"),
+    [
+        ("labels", ["--methods", "lr", "knn", "--leave-out", "1", "--share", "0.3"], "| made | accuracy |"),
+        ("batch", ["--methods", "pca10", "pca5"], "| mean of 1 data sets | first on |"),
+    ],
+)
+def test_one_command_scores_methods_and_goes_on_where_it_stopped(
+    program, name, arguments, first, tmp_path, monkeypatch
+):
+    adata = scrae.datasets.pbmc()
+    adata = adata[adata.obs["cell_type"].isin(["CD19+ B", "Dendritic", "CD14+ Monocyte"])][::2].copy()
+    adata.obs["batch"] = np.where(np.arange(adata.n_obs) % 2, "x", "y")
+    adata.write_h5ad(tmp_path / "made.h5ad")
+    out, text = tmp_path / "rows.csv", tmp_path / "table.md"
+    common = ["--data", str(tmp_path), "--datasets", "made", "--seeds", "1", "--n-genes", "300", "--out", str(out)]
+    monkeypatch.setattr(sys, "argv", [name, *common, *arguments, "--markdown", str(text)])
+    program(name).main()
+    rows = pd.read_csv(out)
+    assert text.read_text().startswith(first)
+    assert len(rows) == (4 if name == "labels" else 2)
+    written = out.stat().st_mtime_ns
+    program(name).main()
+    assert out.stat().st_mtime_ns == written
