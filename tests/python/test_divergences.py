@@ -115,6 +115,25 @@ def test_kl_warms_up_over_the_steps_asked_for():
     np.testing.assert_allclose(penalties, [0, full / 4, full / 2, 3 * full / 4, full, full], rtol=1e-6)
 
 
+def test_kl_warms_up_over_the_epochs_asked_for():
+    regulariser = NormalPrior(2, weight=3.0, warmup_epochs=4)
+    outputs = torch.randn(10, 4)
+    full = 3.0 * regulariser.kl(outputs[:, :2], *regulariser.posterior(outputs)).mean().item()
+    penalties = []
+    for epoch in range(6):
+        assert not regulariser.start_epoch(epoch, lambda: pytest.fail("the KL needs no codes"))
+        penalties.append(regulariser.draw(outputs)[1]["kl"].item())
+    np.testing.assert_allclose(penalties, [0, full / 4, full / 2, 3 * full / 4, full, full], rtol=1e-6)
+
+
+def test_the_smallest_variance_is_added_to_the_variance():
+    outputs = torch.randn(10, 4)
+    plain = NormalPrior(2).posterior(outputs)[1].exp()
+    np.testing.assert_allclose(
+        NormalPrior(2, smallest_variance=0.1).posterior(outputs)[1].exp(), plain + 0.1, rtol=1e-6
+    )
+
+
 @pytest.mark.parametrize("regulariser", ALL)
 def test_every_divergence_trains_resumes_to_the_same_bits_and_samples_from_its_prior(pbmc, regulariser, tmp_path):
     genes = pbmc[:, :200].copy()
@@ -145,6 +164,10 @@ def test_components_of_the_mixture_prior_learn_with_the_codes(pbmc):
         ({"regulariser": "kl_mixture", "n_components": 0}, "n_components must be at least 1"),
         ({"regulariser": "kl_spike_and_slab", "slab_probability": 1.0}, "slab_probability must be between 0 and 1"),
         ({"regulariser": "mmd", "weight": -1.0}, "weight must not be negative"),
+        (
+            {"regulariser": "kl_normal", "smallest_variance": -1.0},
+            "warmup_epochs and smallest_variance must not be neg",
+        ),
     ],
 )
 def test_options_out_of_range_are_refused(pbmc, options, message):
