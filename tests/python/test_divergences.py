@@ -52,6 +52,23 @@ def test_kl_to_a_mixture_of_one_component_is_the_exact_one_on_average():
     assert draws.mean().item() == pytest.approx(exact.item(), abs=4 * draws.std().item() / np.sqrt(len(draws)))
 
 
+def test_kl_to_a_mixture_of_several_components_equals_monte_carlo_of_torch_distributions():
+    n = 200_000
+    prior = MixturePrior(2, n_components=4).double()
+    mean, log_variance, _ = (part.repeat(n, 1) for part in posterior(1, 2))
+    with torch.no_grad():
+        for parameter in prior.parameters():
+            parameter.normal_()
+        _, draws = prior.draw_with_kl(torch.cat([mean, log_variance], 1))
+        q = Independent(Normal(mean[0], (0.5 * log_variance[0]).exp()), 1)
+        components = Independent(Normal(prior.means, (0.5 * prior.log_variances).exp()), 1)
+        p = MixtureSameFamily(Categorical(logits=prior.logits), components)
+        z = q.sample((n,))
+        theirs = q.log_prob(z) - p.log_prob(z)
+    error = np.hypot(draws.std().item(), theirs.std().item()) / np.sqrt(n)
+    assert draws.mean().item() == pytest.approx(theirs.mean().item(), abs=4 * error)
+
+
 def test_kl_to_the_spike_and_slab_prior_equals_monte_carlo():
     mean, log_variance, logit = posterior(3, 4)
     slab_probability, n = 0.3, 400_000
