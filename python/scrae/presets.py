@@ -200,8 +200,8 @@ PRESETS: dict[str, Settings] = {
         **_DENOISING,
     ),
     # scziDesk (Chen et al. 2020, xuebaliang/scziDesk: the same layers, noise 1.5, 1,000 epochs and 2,000 more, a look
-    # at every tenth). Here the noise is there, as in the paper (the public code does not tell Keras that it is
-    # training); no ridge on the dropout probabilities; dispersions and means as above.
+    # at every tenth). Here the noise is there (the public code never sets Keras's learning phase, so it seems to
+    # train without); no ridge on the dropout probabilities; dispersions and means as above.
     "sczidesk": _published(
         regulariser="soft_kmeans",
         noise_sd=1.5,
