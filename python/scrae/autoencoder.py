@@ -14,6 +14,7 @@ from scrae.library import LearnedLibrary, log_library_size
 from scrae.likelihoods import Likelihood
 from scrae.networks import Encoder, GaussianNoise, HiddenLayers
 from scrae.phases import Phase, always
+from scrae.readout import Readout
 from scrae.regularisers import Pass, Regulariser
 from scrae.settings import Settings
 from scrae.transforms import CountTransform
@@ -67,12 +68,20 @@ class RegularisedAutoencoder(nn.Module):
         self.regulariser = regulariser(settings.n_latent, **settings.regulariser_options)
         self.regulariser.connect(n_genes, self.decoder.n_output)
         self.noise = GaussianNoise(settings.noise_sd)
+        n_components = 0 if n_covariate_levels else settings.n_components
+        self.readout = (
+            Readout(settings.n_latent, n_genes, n_components, settings.smoothing)
+            if n_components or settings.smoothing
+            else None
+        )
 
     def fit_constants(self, counts: sp.csr_array) -> None:
         """Take from the training counts what is computed once: scales, moments of the library size."""
         self.input_transform.fit(counts)
         self.target_transform.fit(counts)
         self.likelihood.fit(self.target_transform)
+        if self.readout is not None:
+            self.readout.fit_components(counts)
         if self.library is not None:
             self.library.fit(self.log_libraries(counts))
 
@@ -109,6 +118,14 @@ class RegularisedAutoencoder(nn.Module):
         outputs, _ = self.encoder(self.encoder_input(minibatch.counts))
         self.train(was_training)
         return self.regulariser.codes(outputs)
+
+    def embed(self, minibatch: Minibatch) -> Tensor:
+        """The embedding: codes as they are, or read out (:class:`scrae.readout.Readout`). Evaluation mode."""
+        codes = self.encode(minibatch)
+        if self.readout is None:
+            return codes
+        result: Tensor = self.readout(codes, minibatch.counts)
+        return result
 
     def encode_hidden(self, minibatch: Minibatch) -> Tensor:
         """The encoder's last hidden layer (n_cells, n_hidden) for full counts. Evaluation mode."""

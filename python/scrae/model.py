@@ -24,6 +24,7 @@ from scrae.data import CountData, Covariates, Minibatch
 from scrae.inputs import Cells, CovariateCoding, fingerprint, read_cells
 from scrae.labels import CellTypes, fit_cell_types
 from scrae.presets import settings_of
+from scrae.readout import LANDMARKS
 from scrae.settings import Settings, epochs_for, patience_for, unknown
 from scrae.training import EVALUATION_CELLS, Training
 
@@ -204,6 +205,8 @@ class SCRAE:
             if model_dir is None or time.monotonic() - last_checkpoint < checkpoint_seconds:
                 return
             self._take(training, started)
+            with training.best_weights():
+                self._fit_readout(training)
             try:
                 checkpoint.write_state(model_dir, self._description(), training.state())
             except OSError as error:
@@ -218,8 +221,19 @@ class SCRAE:
         try:
             training.run(epochs, self.verbose, keep)
         finally:
+            self._fit_readout(training)
             self._take(training, started)
             self._state = training.good_state()
+
+    def _fit_readout(self, training: Training) -> None:
+        """Give the read-out what it needs of the trained codes; the cells it takes follow from the seed alone."""
+        readout = self._fitted().readout
+        if readout is None:
+            return
+        n_cells = training.data.n_cells
+        rng = np.random.default_rng(self.random_state)
+        landmarks = np.sort(rng.choice(n_cells, min(n_cells, LANDMARKS), replace=False))
+        readout.fit(training.data, torch.as_tensor(landmarks, device=self.device), self._fitted().encode)
 
     def _take(self, training: Training, started: float) -> None:
         """Copy what the user sees of a training into the model."""
@@ -362,6 +376,18 @@ class SCRAE:
         """
         module = self._fitted()
         counts, covariates = self._cells_or_training(data, layer, with_covariates=False)
+        return self._in_batches(counts, covariates, module.embed)
+
+    def codes(self, data: Any = None, *, layer: str | None = None) -> np.ndarray:
+        """What the decoder is given, float32 (n_cells, n_latent): :meth:`embed` before it is read out.
+
+        Parameters
+        ----------
+        data, layer
+            As in :meth:`embed`.
+        """
+        module = self._fitted()
+        counts, covariates = self._cells_or_training(data, layer, with_covariates=False)
         return self._in_batches(counts, covariates, module.encode)
 
     def map(self, query: Any, *, layer: str | None = None) -> np.ndarray:
@@ -389,7 +415,7 @@ class SCRAE:
         module = self._fitted()
         cells = read_cells(query, layer)
         counts = self._match_genes(cells, missing_allowed=True)
-        return self._in_batches(counts, Covariates.none(counts.shape[0]), module.encode)
+        return self._in_batches(counts, Covariates.none(counts.shape[0]), module.embed)
 
     def clusters(self, data: Any = None, *, layer: str | None = None) -> np.ndarray:
         """Clusters of cells, where the model makes them itself (presets ``"scdeepcluster"`` and ``"sczidesk"``).
@@ -408,7 +434,7 @@ class SCRAE:
         ValueError
             The model has no clusters, or not yet.
         """
-        codes = torch.as_tensor(self.embed(data, layer=layer), device=self.device)
+        codes = torch.as_tensor(self.codes(data, layer=layer), device=self.device)
         with torch.inference_mode():
             result: np.ndarray = self._fitted().regulariser.clusters(codes).cpu().numpy()
         return result

@@ -61,6 +61,11 @@ class Settings:
         where nothing is masked.
     contrast_temperature
         Its temperature.
+    n_components
+        Principal components of the scaled genes that stand beside the codes in the embedding
+        (:class:`scrae.readout.Readout`); none where there is a batch or another covariate, which they would carry.
+    smoothing
+        How far the embedding is moved towards what surrounds a cell (:class:`scrae.readout.Readout`); 0: not at all.
     library
         ``"observed"`` (total counts of the cell) or ``"learned"`` (an output of the encoder).
     library_weight
@@ -103,6 +108,8 @@ class Settings:
     mask_rate: float = 0.7
     contrast_weight: float = 0.0
     contrast_temperature: float = 0.5
+    n_components: int = 0
+    smoothing: float = 0.0
     library: str = "observed"
     library_weight: float = 1.0
     dispersion: str = "gene"
@@ -145,7 +152,7 @@ class Settings:
         for name in ("learning_rate", "adam_eps", "clip_gradient", "contrast_temperature"):
             if getattr(self, name) is not None and not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
-        for name in ("noise_sd", "weight_decay", "contrast_weight"):
+        for name in ("noise_sd", "weight_decay", "contrast_weight", "n_components", "smoothing"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be negative, not {getattr(self, name)}")
         known = regulariser_option_names(self.regulariser)

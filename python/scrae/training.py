@@ -233,6 +233,21 @@ class Training:
         if self.best:
             self.model.load_state_dict(self.best)
 
+    @contextmanager
+    def best_weights(self) -> Iterator[None]:
+        """The model as it would be if training ended here; what is done to its read-out stays."""
+        if not self.best:
+            yield
+            return
+        current = _copy(self.model.state_dict())
+        self.model.load_state_dict(self.best)
+        try:
+            yield
+        finally:
+            readout = {k: v for k, v in self.model.state_dict().items() if k.startswith("readout.")}
+            self.best |= _copy(readout)
+            self.model.load_state_dict(current | readout)
+
     # -- safety -----------------------------------------------------------------------------------------------------
 
     def _back_to_snapshot(self, bar: Any) -> None:

@@ -16,7 +16,7 @@ ROOT = Path(scrae.__file__).parent
 LAYERS = [
     {"_version", "contrast", "counts", "data", "phases", "threads"},
     {"networks", "transforms"},
-    {"labels", "library", "likelihoods", "regularisers"},
+    {"labels", "library", "likelihoods", "readout", "regularisers"},
     {"settings"},
     {"presets", "autoencoder", "inputs", "checkpoint"},
     {"training"},

@@ -1,0 +1,104 @@
+"""The read-out of the embedding, against scanpy's PCA and scikit-learn's neighbour graph."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import torch
+from sklearn.neighbors import kneighbors_graph
+
+import scrae
+from scrae.data import CountData, Covariates
+from scrae.readout import AVERAGED, NEIGHBOURS, STEPS, Readout
+
+
+def data_of(adata) -> CountData:
+    return CountData(sp.csr_array(adata.X), Covariates.none(adata.n_obs), torch.device("cpu"))
+
+
+def test_components_are_those_of_scaled_pca_at_unit_mean_square(pbmc):
+    readout = Readout(2, pbmc.n_vars, n_components=8, weight=0.0)
+    readout.fit_components(sp.csr_array(pbmc.X))
+    minibatch = data_of(pbmc).minibatch(torch.arange(pbmc.n_obs))
+    components = readout.coordinates(torch.zeros(pbmc.n_obs, 2), minibatch.counts)[:, 2:].numpy()
+    expected = scrae.metrics.scaled_pca(pbmc, 8)
+    expected /= np.sqrt((expected**2).sum(1).mean())
+    signs = np.sign((components * expected).sum(0))
+    np.testing.assert_allclose(components, expected * signs, atol=2e-3)
+    assert (components**2).sum(1).mean() == pytest.approx(1.0, rel=1e-4)
+
+
+def test_smoothing_is_a_random_walk_on_the_symmetric_neighbour_graph(pbmc):
+    codes = torch.randn(pbmc.n_obs, 3, generator=torch.Generator().manual_seed(0))
+    readout = Readout(3, pbmc.n_vars, n_components=0, weight=0.5)
+    readout.fit(data_of(pbmc), torch.arange(pbmc.n_obs), lambda minibatch: codes[minibatch.cells])
+    x = ((codes - codes.mean(0)) / codes.std(0)).double().numpy() / np.sqrt(3)
+
+    graph = kneighbors_graph(x, NEIGHBOURS, include_self=False).toarray()
+    graph = ((graph + graph.T + np.eye(len(x))) > 0).astype(float)
+    smoothed = np.linalg.matrix_power(graph / graph.sum(1, keepdims=True), STEPS) @ x
+    near = kneighbors_graph(x, AVERAGED, include_self=True).toarray() / AVERAGED
+    minibatch = data_of(pbmc).minibatch(torch.arange(pbmc.n_obs))
+    np.testing.assert_allclose(readout(codes, minibatch.counts).numpy(), x + 0.5 * near @ smoothed, atol=1e-4)
+
+
+def test_without_components_and_smoothing_the_embedding_is_the_codes(small, quick):
+    model = scrae.SCRAE(**quick).fit(small)
+    assert np.array_equal(model.embed(), model.codes())
+    assert model.embed().shape == (60, 3)
+
+
+def test_read_out_embedding_survives_saving_and_meets_new_cells(pbmc, tmp_path):
+    model = scrae.SCRAE(n_components=5, smoothing=0.5, max_epochs=3, verbose=False).fit(pbmc)
+    embedding = model.embed()
+    assert embedding.shape == (700, 15)
+    assert model.codes().shape == (700, 10)
+    assert not np.array_equal(embedding[:, :10], model.codes())
+    model.save(tmp_path)
+    loaded = scrae.SCRAE.load(tmp_path)
+    assert np.array_equal(loaded.embed(pbmc), embedding)
+    np.testing.assert_allclose(loaded.map(pbmc[:20]), embedding[:20], atol=1e-5)
+    np.testing.assert_allclose(loaded.denoise(pbmc[:20]), model.denoise()[:20], rtol=1e-4)
+
+
+def test_training_that_goes_on_comes_to_the_same_embedding(pbmc, tmp_path):
+    options = {"n_components": 5, "smoothing": 0.5, "verbose": False}
+    whole = scrae.SCRAE(**options).fit(pbmc, max_epochs=4).embed()
+    scrae.SCRAE(**options).fit(pbmc, max_epochs=2, model_dir=tmp_path, checkpoint_seconds=0)
+    assert np.array_equal(
+        scrae.SCRAE(**options).fit(pbmc, max_epochs=4, model_dir=tmp_path, resume=True).embed(), whole
+    )
+
+
+def test_a_checkpoint_alone_embeds_as_the_model_it_holds(pbmc, tmp_path):
+    """As after a kill: no finished model was written, the last checkpoint is all there is."""
+    embeddings = []
+
+    def look(epoch, longest, losses):
+        embeddings.append(epoch)
+
+    options = {"n_components": 5, "smoothing": 0.5, "verbose": False}
+    model = scrae.SCRAE(**options).fit(pbmc, max_epochs=3, model_dir=tmp_path, checkpoint_seconds=0, on_epoch=look)
+    for name in ("weights.safetensors", "scrae.json"):
+        (tmp_path / name).unlink()
+    left = scrae.SCRAE.load(tmp_path)
+    assert len(left._module.readout.landmarks) == 700
+    assert embeddings == [1, 2, 3]
+    assert model.summary["best_epoch"] == 3
+    assert np.array_equal(left.embed(pbmc), model.embed())
+
+
+def test_a_batch_leaves_no_way_in_through_the_components(small, quick):
+    model = scrae.SCRAE(**quick, n_components=5, smoothing=0.5).fit(small, batch_key="batch")
+    assert model.embed().shape == (60, 3)
+
+
+def test_more_components_than_genes_allow_are_cut(small, quick):
+    assert scrae.SCRAE(**quick, n_components=100).fit(small).embed().shape == (60, 3 + 29)
+
+
+@pytest.mark.parametrize("setting", ["n_components", "smoothing"])
+def test_negative_settings_of_the_read_out_are_refused(setting):
+    with pytest.raises(ValueError, match=f"{setting} must not be negative"):
+        scrae.SCRAE(**{setting: -1})
