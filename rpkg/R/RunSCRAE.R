@@ -138,9 +138,9 @@ train <- function(source, features, n.features, covariates, n_latent, max_epochs
                 normalizePath(model.dir, mustWork = FALSE)
             },
             resume = isTRUE(resume),
-            settings = c(
+            settings = named_list(c(
                 if (!is.null(n_latent)) list(n_latent = n_latent), how$settings
-            )
+            ))
         ),
         read_counts(source, genes$positions), covariates, how, source$where
     )
@@ -158,6 +158,11 @@ train <- function(source, features, n.features, covariates, n_latent, max_epochs
         )
     }
     list(embedding = result$embedding, fit = new_fit(result))
+}
+
+# An empty list without names would be [] in JSON, and not {}.
+named_list <- function(values) {
+    if (length(values)) values else structure(list(), names = character())
 }
 
 name_embedding <- function(embedding, source, key) {

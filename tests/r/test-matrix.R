@@ -12,6 +12,11 @@ test_that("a matrix gives an embedding with the cells in order, and its history"
     expect_output(print(fit), "trained on 60 cells")
 })
 
+test_that("a call that names no setting trains the default model", {
+    embedding <- RunSCRAE(made_counts(), features = "all", max_epochs = 1, verbose = FALSE)
+    expect_equal(dim(embedding), c(60L, 10L))
+})
+
 test_that("dense, sparse, triplet and on-disk counts give the same bits", {
     expected <- trained()
     attr(expected, "scrae") <- NULL
