@@ -77,9 +77,11 @@ def embed_by_peer(adata: anndata.AnnData, method: str, seed: int, peer: str | No
         return np.load(embedding), {"peak_memory_mb": float(done.stdout.splitlines()[-1])}
 
 
-def with_chosen_genes(adata: anndata.AnnData, n_genes: int, genes: str) -> anndata.AnnData:
+def with_chosen_genes(
+    adata: anndata.AnnData, n_genes: int, genes: str, batch_key: str | None = None
+) -> anndata.AnnData:
     """The data set on its most variable genes, without cells that have no count left."""
-    scrae.pp.select_genes(adata, genes, n_genes)
+    scrae.pp.select_genes(adata, genes, n_genes, batch_key=batch_key)
     chosen = adata[:, adata.var["scrae_selected"]].copy()
     sc.pp.filter_cells(chosen, min_counts=1)
     return chosen
@@ -129,6 +131,13 @@ def markdown(cells: pd.DataFrame, corner: str) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
+def publish(text: str, path: Path | None) -> None:
+    """Print a text, and write it where a path is given."""
+    print(text)
+    if path is not None:
+        path.write_text(text + "\n")
+
+
 def table(results: pd.DataFrame, score: str) -> str:
     """Mean and standard deviation over seeds, data sets by methods, as Markdown."""
     text = results.groupby(["dataset", "method"])[score].agg(mean_and_spread).unstack("method")
@@ -169,9 +178,7 @@ def main() -> None:
         options.out, KEYS, wanted, lambda name, method, seed: measure(load(name), method, seed, options.peer)
     )
     text = "\n\n".join(table(shown, score) for score in ("kmeans_NMI", "kmeans_ARI", "leiden_NMI", "leiden_ARI"))
-    print(text)
-    if options.markdown is not None:
-        options.markdown.write_text(text + "\n")
+    publish(text, options.markdown)
 
 
 if __name__ == "__main__":

@@ -20,9 +20,8 @@ from pathlib import Path
 import anndata
 import numpy as np
 import pandas as pd
-import scanpy as sc
 import torch
-from accuracy import KEYS, embed, markdown, mean_and_spread, resumed
+from accuracy import KEYS, embed, markdown, mean_and_spread, publish, resumed, with_chosen_genes
 from mixing import OF_BATCHES, OF_TYPES, mixing_scores
 
 import scrae
@@ -75,19 +74,14 @@ def main() -> None:
         adata = anndata.read_h5ad(options.data / f"{name}.h5ad")
         if "batch" not in adata.obs:
             raise SystemExit(f'{name} has no obs["batch"]: there is nothing to integrate')
-        scrae.pp.select_genes(adata, "hvg", options.n_genes, batch_key="batch")
-        chosen = adata[:, adata.var["scrae_selected"]].copy()
-        sc.pp.filter_cells(chosen, min_counts=1)
-        return chosen
+        return with_chosen_genes(adata, options.n_genes, "hvg", batch_key="batch")
 
     wanted = [(name, m, seed) for name in options.datasets for m in options.methods for seed in range(options.seeds)]
     shown = resumed(
         options.out, KEYS, wanted, lambda name, method, seed: measure(load(name), method, seed, options.peer)
     )
     text = ranked(shown)
-    print(text)
-    if options.markdown is not None:
-        options.markdown.write_text(text + "\n")
+    publish(text, options.markdown)
 
 
 if __name__ == "__main__":

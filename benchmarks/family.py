@@ -26,7 +26,8 @@ import numpy as np
 import pandas as pd
 import scanpy as sc
 import torch
-from accuracy import markdown, mean_and_spread, resumed, with_chosen_genes
+from accuracy import markdown, mean_and_spread, publish, resumed, with_chosen_genes
+from oracle import SNAPSHOTS, Oracle
 
 import scrae
 from scrae.metrics import SCORES
@@ -36,7 +37,6 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 
 KEYS = ["dataset", "preset", "n_latent", "seed"]
-SNAPSHOTS = 20  # of the longest training, for the oracle
 
 # Mean NMI over ten data sets, best epoch by the labels, by latent size (Table 2 of the paper).
 PUBLISHED = {
@@ -66,32 +66,26 @@ def measure(
     """Scores of one training, honest and by the oracle, and its embedding."""
     labels = adata.obs["cell_type"].astype(str).to_numpy()
     model = scrae.SCRAE(preset, n_latent=n_latent, random_state=seed, verbose=False)
-    by_epoch: dict[int, dict[str, float]] = {}
 
     def scored() -> dict[str, float]:
         clusters = scrae.metrics.kmeans(model.embed(), len(set(labels)), seed)
         return scrae.metrics.scores(labels, clusters)
 
-    def watch(epoch: int, longest: int, losses: dict[str, float]) -> None:
-        if epoch % max(1, longest // SNAPSHOTS) == 0:
-            by_epoch[epoch] = scored()
-
+    oracle = Oracle(scored)
     stop_reason = None
     started = time.perf_counter()
     try:
-        model.fit(adata, max_epochs=max_epochs, on_epoch=watch)
+        model.fit(adata, max_epochs=max_epochs, on_epoch=oracle.watch)
     except scrae.TrainingDiverged:  # the best model so far is kept, and scored
         stop_reason = "diverged"
     seconds = time.perf_counter() - started
     honest, last = scored(), model.summary["epochs"]
-    if last not in by_epoch or honest["NMI"] > by_epoch[last]["NMI"]:
-        by_epoch[last] = honest
-    best = max(by_epoch, key=lambda epoch: by_epoch[epoch]["NMI"])
+    best_epoch, best = oracle.best(last, honest)
     row: dict[str, object] = {"cells": adata.n_obs, "genes": adata.n_vars, "classes": len(set(labels))}
     row |= {score: honest[score] for score in SCORES}
-    row |= {f"oracle_{score}": by_epoch[best][score] for score in SCORES}
+    row |= {f"oracle_{score}": best[score] for score in SCORES}
     row |= {
-        "oracle_epoch": best,
+        "oracle_epoch": best_epoch,
         "epochs": last,
         "stop_reason": stop_reason or model.summary["stop_reason"],
         "training_seconds": float(model.history["seconds"].sum()),
@@ -234,9 +228,7 @@ def main() -> None:
         parts += [f"## Latent size {n_latent}", table(complete[complete["n_latent"] == n_latent], n_latent)]
         parts += [f"### Each data set, latent size {n_latent}", per_dataset(of_size)]
     text = "\n\n".join(part.strip() for part in parts)
-    print(text)
-    if options.markdown is not None:
-        options.markdown.write_text(text + "\n")
+    publish(text, options.markdown)
     if kept is not None:
         draw_scores(results, options.figures / "family_scores.png")
         for name in names:

@@ -24,7 +24,8 @@ import anndata
 import numpy as np
 import pandas as pd
 import torch
-from accuracy import markdown, mean_and_spread, resumed
+from accuracy import markdown, mean_and_spread, publish, resumed
+from oracle import SNAPSHOTS, Oracle
 
 import scrae
 
@@ -32,7 +33,6 @@ KEYS = ["dataset", "selection", "n_top", "seed"]
 DATASETS = ("klein_1000", "baron_human2_4", "zeisel_1799", "han_bladder_2100")  # the paper's that are at hand
 SELECTIONS = ("hvg", "m3drop", "danb", "scmarker", "all")
 SMALL = 5000  # genes, up to which "all" of them are a choice
-SNAPSHOTS = 20  # of the longest training, for the oracle
 
 INTRODUCTION = """# NMI by the choice of genes
 
@@ -69,30 +69,25 @@ def measure(path: Path, selection: str, n_top: int, seed: int, max_epochs: int |
     adata, genes = load(path), chosen_genes(path, selection, n_top)
     labels = adata.obs["cell_type"].astype(str).to_numpy()
     model = scrae.SCRAE(random_state=seed, verbose=False)
-    by_epoch: dict[int, float] = {}
 
-    def nmi() -> float:
+    def scored() -> dict[str, float]:
         clusters = scrae.metrics.kmeans(model.embed(), len(set(labels)), seed)
-        return scrae.metrics.scores(labels, clusters)["NMI"]
+        return scrae.metrics.scores(labels, clusters)
 
-    def watch(epoch: int, longest: int, losses: dict[str, float]) -> None:
-        if epoch % max(1, longest // SNAPSHOTS) == 0:
-            by_epoch[epoch] = nmi()
-
+    oracle = Oracle(scored)
     row: dict[str, object] = {"cells": adata.n_obs, "genes": genes.sum(), "honest": np.nan, "oracle": np.nan}
     if not genes.any():
         return row | {"oracle_epoch": 0, "epochs": 0, "stop_reason": "no gene passes", "seconds": 0.0}
     started = time.perf_counter()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".* cells have no count in the .* modelled genes")
-        model.fit(adata, genes=genes, max_epochs=max_epochs, on_epoch=watch)
-    honest = nmi()
-    by_epoch[model.summary["epochs"]] = max(honest, by_epoch.get(model.summary["epochs"], 0.0))
-    best = max(by_epoch, key=by_epoch.__getitem__)
+        model.fit(adata, genes=genes, max_epochs=max_epochs, on_epoch=oracle.watch)
+    honest = scored()
+    best_epoch, best = oracle.best(model.summary["epochs"], honest)
     return row | {
-        "honest": honest,
-        "oracle": by_epoch[best],
-        "oracle_epoch": best,
+        "honest": honest["NMI"],
+        "oracle": best["NMI"],
+        "oracle_epoch": best_epoch,
         "epochs": model.summary["epochs"],
         "stop_reason": model.summary["stop_reason"],
         "seconds": time.perf_counter() - started,
@@ -158,9 +153,7 @@ def main() -> None:
         shown = results[(results["selection"] == "hvg") & results["n_top"].isin(options.numbers)]
         parts += ["## By number of genes, `hvg` (the paper's Table 5)", table(shown, "n_top", options.numbers)]
     text = "\n\n".join(part.strip() for part in parts)
-    print(text)
-    if options.markdown is not None:
-        options.markdown.write_text(text + "\n")
+    publish(text, options.markdown)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ import anndata
 import numpy as np
 import pandas as pd
 import torch
-from accuracy import markdown, mean_and_spread, resumed, with_chosen_genes
+from accuracy import markdown, mean_and_spread, publish, resumed, with_chosen_genes
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score, roc_auc_score
 from sklearn.neighbors import KNeighborsClassifier
@@ -125,9 +125,7 @@ def main() -> None:
             wanted += [(name, m, left_out, seed) for seed in range(options.seeds) for m in options.methods]
     shown = resumed(options.out, KEYS, wanted, lambda name, *which: measure(load(name), *which, share=options.share))
     text = table(shown)
-    print(text)
-    if options.markdown is not None:
-        options.markdown.write_text(text + "\n")
+    publish(text, options.markdown)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
-from accuracy import markdown
+from accuracy import markdown, publish
 from scipy.stats import bootstrap
 
 mpl.use("Agg")
@@ -108,9 +108,7 @@ def main() -> None:
     seeds = results.groupby(["dataset", "method"])["seed"].nunique()
     text = f"{results['dataset'].nunique()} data sets, {seeds.min()} to {seeds.max()} seeds each\n\n"
     text += "\n\n".join(markdown(ranking(results, score, options.against), title) for score, title in SCORES.items())
-    print(text)
-    if options.markdown is not None:
-        options.markdown.write_text(text + "\n")
+    publish(text, options.markdown)
     if options.figure is not None:
         figure(results, options.figure)
 
