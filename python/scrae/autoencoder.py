@@ -109,7 +109,8 @@ class RegularisedAutoencoder(nn.Module):
             inputs = dropout(transformed.dense(), self.settings.mask_rate)
         else:
             inputs = transformed.with_values(dropout(transformed.values, self.settings.mask_rate)).dense()
-        return self.noise(inputs) if self.settings.noise_sd else inputs
+        result: Tensor = self.noise(inputs)
+        return result
 
     def encode(self, minibatch: Minibatch) -> Tensor:
         """Codes (n_cells, n_latent) as the embedding gives them: full counts, no noise, running statistics."""

@@ -39,7 +39,7 @@ class GaussianNoise(nn.Module):
         self.sd = sd
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.sd * torch.randn_like(x) if self.training else x
+        return x + self.sd * torch.randn_like(x) if self.training and self.sd else x
 
 
 def _normalisation(kind: str, width: int) -> nn.Module:

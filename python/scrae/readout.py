@@ -16,7 +16,8 @@ import torch
 from scipy.sparse.linalg import LinearOperator, svds
 from torch import Tensor, nn
 
-from scrae.data import CountData, Minibatch, SparseRows
+from scrae.data import CountData, Covariates, Minibatch, SparseRows
+from scrae.neighbours import nearest
 from scrae.transforms import CountTransform
 
 LANDMARKS = 5000  # cells that carry the neighbour graph, at most
@@ -69,7 +70,8 @@ class Readout(nn.Module):
         if self.n_components == 0:
             return
         self.scaled.fit(counts)
-        entries = self.scaled(_rows(counts))
+        cells = CountData(counts, Covariates.none(counts.shape[0]), torch.device("cpu"))
+        entries = self.scaled(cells.minibatch(torch.arange(cells.n_cells)).counts)
         background = entries.background
         assert background is not None
         # Centring takes out what stands in a column where nothing is stored: only the entries' excess over it is left.
@@ -89,7 +91,7 @@ class Readout(nn.Module):
         order = np.argsort(-size)
         right, size = right[order], size[order]
         right *= np.sign(right[np.arange(len(right)), np.abs(right).argmax(1)])[:, None]
-        right *= np.sqrt(len(counts.indptr) - 1) / np.sqrt((size**2).sum())
+        right *= np.sqrt(cells.n_cells) / np.sqrt((size**2).sum())
         self.loadings.copy_(torch.as_tensor(right.T))
         self.offset.copy_(torch.as_tensor((background.double().numpy() + mean) @ right.T))
 
@@ -111,13 +113,15 @@ class Readout(nn.Module):
             every = torch.cat(codes)
             self.code_mean.copy_(every.mean(0))
             self.code_scale.copy_(every.std(0).clamp_min(1e-6) * every.shape[1] ** 0.5)
+            if not self.weight:
+                return
             parts = zip(codes, minibatches, strict=True)
             self._fit_graph(torch.cat([self.coordinates(z, minibatch.counts) for z, minibatch in parts]))
 
     def _fit_graph(self, coordinates: Tensor) -> None:
         """Walk on the neighbour graph of the landmarks' coordinates (n_landmarks, n_dimensions)."""
         n_neighbours = min(NEIGHBOURS, max(2, len(coordinates) // 5))
-        near = _nearest(coordinates, coordinates, n_neighbours + 1).cpu().numpy()
+        near = nearest(coordinates, coordinates, n_neighbours + 1).cpu().numpy()
         n = len(near)
         graph = sp.csr_array(
             (np.ones(near.size), near.ravel(), np.arange(0, near.size + 1, near.shape[1])), shape=(n, n)
@@ -141,9 +145,9 @@ class Readout(nn.Module):
     def forward(self, codes: Tensor, counts: SparseRows) -> Tensor:
         """The embedding, (n_cells, n_latent + n_components)."""
         x = self.coordinates(codes, counts)
-        if not self.weight or not len(self.landmarks):
+        if not len(self.landmarks):
             return x
-        near = _nearest(x, self.landmarks, min(AVERAGED, len(self.landmarks)))
+        near = nearest(x, self.landmarks, min(AVERAGED, len(self.landmarks)))
         return x + self.weight * self.smoothed[near].mean(1)
 
     def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *rest: Any) -> None:
@@ -151,16 +155,3 @@ class Readout(nn.Module):
             if prefix + name in state:
                 setattr(self, name, torch.empty_like(state[prefix + name], device=self.code_mean.device))
         super()._load_from_state_dict(state, prefix, *rest)
-
-
-def _rows(counts: sp.csr_array) -> SparseRows:
-    n_cells, n_genes = counts.shape
-    row = torch.repeat_interleave(torch.arange(n_cells), torch.as_tensor(np.diff(counts.indptr).astype(np.int64)))
-    column = torch.as_tensor(counts.indices.astype(np.int64))
-    return SparseRows(row, column, torch.as_tensor(counts.data), n_cells, n_genes)
-
-
-def _nearest(points: Tensor, others: Tensor, n: int) -> Tensor:
-    """Positions of the ``n`` nearest of ``others`` for each point, nearest first, int64 (n_points, n)."""
-    parts = [torch.cdist(part, others).topk(n, largest=False).indices for part in torch.split(points, BLOCK)]
-    return torch.cat(parts)

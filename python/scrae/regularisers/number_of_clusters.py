@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from scrae.neighbours import nearest
+
 MOST_CLUSTERS = 50  # that are looked for
 MOST_CELLS = 5000  # a sample of so many shows the communities that a model could learn
 NEIGHBOURS = 15
@@ -28,8 +30,8 @@ def number_of_clusters(codes: Tensor) -> int:
 
     sample = codes[torch.randperm(len(codes))[:MOST_CELLS].to(codes.device)]
     n = len(sample)
-    nearest = torch.cdist(sample, sample).topk(min(NEIGHBOURS + 1, n), largest=False).indices.cpu()
-    pairs = torch.stack([torch.arange(n).repeat_interleave(nearest.shape[1]), nearest.flatten()], 1).sort(1).values
+    near = nearest(sample, sample, min(NEIGHBOURS + 1, n)).cpu()
+    pairs = torch.stack([torch.arange(n).repeat_interleave(near.shape[1]), near.flatten()], 1).sort(1).values
     pairs = torch.unique(pairs[pairs[:, 0] < pairs[:, 1]], dim=0)
     communities = leidenalg.find_partition(
         igraph.Graph(n, pairs.tolist()),
