@@ -86,14 +86,15 @@ class Readout(nn.Module):
             rmatvec=lambda u: excess.T @ u.ravel() - mean * u.sum(),
             dtype=np.float64,
         )
-        start = np.full(min(excess.shape), 1.0)
-        _, size, right = svds(centred, k=self.n_components, v0=start)
+        start = np.random.default_rng(0).normal(size=min(excess.shape))  # a constant is what centring takes out
+        n_found = min(self.n_components, cells.n_cells - 1)  # more there are not: their loadings stay 0
+        _, size, right = svds(centred, k=n_found, v0=start)
         order = np.argsort(-size)
         right, size = right[order], size[order]
         right *= np.sign(right[np.arange(len(right)), np.abs(right).argmax(1)])[:, None]
         right *= np.sqrt(cells.n_cells) / np.sqrt((size**2).sum())
-        self.loadings.copy_(torch.as_tensor(right.T))
-        self.offset.copy_(torch.as_tensor((background.double().numpy() + mean) @ right.T))
+        self.loadings[:, :n_found] = torch.as_tensor(right.T)
+        self.offset[:n_found] = torch.as_tensor((background.double().numpy() + mean) @ right.T)
 
     def fit(self, data: CountData, landmarks: Tensor, encode: Callable[[Minibatch], Tensor]) -> None:
         """Take from the trained codes what the embedding needs.

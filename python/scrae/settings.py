@@ -155,6 +155,7 @@ class Settings:
         for name in ("noise_sd", "weight_decay", "contrast_weight", "n_components", "smoothing"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be negative, not {getattr(self, name)}")
+        _at_least("n_components", self.n_components, 0)
         known = regulariser_option_names(self.regulariser)
         for name in self.regulariser_options:
             if name not in known:

@@ -98,6 +98,19 @@ def test_more_components_than_genes_allow_are_cut(small, quick):
     assert scrae.SCRAE(**quick, n_components=100).fit(small).embed().shape == (60, 3 + 29)
 
 
+def test_components_beyond_the_number_of_cells_are_empty(small, quick):
+    embedding = scrae.SCRAE(**quick, n_components=20, smoothing=0.5).fit(small[:8]).embed()
+    assert embedding.shape == (8, 3 + 20)
+    assert np.isfinite(embedding).all()
+    assert (embedding[:, :10] != 0).any(axis=0).all()
+    assert (embedding[:, 10:] == 0).all()
+
+
+def test_a_fraction_of_a_component_is_refused():
+    with pytest.raises(ValueError, match="n_components must be a whole number"):
+        scrae.SCRAE(n_components=2.5)
+
+
 @pytest.mark.parametrize("setting", ["n_components", "smoothing"])
 def test_negative_settings_of_the_read_out_are_refused(setting):
     with pytest.raises(ValueError, match=f"{setting} must not be negative"):
