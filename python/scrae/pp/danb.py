@@ -15,7 +15,7 @@ import scipy.sparse as sp
 from tqdm.auto import tqdm
 
 from scrae.pp.findings import Findings, ordered, tested
-from scrae.pp.moments import weighted_sums
+from scrae.pp.moments import scaled_sums
 
 LEAST_SIZE = 1e-10
 PAIRS = 2**20  # pairs of gene and distinct cell total in hand at once
@@ -70,8 +70,8 @@ def fit_danb(counts: sp.csr_array, totals: np.ndarray, genes: np.ndarray, verbos
         Fewer than two genes have a size.
     """
     n_cells, total = counts.shape[0], totals.sum()
-    terms = [(1, np.ones(n_cells)), (2, np.ones(n_cells)), (1, totals)]
-    gene_totals, squares, with_totals = weighted_sums(counts, terms, "DANB: sizes", verbose)[:, genes]
+    sums = scaled_sums(counts, np.ones(n_cells), "DANB: sizes", verbose, weight=totals)
+    gene_totals, squares, with_totals = sums[:, genes]
     squared_totals = (totals**2).sum() / total**2
     residual_squares = squares - 2 * gene_totals / total * with_totals + gene_totals**2 * squared_totals
     with np.errstate(divide="ignore"):

@@ -7,7 +7,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from scrae.pp.findings import Findings
-from scrae.pp.moments import cell_totals, row_blocks, weighted_sums
+from scrae.pp.moments import cell_totals, row_blocks, scaled_sums
 
 BINS = 20  # of mean expression
 
@@ -84,7 +84,7 @@ def _dispersions(
     bin gets one.
     """
     n_cells = counts.shape[0]
-    sums, squares = weighted_sums(counts, [(1, scale), (2, scale**2)], "hvg", verbose)[:, genes]
+    sums, squares = scaled_sums(counts, scale, "hvg", verbose)[:, genes]
     seen = sums > 0
     mean = sums[seen] / n_cells
     variance = np.maximum(squares[seen] / n_cells - mean**2, 0.0) * n_cells / (n_cells - 1)
@@ -106,8 +106,7 @@ def _standardised_variances(counts: sp.csr_array, genes: np.ndarray, verbose: bo
     from skmisc.loess import loess
 
     n_cells = counts.shape[0]
-    ones = np.ones(n_cells)
-    sums, squares = weighted_sums(counts, [(1, ones), (2, ones)], "seurat_v3", verbose)[:, genes]
+    sums, squares = scaled_sums(counts, np.ones(n_cells), "seurat_v3", verbose)[:, genes]
     mean = sums / n_cells
     variance = (squares / n_cells - mean**2) * n_cells / (n_cells - 1)
     varies = variance > 0

@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from scipy.optimize import brentq
 
 from scrae.pp.findings import Findings, ordered, tested
-from scrae.pp.moments import weighted_sums
+from scrae.pp.moments import scaled_sums
 
 NO_ERROR_BELOW = 1e10  # standard error of log K where K minus its standard error is not positive
 
@@ -44,7 +44,7 @@ def m3drop(
     """
     n_cells = counts.shape[0]
     scale = np.median(totals) / totals
-    sums, squares = weighted_sums(counts, [(1, scale), (2, scale**2)], "M3Drop", verbose)[:, genes]
+    sums, squares = scaled_sums(counts, scale, "M3Drop", verbose)[:, genes]
     mean = sums / n_cells
     mean_error = np.sqrt(np.maximum(squares / n_cells - mean**2, 0.0) / n_cells)
     dropout = (n_cells - detected[genes]) / n_cells

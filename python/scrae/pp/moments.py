@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
-import torch
+from numba import njit
 from tqdm.auto import tqdm
 
 BLOCK = 2**17  # stored counts in hand at once: what is made of them stays in the cache, and blocks are few
@@ -47,17 +47,16 @@ def row_blocks(counts: sp.csr_array, title: str, verbose: bool | None) -> Iterat
 
 def cells_with(counts: sp.csr_array, verbose: bool | None) -> np.ndarray:
     """Number of cells that have each gene, int64."""
-    number = torch.zeros(counts.shape[1], dtype=torch.int64)
+    number = np.zeros(counts.shape[1], dtype=np.int64)
     for block in row_blocks(counts, "genes: cells", verbose):
-        genes = block.indices if block.indices.flags.writeable else block.indices.copy()  # torch warns of the others
-        number += torch.bincount(torch.from_numpy(genes), minlength=len(number))  # numpy's wants int64, and copies
-    return number.numpy()
+        _count(number, block.indices)
+    return number
 
 
 def means(counts: sp.csr_array, verbose: bool | None) -> np.ndarray:
     """Mean count of each gene per cell, float64."""
     n_cells = counts.shape[0]
-    return np.asarray(weighted_sums(counts, [(1, np.ones(n_cells))], "genes: means", verbose)[0] / n_cells)
+    return np.asarray(scaled_sums(counts, np.ones(n_cells), "genes: means", verbose)[0] / n_cells)
 
 
 def cell_totals(counts: sp.csr_array, genes: np.ndarray | None = None) -> np.ndarray:
@@ -76,32 +75,56 @@ def cell_totals(counts: sp.csr_array, genes: np.ndarray | None = None) -> np.nda
     return np.concatenate([np.add.reduceat(weight[b.indices] * b.data, b.indptr[:-1]) for b in blocks])
 
 
-def weighted_sums(
-    counts: sp.csr_array, terms: Sequence[tuple[int, np.ndarray]], title: str, verbose: bool | None
+def scaled_sums(
+    counts: sp.csr_array,
+    scale: np.ndarray,
+    title: str,
+    verbose: bool | None,
+    weight: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Sums of weighted powers of the counts of each gene.
+    """Sums over cells of each gene's counts, scaled by cell: of themselves, of their squares, and weighted.
 
     Parameters
     ----------
     counts
         Cells x genes.
-    terms
-        Pairs of a power (1 or 2) and a weight per cell.
+    scale
+        s_i, float64 (n_cells,).
+    weight
+        w_i, float64 (n_cells,); None: no third sum.
 
     Returns
     -------
-    float64 (terms, genes): the sum over cells i of weight[i] * counts[i, j] ** power. Sums of whole numbers below 2^53
-    are exact.
+    float64 (2 or 3, genes): of s_i x_ij, of (s_i x_ij)^2 and of w_i s_i x_ij over the cells i. Sums of whole numbers
+    below 2^53 are exact.
     """
-    sums = np.zeros((len(terms), counts.shape[1]))
-    powers = sorted({power for power, _ in terms})
-    places = [[i for i, (other, _) in enumerate(terms) if other == power] for power in powers]
-    weights = [np.stack([terms[i][1] for i in of_power], 1) for of_power in places]
+    sums = np.zeros((counts.shape[1], 2 if weight is None else 3))
     for block in row_blocks(counts, title, verbose):
-        values = block.data.astype(np.float64)
-        by_gene = sp.csc_array((values, block.indices, block.indptr), shape=(counts.shape[1], len(block.indptr) - 1))
-        for power, of_power, weight in zip(powers, places, weights, strict=True):
-            if power == 2:
-                np.square(by_gene.data, out=by_gene.data)
-            sums[of_power] += (by_gene @ weight[block.rows]).T
-    return sums
+        of_block = None if weight is None else weight[block.rows]
+        _add_scaled(sums, block.data, block.indices, block.indptr, scale[block.rows], of_block)
+    return sums.T
+
+
+@njit(cache=True)
+def _count(number: np.ndarray, genes: np.ndarray) -> None:  # pragma: no cover (compiled)
+    for gene in genes:
+        number[gene] += 1
+
+
+@njit(cache=True)
+def _add_scaled(
+    sums: np.ndarray,
+    data: np.ndarray,
+    indices: np.ndarray,
+    indptr: np.ndarray,
+    scale: np.ndarray,
+    weight: np.ndarray | None,
+) -> None:  # pragma: no cover (compiled)
+    for cell in range(len(scale)):
+        for place in range(indptr[cell], indptr[cell + 1]):
+            gene = indices[place]
+            scaled = scale[cell] * np.float64(data[place])
+            sums[gene, 0] += scaled
+            sums[gene, 1] += scaled * scaled
+            if weight is not None:
+                sums[gene, 2] += weight[cell] * scaled
