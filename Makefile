@@ -5,7 +5,7 @@ PYTEST_ARGS ?=
 DATA ?= ../shared/data
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench-speed bench-accuracy bench-genes bench-genes-accuracy bench-family
+.PHONY: help setup demo test lint format bench-speed bench-profile bench-accuracy bench-genes bench-genes-accuracy bench-family
 .PHONY: bench-labels bench-batch peers lock clean
 .PHONY: setup-r test-r check test-r45 test-install bench-r
 
@@ -59,6 +59,9 @@ format: setup ## lay out the code and sort imports
 
 bench-speed: setup ## cells/s and peak memory of training and embedding, beside scvi-tools after `make peers` (DATA=folder of h5ad)
 	@$(python) benchmarks/speed.py --data $(DATA) $(if $(wildcard .venv-peers/.ready),--peer .venv-peers/bin/python)
+
+bench-profile: setup ## what each part of a training step takes, beside its bare matrix products (DATA=folder of h5ad)
+	@OMP_NUM_THREADS=1 $(python) benchmarks/profile_step.py --data $(DATA)
 
 bench-accuracy: setup ## clustering scores against scaled PCA: table, ranking and figure (DATA=folder of h5ad)
 	@$(python) benchmarks/accuracy.py --data $(DATA) --markdown benchmarks/results/accuracy.md \
