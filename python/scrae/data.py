@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import scipy.sparse as sp
@@ -41,7 +42,7 @@ class SparseRows:
         row, column = block.nonzero(as_tuple=True)
         return cls(row, column, block[row, column], block.shape[0], block.shape[1])
 
-    @property
+    @cached_property
     def flat(self) -> Tensor:
         """Position of each entry in the flattened dense block, int64 (n_entries,)."""
         return self.row * self.n_columns + self.column

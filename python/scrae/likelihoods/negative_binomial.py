@@ -19,65 +19,74 @@ def log_prob_of_zero(log_mean: Tensor, log_r: Tensor) -> tuple[Tensor, Tensor, T
 
     Returns
     -------
-    log NB(0), d / d log mu, d / d log r, each broadcast to (n_cells, n_genes).
+    log NB(0), d / d log mu, d / d log r, each broadcast to (n_cells, n_genes) and in memory of its own.
     """
-    r = log_r.exp()
+    minus_r = -log_r.exp()
     odds = log_mean - log_r
-    log_p0 = -r * softplus(odds, threshold=EXACT_SOFTPLUS)
-    by_log_mean = -r * torch.sigmoid(odds)
+    log_p0 = softplus(odds, threshold=EXACT_SOFTPLUS).mul_(minus_r)
+    by_log_mean = odds.sigmoid_().mul_(minus_r)
     return log_p0, by_log_mean, log_p0 - by_log_mean
 
 
-def log_ratio_to_zero(x: Tensor, log_mean: Tensor, log_r: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def log_ratio_to_zero(counts: SparseRows, log_mean: Tensor, log_r: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """log NB(x) - log NB(0) at entries with x > 0, and its two derivatives.
 
     lgamma(x + r) - lgamma(r) - lgamma(x + 1) + x log(mu / (r + mu)). The differences of lgamma cancel
-    in single precision when r is large, so they are taken in double: there are few such entries.
+    in single precision when r is large, so they are taken in double: there are few such entries. What
+    depends on r alone is evaluated once a gene where all cells share it.
 
     Parameters
     ----------
-    x, log_mean, log_r
-        One value per entry, (n_entries,).
+    counts
+        The entries, of a dense block (n_cells, n_genes).
+    log_mean, log_r
+        (n_cells, n_genes), and broadcastable to it.
 
     Returns
     -------
     The difference, d / d log mu, d / d log r, in the precision of ``log_mean``, (n_entries,).
     """
-    x, log_mean_64, log_r = x.double(), log_mean.double(), log_r.double()
-    r = log_r.exp()
-    odds = log_mean_64 - log_r
+    shared = len(log_r) == 1
+    rows = log_r.double().expand(-1, counts.n_columns).reshape(-1)
+    log_rs = rows if shared else rows.index_select(0, counts.flat)
+    rs = log_rs.exp()
+    of_r = [log_rs, rs, torch.lgamma(rs), torch.digamma(rs)]
+    log_r, r, lgamma_r, digamma_r = [value.index_select(0, counts.column) for value in of_r] if shared else of_r
+
+    x = counts.values.double()
+    odds = log_mean.reshape(-1).index_select(0, counts.flat).double() - log_r
     by_log_mean = x * torch.sigmoid(-odds)
-    value = torch.lgamma(x + r) - torch.lgamma(r) - torch.lgamma(x + 1.0)
-    value = value - x * softplus(-odds, threshold=EXACT_SOFTPLUS)
-    by_log_r = r * (torch.digamma(x + r) - torch.digamma(r)) - by_log_mean
+    value = torch.lgamma(x + r) - lgamma_r - torch.lgamma(x + 1.0)
+    value -= x * softplus(-odds, threshold=EXACT_SOFTPLUS)
+    by_log_r = r * (torch.digamma(x + r) - digamma_r) - by_log_mean
     return value.to(log_mean.dtype), by_log_mean.to(log_mean.dtype), by_log_r.to(log_mean.dtype)
 
 
-def sum_to_shape(gradient: Tensor, shape: torch.Size) -> Tensor:
-    """Undo broadcasting: sum a (n_cells, n_genes) gradient to the shape of the parameter it belongs to."""
-    return gradient.sum_to_size(shape)
+def weighted_sum(per_cell: Tensor, gradient: Tensor, shape: torch.Size) -> Tensor:
+    """Undo broadcasting: (n_cells,) times (n_cells, n_genes), summed to the shape of the parameter it belongs to."""
+    if shape == (1, gradient.shape[1]):
+        return per_cell[None] @ gradient
+    return (per_cell[:, None] * gradient).sum_to_size(shape)
 
 
 class _NegativeBinomialLogProb(torch.autograd.Function):
     """Value and gradient in one pass; the derivatives are the closed forms above."""
 
     @staticmethod
-    def forward(ctx: Any, log_mean: Tensor, log_r: Tensor, x: Tensor, flat: Tensor, row: Tensor) -> Tensor:
+    def forward(ctx: Any, log_mean: Tensor, log_r: Tensor, counts: SparseRows) -> Tensor:
         log_p0, by_log_mean, by_log_r = log_prob_of_zero(log_mean, log_r)
-        ratio, ratio_by_log_mean, ratio_by_log_r = log_ratio_to_zero(
-            x, log_mean.reshape(-1)[flat], log_r.expand_as(log_mean).reshape(-1)[flat]
-        )
-        by_log_mean.view(-1)[flat] += ratio_by_log_mean
-        by_log_r.view(-1)[flat] += ratio_by_log_r
+        ratio, ratio_by_log_mean, ratio_by_log_r = log_ratio_to_zero(counts, log_mean, log_r)
+        by_log_mean.view(-1).scatter_add_(0, counts.flat, ratio_by_log_mean)
+        by_log_r.view(-1).scatter_add_(0, counts.flat, ratio_by_log_r)
         ctx.save_for_backward(by_log_mean, by_log_r)
         ctx.r_shape = log_r.shape
-        return log_p0.sum(1).index_add_(0, row, ratio)
+        return log_p0.sum(1).index_add_(0, counts.row, ratio)
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
-        per_cell = grad_outputs[0][:, None]
+        (per_cell,) = grad_outputs
         by_log_mean, by_log_r = ctx.saved_tensors
-        return per_cell * by_log_mean, sum_to_shape(per_cell * by_log_r, ctx.r_shape), None, None, None
+        return per_cell[:, None] * by_log_mean, weighted_sum(per_cell, by_log_r, ctx.r_shape), None
 
 
 def log_prob_negative_binomial(log_mean: Tensor, log_r: Tensor, counts: SparseRows) -> Tensor:
@@ -96,9 +105,7 @@ def log_prob_negative_binomial(log_mean: Tensor, log_r: Tensor, counts: SparseRo
     -------
     Sum over genes, (n_cells,). Differentiable once in both parameters.
     """
-    result: Tensor = _NegativeBinomialLogProb.apply(  # type: ignore[no-untyped-call]
-        log_mean, log_r, counts.values, counts.flat, counts.row
-    )
+    result: Tensor = _NegativeBinomialLogProb.apply(log_mean, log_r, counts)  # type: ignore[no-untyped-call]
     return result
 
 

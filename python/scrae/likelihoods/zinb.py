@@ -14,7 +14,7 @@ from scrae.likelihoods.negative_binomial import (
     NegativeBinomial,
     log_prob_of_zero,
     log_ratio_to_zero,
-    sum_to_shape,
+    weighted_sum,
 )
 
 
@@ -30,38 +30,30 @@ class _ZINBLogProb(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(
-        ctx: Any, log_mean: Tensor, log_r: Tensor, dropout_logit: Tensor, x: Tensor, flat: Tensor, row: Tensor
-    ) -> Tensor:
-        log_p0, p0_by_log_mean, p0_by_log_r = log_prob_of_zero(log_mean, log_r)
-        ratio, ratio_by_log_mean, ratio_by_log_r = log_ratio_to_zero(
-            x, log_mean.reshape(-1)[flat], log_r.expand_as(log_mean).reshape(-1)[flat]
-        )
-        a = log_p0.sub_(dropout_logit)
-        dense = softplus(a, threshold=EXACT_SOFTPLUS) - softplus(-dropout_logit, threshold=EXACT_SOFTPLUS)
-        entries = ratio - softplus(-a.view(-1)[flat], threshold=EXACT_SOFTPLUS)
+    def forward(ctx: Any, log_mean: Tensor, log_r: Tensor, dropout_logit: Tensor, counts: SparseRows) -> Tensor:
+        log_p0, by_log_mean, by_log_r = log_prob_of_zero(log_mean, log_r)
+        ratio, ratio_by_log_mean, ratio_by_log_r = log_ratio_to_zero(counts, log_mean, log_r)
+        a, minus_logit = log_p0.sub_(dropout_logit), -dropout_logit
+        dense = softplus(a, threshold=EXACT_SOFTPLUS).sub_(softplus(minus_logit, threshold=EXACT_SOFTPLUS))
+        entries = ratio - softplus(-a.view(-1).index_select(0, counts.flat), threshold=EXACT_SOFTPLUS)
 
-        not_dropped = torch.sigmoid(a)  # posterior probability that this zero is the negative binomial's own
-        not_dropped.view(-1)[flat] = 1.0
-        by_log_mean = p0_by_log_mean.mul_(not_dropped)
-        by_log_r = p0_by_log_r.mul_(not_dropped)
-        by_log_mean.view(-1)[flat] += ratio_by_log_mean
-        by_log_r.view(-1)[flat] += ratio_by_log_r
-        by_logit = torch.sigmoid(-dropout_logit) - not_dropped
+        not_dropped = a.sigmoid_()  # posterior probability that this zero is the negative binomial's own
+        not_dropped.view(-1).scatter_(0, counts.flat, 1.0)
+        by_log_mean.mul_(not_dropped).view(-1).scatter_add_(0, counts.flat, ratio_by_log_mean)
+        by_log_r.mul_(not_dropped).view(-1).scatter_add_(0, counts.flat, ratio_by_log_r)
+        by_logit = minus_logit.sigmoid_().sub_(not_dropped)
         ctx.save_for_backward(by_log_mean, by_log_r, by_logit)
         ctx.r_shape = log_r.shape
-        return dense.sum(1).index_add_(0, row, entries)
+        return dense.sum(1).index_add_(0, counts.row, entries)
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
-        per_cell = grad_outputs[0][:, None]
+        (per_cell,) = grad_outputs
         by_log_mean, by_log_r, by_logit = ctx.saved_tensors
         return (
-            per_cell * by_log_mean,
-            sum_to_shape(per_cell * by_log_r, ctx.r_shape),
-            per_cell * by_logit,
-            None,
-            None,
+            per_cell[:, None] * by_log_mean,
+            weighted_sum(per_cell, by_log_r, ctx.r_shape),
+            per_cell[:, None] * by_logit,
             None,
         )
 
@@ -87,9 +79,7 @@ def log_prob_zinb(log_mean: Tensor, log_r: Tensor, dropout_logit: Tensor, counts
     -------
     (n_cells,). Differentiable once in all three parameters.
     """
-    result: Tensor = _ZINBLogProb.apply(  # type: ignore[no-untyped-call]
-        log_mean, log_r, dropout_logit, counts.values, counts.flat, counts.row
-    )
+    result: Tensor = _ZINBLogProb.apply(log_mean, log_r, dropout_logit, counts)  # type: ignore[no-untyped-call]
     return result
 
 
