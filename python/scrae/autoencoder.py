@@ -45,7 +45,7 @@ class RegularisedAutoencoder(nn.Module):
         regulariser = Regulariser.registry[settings.regulariser]
         likelihood = Likelihood.registry[settings.likelihood]
         self.encoder = Encoder(
-            HiddenLayers(n_genes, settings.n_hidden, *layers, settings.dropout_rate, settings.noise_sd),
+            HiddenLayers(n_genes, settings.n_hidden, *layers, settings.dropout_rate, settings.noise_sd, of_genes=True),
             settings.n_latent * regulariser.outputs_per_dimension,
             settings.standardise_codes and not regulariser.sets_scale,
         )
@@ -96,28 +96,27 @@ class RegularisedAutoencoder(nn.Module):
         normalised = self.target_transform.kind in ("lognorm", "scaled")
         return log_library_size(counts if normalised else self.target_transform(counts))
 
-    def encoder_input(self, counts: SparseRows) -> Tensor:
-        """Transformed counts, dense, (n_cells, n_genes); in training with a part of the entries hidden, and noise.
+    def encoder_input(self, counts: SparseRows) -> SparseRows | Tensor:
+        """Transformed counts, (n_cells, n_genes); in training with a part of the entries hidden, and noise.
 
         Those that are left are scaled up, as dropout does, so that the encoder's sums have the same expectation as
-        for the full counts that it is given after training.
+        for the full counts that it is given after training. Dense only where nothing is zero.
         """
         transformed: SparseRows = self.input_transform(counts)
         if not self.training:
-            return transformed.dense()
+            return transformed
         if transformed.background is not None:  # what is not stored is not zero, and is hidden as well
-            inputs = dropout(transformed.dense(), self.settings.mask_rate)
-        else:
-            inputs = transformed.with_values(dropout(transformed.values, self.settings.mask_rate)).dense()
-        result: Tensor = self.noise(inputs)
-        return result
+            result: Tensor = self.noise(dropout(transformed.dense(), self.settings.mask_rate))
+            return result
+        masked = transformed.with_values(dropout(transformed.values, self.settings.mask_rate))
+        return self.noise(masked.dense()) if self.settings.noise_sd else masked
 
     def encode(self, minibatch: Minibatch) -> Tensor:
         """Codes (n_cells, n_latent) as the embedding gives them: full counts, no noise, running statistics."""
-        was_training = self.training
-        self.eval()
-        outputs, _ = self.encoder(self.encoder_input(minibatch.counts))
-        self.train(was_training)
+        was_training = self.encoder.training
+        self.encoder.eval()
+        outputs, _ = self.encoder(self.input_transform(minibatch.counts))
+        self.encoder.train(was_training)
         return self.regulariser.codes(outputs)
 
     def embed(self, minibatch: Minibatch) -> Tensor:
@@ -170,7 +169,11 @@ class RegularisedAutoencoder(nn.Module):
             log_library, penalties["library_kl"] = self.library.draw(hidden)
         parameters, decoded = self._decode(codes, minibatch.covariates, log_library, minibatch.batch)
         reconstruction = -self.likelihood.log_prob(parameters, target).mean()
-        passed = Pass(minibatch, inputs, codes, decoded, target, lambda: self.likelihood.mean(parameters), self.encode)
+
+        def seen() -> Tensor:
+            return inputs.dense() if isinstance(inputs, SparseRows) else inputs
+
+        passed = Pass(minibatch, seen, codes, decoded, target, lambda: self.likelihood.mean(parameters), self.encode)
         penalties |= self.regulariser.penalties(passed)
         minimised = reconstruction / self.likelihood.n_genes if self.settings.per_gene else reconstruction
         total = minimised + sum(penalties.values(), torch.zeros_like(reconstruction))

@@ -18,7 +18,7 @@ import safetensors
 import safetensors.torch
 from torch import Tensor
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 DESCRIPTION = "scrae.json"
 WEIGHTS = "weights.safetensors"
 STATE = "training_state.safetensors"

@@ -11,6 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 from torch import Tensor
+from torch.nn.functional import embedding_bag
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,27 @@ class SparseRows:
     def with_values(self, values: Tensor) -> SparseRows:
         """Other values at the same places."""
         return replace(self, values=values)
+
+    def without_zeros(self) -> SparseRows:
+        """Without the stored entries that are zero."""
+        kept = self.values.nonzero().squeeze(1)
+        if len(kept) == len(self.values):
+            return self
+        row, column, values = (entries.index_select(0, kept) for entries in (self.row, self.column, self.values))
+        return replace(self, row=row, column=column, values=values)
+
+    def transposed(self) -> SparseRows:
+        """Rows and columns exchanged, (n_columns, n_rows); of entries without a background, on a processor."""
+        # In the smallest type that holds them: numpy orders 16 bits in linear time.
+        columns = self.column.numpy().astype(np.min_scalar_type(self.n_columns))
+        order = torch.from_numpy(np.argsort(columns, kind="stable"))
+        row, column, values = (entries.index_select(0, order) for entries in (self.column, self.row, self.values))
+        return SparseRows(row, column, values, self.n_columns, self.n_rows)
+
+    def times(self, matrix: Tensor) -> Tensor:
+        """Product of entries without a background with a dense (n_columns, width): (n_rows, width)."""
+        start = torch.searchsorted(self.row, torch.arange(self.n_rows, device=self.row.device))
+        return embedding_bag(self.column, matrix, start, mode="sum", per_sample_weights=self.values)
 
     def sums(self) -> Tensor:
         """Sum of each row, (n_rows,)."""

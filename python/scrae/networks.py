@@ -7,12 +7,59 @@ it is its hidden layers only.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from scrae.data import SparseRows
+
 NORMALISATIONS = ("batch", "slow_batch", "layer", "affine", "none")
 ACTIVATIONS = ("relu", "leaky_relu", "gelu")
+SPARSE_BELOW = 0.25  # share of entries above zero below which a processor is faster with them alone than with all
+
+
+class _SparseProduct(torch.autograd.Function):
+    """X W of sparse X (n_cells, n_genes) and W (n_genes, width), and its derivative X^T g in W, from X's entries."""
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, x: SparseRows) -> Tensor:
+        ctx.x = x
+        return x.times(weight)
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None]:
+        return ctx.x.transposed().times(grad_outputs[0].contiguous()), None
+
+
+class GeneLinear(nn.Module):
+    """x W + b of cells x, given whole or by their entries above zero.
+
+    W is (n_genes, width), the transpose of ``nn.Linear``'s, because what few entries need are the rows of their genes.
+
+    Parameters
+    ----------
+    n_genes, width
+        Size of input and output.
+    """
+
+    def __init__(self, n_genes: int, width: int) -> None:
+        super().__init__()
+        linear = nn.Linear(n_genes, width)  # its initial values
+        self.weight = nn.Parameter(linear.weight.detach().T.contiguous())
+        self.bias = nn.Parameter(linear.bias.detach())
+
+    def forward(self, x: Tensor | SparseRows) -> Tensor:
+        """(n_cells, width) from (n_cells, n_genes)."""
+        if isinstance(x, SparseRows):
+            # A GPU is fastest with the dense product, which does not wait for the number of entries either.
+            if x.background is None and x.values.device.type == "cpu":
+                x = x.without_zeros()
+                if len(x.values) < SPARSE_BELOW * x.n_rows * x.n_columns:
+                    product: Tensor = _SparseProduct.apply(self.weight, x)  # type: ignore[no-untyped-call]
+                    return product + self.bias
+            x = x.dense()
+        return torch.addmm(self.bias, x, self.weight)
 
 
 class Affine(nn.Module):
@@ -75,6 +122,8 @@ class HiddenLayers(nn.Sequential):
         Probability with which a unit is set to zero in training.
     noise_sd
         Standard deviation of the noise added before the activation in training.
+    of_genes
+        Whether the input is the genes of cells, which may be sparse (:class:`GeneLinear`).
     """
 
     def __init__(
@@ -85,10 +134,12 @@ class HiddenLayers(nn.Sequential):
         activation: str = "leaky_relu",
         dropout_rate: float = 0.0,
         noise_sd: float = 0.0,
+        of_genes: bool = False,
     ) -> None:
         layers: list[nn.Module] = []
         for width in widths:
-            layers += [nn.Linear(n_input, width), _normalisation(normalisation, width)]
+            linear = GeneLinear if of_genes and not layers else nn.Linear
+            layers += [linear(n_input, width), _normalisation(normalisation, width)]
             if noise_sd:
                 layers.append(GaussianNoise(noise_sd))
             layers.append(_activation(activation))
@@ -120,7 +171,7 @@ class Encoder(nn.Module):
         self.output = nn.Linear(hidden.n_output, n_outputs)
         self.standardise = nn.BatchNorm1d(n_outputs, affine=False) if standardise else nn.Identity()
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor | SparseRows) -> tuple[Tensor, Tensor]:
         """Outputs (n_cells, n_outputs) and last hidden layer (n_cells, n_hidden) of input (n_cells, n_genes)."""
         hidden = self.hidden(x)
         return self.standardise(self.output(hidden)), hidden

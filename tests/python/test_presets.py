@@ -101,7 +101,7 @@ def test_losses_per_gene_weigh_penalties_more(cells):
 def test_noise_is_of_the_standard_deviation_asked_for_and_only_in_training(cells):
     model = scrae.SCRAE(noise_sd=2.0, mask_rate=0.0, verbose=False, n_hidden=(8,)).fit(cells, max_epochs=1)
     counts = model._data(*model._training_cells).minibatch(torch.arange(100)).counts
-    clean = model._module.eval().encoder_input(counts)
+    clean = model._module.eval().encoder_input(counts).dense()
     noise = model._module.train().encoder_input(counts) - clean
     assert noise.std().item() == pytest.approx(2.0, rel=0.02)
     assert abs(noise.mean().item()) < 0.05

@@ -90,6 +90,7 @@ def with_their_weights(library, state):
     for mine, name in (("encoder.hidden", "z_encoder.encoder"), ("decoder", "decoder.px_decoder")):
         for index, part in ((0, "weight"), (0, "bias"), (1, "weight"), (1, "bias")):
             own[f"{mine}.{index}.{part}"] = state[layer(name, f"{index}.{part}")]
+    own["encoder.hidden.0.weight"] = own["encoder.hidden.0.weight"].T  # ours has a row for each gene
     for part in ("weight", "bias"):
         own[f"likelihood.log_mean.{part}"] = state[f"decoder.px_scale_decoder.0.{part}"]
         own[f"likelihood.dropout_logit.{part}"] = state[f"decoder.px_dropout_decoder.{part}"]

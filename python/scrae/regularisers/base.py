@@ -21,7 +21,7 @@ class Pass:
     minibatch
         The cells.
     inputs
-        What the encoder saw, noise and hidden entries included, (n_cells, n_genes).
+        Gives what the encoder saw, noise and hidden entries included, dense, (n_cells, n_genes).
     codes
         What was decoded, (n_cells, n_latent).
     hidden
@@ -35,7 +35,7 @@ class Pass:
     """
 
     minibatch: Minibatch
-    inputs: Tensor
+    inputs: Callable[[], Tensor]
     codes: Tensor
     hidden: Tensor
     target: SparseRows

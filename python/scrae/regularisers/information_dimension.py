@@ -110,6 +110,6 @@ class InformationDimension(Regulariser):
         activations = activations / activations.max().clamp_min(1e-12)
         return {
             "entropy": self.entropy_weight * activation_entropy(activations),
-            "within_cluster": self.distance_weight * within_cluster_distance(activations, passed.inputs),
+            "within_cluster": self.distance_weight * within_cluster_distance(activations, passed.inputs()),
             "batch_mmd": self.batch_weight * batch_mmd(passed.codes, passed.minibatch.batch),
         }
