@@ -201,3 +201,22 @@ class Critic(nn.Module):
     def forward(self, codes: Tensor) -> Tensor:
         result: Tensor = self.output(self.hidden(codes)).squeeze(1)
         return result
+
+    def gradient(self, codes: Tensor) -> Tensor:
+        """grad C at each code, (n, n_latent), differentiable in the weights.
+
+        C is linear between the kinks of its leaky ReLUs, so with the slopes s_i that they have at a code it is
+        W_1' s_1 W_2' s_2 ... w, with no derivative to be taken.
+        """
+        linears, slopes = [], []
+        with torch.no_grad():
+            for layer in self.hidden:
+                codes = layer(codes)
+                if isinstance(layer, nn.Linear):
+                    linears.append(layer)
+                elif isinstance(layer, nn.LeakyReLU):
+                    slopes.append(torch.where(codes > 0, codes.new_tensor(1.0), codes.new_tensor(layer.negative_slope)))
+        gradient: Tensor = self.output.weight.expand(len(codes), -1)
+        for linear, slope in zip(reversed(linears), reversed(slopes), strict=True):
+            gradient = (gradient * slope) @ linear.weight
+        return gradient

@@ -49,6 +49,20 @@ def test_gradient_penalty_equals_a_derivative_by_hand():
         np.testing.assert_allclose(mine, theirs, rtol=1e-10)
 
 
+@pytest.mark.parametrize("widths", [[], [6], [8, 5, 7]])
+def test_the_critics_gradient_and_what_it_gives_the_weights_equal_autograd(widths):
+    torch.manual_seed(1)
+    critic = Critic(4, widths).double()
+    codes = torch.randn(9, 4).double().requires_grad_()
+    (theirs,) = torch.autograd.grad(critic(codes).sum(), codes, create_graph=True)
+    ours = critic.gradient(codes)
+    np.testing.assert_allclose(ours.detach(), theirs.detach(), rtol=1e-10)
+    weights = [p for p in critic.parameters() if p.dim() == 2]
+    by_autograd = torch.autograd.grad(theirs.square().sum(), weights)
+    for mine, expected in zip(torch.autograd.grad(ours.square().sum(), weights), by_autograd, strict=True):
+        np.testing.assert_allclose(mine, expected, rtol=1e-10)
+
+
 def test_gradient_penalty_is_zero_for_a_critic_of_slope_one():
     critic = Critic(3, [])
     with torch.no_grad():
