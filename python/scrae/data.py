@@ -83,8 +83,7 @@ class SparseRows:
             block = self.values.new_zeros(self.n_rows * self.n_columns)
         else:
             block = self.background.repeat(self.n_rows)
-        block[self.flat] = self.values
-        return block.view(self.n_rows, self.n_columns)
+        return block.scatter_(0, self.flat, self.values).view(self.n_rows, self.n_columns)
 
 
 @dataclass(frozen=True)
@@ -172,8 +171,9 @@ class CountData:
         length = self._indptr[cells + 1] - start
         row = torch.repeat_interleave(torch.arange(len(cells), device=self.device), length)
         first = torch.cumsum(length, 0) - length
-        entry = torch.arange(len(row), device=self.device) + (start - first)[row]
-        counts = SparseRows(row, self._indices[entry].long(), self._values[entry], len(cells), self.n_genes)
+        entry = (start - first).index_select(0, row).add_(torch.arange(len(row), device=self.device))
+        column, values = self._indices.index_select(0, entry).long(), self._values.index_select(0, entry)
+        counts = SparseRows(row, column, values, len(cells), self.n_genes)
         codes = self._codes[cells]
         one_hot = [
             torch.nn.functional.one_hot(codes[:, j], levels).to(self._values.dtype)
