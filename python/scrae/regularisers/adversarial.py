@@ -108,7 +108,8 @@ class FixedPrior(Regulariser):
         with torch.no_grad():
             prior = self.prior(len(codes))
         mix = torch.rand(len(codes), 1, device=codes.device)
-        gap = self.critic(codes).mean() - self.critic(prior).mean()
+        of_codes, of_prior = self.critic(torch.cat([codes, prior])).split(len(codes))
+        gap = of_codes.mean() - of_prior.mean()
         penalty = gradient_penalty(self.critic, codes, prior, mix)
         loss = -gap + self.gradient_penalty_weight * penalty
         return {"critic": loss, "critic_gap": gap, "gradient_penalty": penalty}
