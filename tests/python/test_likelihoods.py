@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats
+from scipy import special, stats
 
 from scrae.data import SparseRows
 from scrae.likelihoods import (
@@ -22,6 +22,7 @@ from scrae.likelihoods import (
     log_prob_poisson,
     log_prob_zinb,
 )
+from scrae.likelihoods.negative_binomial import TABLED, log_binomial_by_gene
 
 MEANS = [1e-8, 1e-3, 0.7, 3.0, 250.0, 1e6]
 DISPERSIONS = [1e-4, 0.1, 1.0, 30.0, 1e4]
@@ -143,6 +144,27 @@ def test_gradients_at_extreme_values_equal_autograd_of_the_plain_formula(mean, d
         expected = torch.autograd.grad(plain.sum(), inputs)
         for mine, theirs in zip(ours, expected, strict=True):
             assert mine.item() == pytest.approx(theirs.item(), rel=1e-4, abs=1e-7 * max(1, count, 1 / dispersion))
+
+
+def test_looked_up_binomials_equal_scipy_for_small_large_and_fractional_counts():
+    x = np.array([1.0, 2.0, TABLED, TABLED + 1, 0.5, 2.5, 1e6])
+    r = np.exp(np.linspace(-9, 9, 6))
+    rows = SparseRows.from_dense(torch.as_tensor(np.repeat(x[:, None], 6, 1)))
+    value, by_log_r = log_binomial_by_gene(rows, torch.as_tensor(r))
+    n, r = np.repeat(x, 6), np.tile(r, 7)
+    np.testing.assert_allclose(value, -special.betaln(n, r) - np.log(n), rtol=1e-8, atol=1e-9)
+    np.testing.assert_allclose(by_log_r, r * (special.digamma(n + r) - special.digamma(r)), rtol=1e-6)
+
+
+def test_a_dispersion_shared_by_all_cells_is_the_same_as_one_repeated_for_each():
+    counts, log_mean, log_r, logit = random_block(3)
+    counts[0, :2] = torch.tensor([TABLED + 3.0, 0.5])
+    rows = SparseRows.from_dense(counts)
+    shared, repeated = (r.clone().requires_grad_() for r in (log_r, log_r.expand_as(counts)))
+    results = [log_prob_zinb(log_mean, r, logit, rows) for r in (shared, repeated)]
+    torch.testing.assert_close(*results)
+    gradients = [torch.autograd.grad(x.sum(), r)[0] for x, r in zip(results, (shared, repeated), strict=True)]
+    torch.testing.assert_close(gradients[0], gradients[1].sum(0, keepdim=True))
 
 
 def test_single_precision_stays_finite_and_close_to_double():

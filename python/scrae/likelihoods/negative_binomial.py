@@ -12,6 +12,7 @@ from scrae.data import SparseRows
 from scrae.likelihoods.base import Likelihood, MeanOfCounts
 
 EXACT_SOFTPLUS = 40.0  # beyond it log(1 + e^x) equals x in double precision; torch's default of 20 does not reach that
+TABLED = 16  # largest count that is looked up
 
 
 def log_prob_of_zero(log_mean: Tensor, log_r: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -28,12 +29,37 @@ def log_prob_of_zero(log_mean: Tensor, log_r: Tensor) -> tuple[Tensor, Tensor, T
     return log_p0, by_log_mean, log_p0 - by_log_mean
 
 
+def log_binomial(x: Tensor, r: Tensor) -> tuple[Tensor, Tensor]:
+    """log C(x + r - 1, x) = lgamma(x + r) - lgamma(r) - lgamma(x + 1), and its derivative in log r."""
+    value = torch.lgamma(x + r) - torch.lgamma(r) - torch.lgamma(x + 1.0)
+    return value, r * (torch.digamma(x + r) - torch.digamma(r))
+
+
+def log_binomial_by_gene(counts: SparseRows, r: Tensor) -> tuple[Tensor, Tensor]:
+    """:func:`log_binomial` of entries with one r per gene, (n_genes,), looked up for small whole counts.
+
+    Most counts are small, and few values of x for each gene make few evaluations. For those,
+
+        log C(x + r - 1, x) = sum over k < x of log((r + k) / (1 + k)), with the derivative sum of r / (r + k).
+    """
+    k = torch.arange(TABLED, dtype=r.dtype)[:, None]
+    tables = ((r + k) / (1.0 + k)).log_().cumsum(0), (r / (r + k)).cumsum(0)
+    nearest = counts.values.long().clamp_(1, TABLED)
+    place = (nearest - 1).mul_(counts.n_columns).add_(counts.column)
+    value, by_log_r = (table.view(-1).index_select(0, place) for table in tables)
+
+    others = (nearest != counts.values).nonzero().squeeze(1)
+    x, column = counts.values.index_select(0, others).double(), counts.column.index_select(0, others)
+    for looked_up, exact in zip((value, by_log_r), log_binomial(x, r.index_select(0, column)), strict=True):
+        looked_up.index_copy_(0, others, exact)
+    return value, by_log_r
+
+
 def log_ratio_to_zero(counts: SparseRows, log_mean: Tensor, log_r: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """log NB(x) - log NB(0) at entries with x > 0, and its two derivatives.
 
-    lgamma(x + r) - lgamma(r) - lgamma(x + 1) + x log(mu / (r + mu)). The differences of lgamma cancel
-    in single precision when r is large, so they are taken in double: there are few such entries. What
-    depends on r alone is evaluated once a gene where all cells share it.
+    log C(x + r - 1, x) + x log(mu / (r + mu)). The differences of lgamma in it cancel in single precision when r is
+    large, so they are taken in double: there are few such entries.
 
     Parameters
     ----------
@@ -46,19 +72,17 @@ def log_ratio_to_zero(counts: SparseRows, log_mean: Tensor, log_r: Tensor) -> tu
     -------
     The difference, d / d log mu, d / d log r, in the precision of ``log_mean``, (n_entries,).
     """
-    shared = len(log_r) == 1
-    rows = log_r.double().expand(-1, counts.n_columns).reshape(-1)
-    log_rs = rows if shared else rows.index_select(0, counts.flat)
-    rs = log_rs.exp()
-    of_r = [log_rs, rs, torch.lgamma(rs), torch.digamma(rs)]
-    log_r, r, lgamma_r, digamma_r = [value.index_select(0, counts.column) for value in of_r] if shared else of_r
-
-    x = counts.values.double()
+    x, rows = counts.values.double(), log_r.double().expand(-1, counts.n_columns)
+    if len(rows) == 1 and x.device.type == "cpu":  # a GPU would wait to be told how many counts are not small
+        log_r = rows[0].index_select(0, counts.column)
+        value, by_log_r = log_binomial_by_gene(counts, rows[0].exp())
+    else:
+        log_r = rows.expand_as(log_mean).reshape(-1).index_select(0, counts.flat)
+        value, by_log_r = log_binomial(x, log_r.exp())
     odds = log_mean.reshape(-1).index_select(0, counts.flat).double() - log_r
     by_log_mean = x * torch.sigmoid(-odds)
-    value = torch.lgamma(x + r) - lgamma_r - torch.lgamma(x + 1.0)
     value -= x * softplus(-odds, threshold=EXACT_SOFTPLUS)
-    by_log_r = r * (torch.digamma(x + r) - digamma_r) - by_log_mean
+    by_log_r -= by_log_mean
     return value.to(log_mean.dtype), by_log_mean.to(log_mean.dtype), by_log_r.to(log_mean.dtype)
 
 
