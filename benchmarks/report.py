@@ -25,8 +25,10 @@ import matplotlib.pyplot as plt
 SCORES = {
     "kmeans_NMI": "k-means, NMI",
     "kmeans_ARI": "k-means, ARI",
-    "leiden_NMI": "Leiden, NMI",
-    "leiden_ARI": "Leiden, ARI",
+    "leiden_by_silhouette_NMI": "Leiden by silhouette, NMI",
+    "leiden_by_silhouette_ARI": "Leiden by silhouette, ARI",
+    "leiden_NMI": "Leiden at 1, NMI",
+    "leiden_ARI": "Leiden at 1, ARI",
 }
 DRAW = 0.005
 
@@ -72,7 +74,7 @@ def figure(results: pd.DataFrame, path: Path) -> None:
     """One panel per score: a row for each data set, a colour for each method, a point for each seed."""
     order = results.groupby("dataset")["kmeans_NMI"].mean().sort_values().index
     methods = results.groupby("method")["kmeans_NMI"].mean().sort_values(ascending=False).index
-    fig, axes = plt.subplots(1, len(SCORES), figsize=(14, 1.2 + 0.38 * len(order)), sharey=True, layout="constrained")
+    fig, axes = plt.subplots(1, len(SCORES), figsize=(19, 1.2 + 0.38 * len(order)), sharey=True, layout="constrained")
     colours = mpl.color_sequences["tab10"]
     for axis, (score, title) in zip(axes, SCORES.items(), strict=True):
         for position, method in enumerate(methods):

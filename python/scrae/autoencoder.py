@@ -68,10 +68,9 @@ class RegularisedAutoencoder(nn.Module):
         self.regulariser = regulariser(settings.n_latent, **settings.regulariser_options)
         self.regulariser.connect(n_genes, self.decoder.n_output)
         self.noise = GaussianNoise(settings.noise_sd)
-        n_components = 0 if n_covariate_levels else settings.n_components
         self.readout = (
-            Readout(settings.n_latent, n_genes, n_components, settings.smoothing)
-            if n_components or settings.smoothing
+            Readout(settings.n_latent, n_genes, settings.n_pcs, settings.smoothing)
+            if settings.n_pcs or settings.smoothing
             else None
         )
 

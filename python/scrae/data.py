@@ -183,6 +183,11 @@ class CountData:
         batch = codes[:, 0] if self._has_batch else torch.zeros(len(cells), dtype=torch.int64, device=self.device)
         return Minibatch(counts, covariates, batch, cells)
 
+    def covariate_codes(self, cells: Tensor) -> np.ndarray:
+        """Level of each covariate of the cells with the given positions, int64 (n, n_covariates)."""
+        codes: np.ndarray = self._codes[cells].cpu().numpy()
+        return codes
+
     def in_order(self, batch_size: int, cells: Tensor | None = None) -> Iterator[Minibatch]:
         """Minibatches of all cells (or of those given), in their order."""
         order = torch.arange(self.n_cells, device=self.device) if cells is None else cells

@@ -233,7 +233,8 @@ class SCRAE:
         n_cells = training.data.n_cells
         rng = np.random.default_rng(self.random_state)
         landmarks = np.sort(rng.choice(n_cells, min(n_cells, LANDMARKS), replace=False))
-        readout.fit(training.data, torch.as_tensor(landmarks, device=self.device), self._fitted().encode)
+        positions = torch.as_tensor(landmarks, device=self.device)
+        readout.fit(training.data, positions, self._fitted().encode, self.random_state)
 
     def _take(self, training: Training, started: float) -> None:
         """Copy what the user sees of a training into the model."""
@@ -361,7 +362,7 @@ class SCRAE:
         return asdict(self.settings)
 
     def embed(self, data: Any = None, *, layer: str | None = None) -> np.ndarray:
-        """Codes of cells: the training cells, or others that have all the model's genes.
+        """The embedding of cells: the training cells, or others that have all the model's genes.
 
         Parameters
         ----------
@@ -379,7 +380,9 @@ class SCRAE:
         return self._in_batches(counts, covariates, module.embed)
 
     def codes(self, data: Any = None, *, layer: str | None = None) -> np.ndarray:
-        """What the decoder is given, float32 (n_cells, n_latent): :meth:`embed` before it is read out.
+        """What the decoder is given, float32 (n_cells, n_latent).
+
+        The embedding is read out of it (:class:`scrae.readout.Readout`), or is the same with ``n_pcs=0, smoothing=0``.
 
         Parameters
         ----------
@@ -391,7 +394,7 @@ class SCRAE:
         return self._in_batches(counts, covariates, module.encode)
 
     def map(self, query: Any, *, layer: str | None = None) -> np.ndarray:
-        """Codes of new cells through the trained encoder; genes are matched by name.
+        """The embedding of new cells, by the trained model as it is; genes are matched by name.
 
         Genes of the model that the query lacks count as zero, with a warning that says how many; genes that the
         model does not know are left out.

@@ -10,17 +10,22 @@ from typing import Any
 
 from scrae.settings import Settings
 
+_PLAIN: dict[str, Any] = {
+    "normalisation": "none",
+    "activation": "relu",
+    "standardise_codes": False,
+    "input_transform": "lognorm",
+    "mask_rate": 0.0,
+    "contrast_weight": 0.0,
+    "n_pcs": 0,
+    "smoothing": 0.0,
+    "early_stopping": False,
+}
+
 
 def _published(**settings: Any) -> Settings:
     """Settings without what scRAE adds: most published models train all cells for a number of epochs, unmasked."""
-    plain: dict[str, Any] = {
-        "normalisation": "none",
-        "activation": "relu",
-        "standardise_codes": False,
-        "mask_rate": 0.0,
-        "early_stopping": False,
-    }
-    return Settings(**plain | settings)
+    return Settings(**_PLAIN | settings)
 
 
 _REPORT: dict[str, Any] = {
@@ -62,18 +67,16 @@ _DENOISING: dict[str, Any] = {
 
 PRESETS: dict[str, Settings] = {
     "default": Settings(),
-    "reference": Settings(
+    "reference": _published(
         n_hidden=(512, 512),
         normalisation="affine",
-        standardise_codes=False,
-        mask_rate=0.0,
+        activation="leaky_relu",
         input_transform="log2_max",
         target="log2_max",
         library="learned",
         library_weight=0.1,
         batch_size=16,
         max_epochs=200,
-        early_stopping=False,
         regulariser_options={
             "adversarial_learning_rate": 9e-5,
             "pull": 1e-3,

@@ -1,4 +1,4 @@
-"""From codes to the embedding: codes beside linear components, moved towards what surrounds them.
+"""From codes to the embedding: codes beside linear components, moved towards what surrounds them, seen from its axes.
 
 Codes follow curves that a count model finds and a linear one does not; principal components of the scaled genes give
 each gene the same weight, which a likelihood of counts does not. Joined, and smoothed over the neighbour graph, they
@@ -17,6 +17,7 @@ from scipy.sparse.linalg import LinearOperator, svds
 from torch import Tensor, nn
 
 from scrae.data import CountData, Covariates, Minibatch, SparseRows
+from scrae.integration import without_covariates
 from scrae.neighbours import nearest
 from scrae.transforms import CountTransform
 
@@ -24,22 +25,28 @@ LANDMARKS = 5000  # cells that carry the neighbour graph, at most
 NEIGHBOURS = 15
 STEPS = 30  # of the random walk
 BLOCK = 1024  # cells in hand at once
-AVERAGED = 6  # landmarks around a cell whose smoothed coordinates it is given
+AVERAGED = 6  # landmarks around a cell with which it moves
 
 
 class Readout(nn.Module):
-    """e(x) = x + weight * mean over the nearest landmarks l of (P^t x)_l, x = [z / sd(z), (s - mean(s)) V] scaled.
+    """The first ``n_latent`` principal axes of y.
 
-    Both blocks of x have mean square norm 1 over the training cells. P is the random walk on the landmarks' symmetric
-    neighbour graph (every landmark its own neighbour, too).
+        x    = [(z - mean(z)) / sd(z), (s - mean(s)) V], both blocks at mean square norm 1 over the training cells
+        y(x) = x + mean over the nearest landmarks l of [h_l - x_l + weight * (P^t h)_l]
+        e(y) = (y - mean(y)) U
+
+    h are the landmarks' x without what batches and other covariates add to them (:mod:`scrae.integration`), and x where
+    there are none. P is the random walk on the symmetric neighbour graph of h (every landmark its own neighbour, too),
+    V holds the principal axes of the scaled genes s of all training cells, U those of the landmarks' y. New cells need
+    no batch: they move as the landmarks around them do.
 
     Parameters
     ----------
     n_latent
-        Dimensions of the codes z.
+        Dimensions of the codes z and of the embedding.
     n_genes
         Number of modelled genes.
-    n_components
+    n_pcs
         Principal components of the scaled genes s; 0: codes alone.
     weight
         Of the smoothed part; 0: none.
@@ -50,24 +57,28 @@ class Readout(nn.Module):
     loadings: Tensor
     offset: Tensor
     landmarks: Tensor
-    smoothed: Tensor
+    shift: Tensor
+    centre: Tensor
+    axes: Tensor
 
-    def __init__(self, n_latent: int, n_genes: int, n_components: int, weight: float) -> None:
+    def __init__(self, n_latent: int, n_genes: int, n_pcs: int, weight: float) -> None:
         super().__init__()
-        self.n_components = min(n_components, n_genes - 1)
+        self.n_pcs = min(n_pcs, n_genes - 1)
         self.weight = weight
-        n_dimensions = n_latent + self.n_components
+        n_dimensions = n_latent + self.n_pcs
         self.scaled = CountTransform("scaled", n_genes)
         self.register_buffer("code_mean", torch.zeros(n_latent))
         self.register_buffer("code_scale", torch.ones(n_latent))
-        self.register_buffer("loadings", torch.zeros(n_genes, self.n_components))
-        self.register_buffer("offset", torch.zeros(self.n_components))
+        self.register_buffer("loadings", torch.zeros(n_genes, self.n_pcs))
+        self.register_buffer("offset", torch.zeros(self.n_pcs))
         self.register_buffer("landmarks", torch.zeros(0, n_dimensions))
-        self.register_buffer("smoothed", torch.zeros(0, n_dimensions))
+        self.register_buffer("shift", torch.zeros(0, n_dimensions))
+        self.register_buffer("centre", torch.zeros(n_dimensions))
+        self.register_buffer("axes", torch.eye(n_dimensions, n_latent))
 
     def fit_components(self, counts: sp.csr_array) -> None:
         """Take the linear part from the training counts."""
-        if self.n_components == 0:
+        if self.n_pcs == 0:
             return
         self.scaled.fit(counts)
         cells = CountData(counts, Covariates.none(counts.shape[0]), torch.device("cpu"))
@@ -87,7 +98,7 @@ class Readout(nn.Module):
             dtype=np.float64,
         )
         start = np.random.default_rng(0).normal(size=min(excess.shape))  # a constant is what centring takes out
-        n_found = min(self.n_components, cells.n_cells - 1)  # more there are not: their loadings stay 0
+        n_found = min(self.n_pcs, cells.n_cells - 1)  # more there are not: their loadings stay 0
         _, size, right = svds(centred, k=n_found, v0=start)
         order = np.argsort(-size)
         right, size = right[order], size[order]
@@ -96,7 +107,9 @@ class Readout(nn.Module):
         self.loadings[:, :n_found] = torch.as_tensor(right.T)
         self.offset[:n_found] = torch.as_tensor((background.double().numpy() + mean) @ right.T)
 
-    def fit(self, data: CountData, landmarks: Tensor, encode: Callable[[Minibatch], Tensor]) -> None:
+    def fit(
+        self, data: CountData, landmarks: Tensor, encode: Callable[[Minibatch], Tensor], random_state: int = 0
+    ) -> None:
         """Take from the trained codes what the embedding needs.
 
         Parameters
@@ -107,6 +120,8 @@ class Readout(nn.Module):
             Positions of those that carry the neighbour graph, int64 (n_landmarks,).
         encode
             Codes of a minibatch.
+        random_state
+            Seed of the correction for covariates.
         """
         with torch.no_grad():
             minibatches = list(data.in_order(BLOCK, landmarks))
@@ -114,45 +129,71 @@ class Readout(nn.Module):
             every = torch.cat(codes)
             self.code_mean.copy_(every.mean(0))
             self.code_scale.copy_(every.std(0).clamp_min(1e-6) * every.shape[1] ** 0.5)
-            if not self.weight:
-                return
             parts = zip(codes, minibatches, strict=True)
-            self._fit_graph(torch.cat([self.coordinates(z, minibatch.counts) for z, minibatch in parts]))
+            coordinates = torch.cat([self.coordinates(z, minibatch.counts) for z, minibatch in parts])
+            self._fit_shift(coordinates, data.covariate_codes(landmarks), random_state)
+            self._fit_axes(self.shifted(coordinates))
 
-    def _fit_graph(self, coordinates: Tensor) -> None:
-        """Walk on the neighbour graph of the landmarks' coordinates (n_landmarks, n_dimensions)."""
-        n_neighbours = min(NEIGHBOURS, max(2, len(coordinates) // 5))
-        near = nearest(coordinates, coordinates, n_neighbours + 1).cpu().numpy()
-        n = len(near)
+    def _fit_shift(self, coordinates: Tensor, covariates: np.ndarray, random_state: int) -> None:
+        """Where the landmarks with these coordinates (n_landmarks, n_dimensions) and levels of covariates move."""
+        x = coordinates.double().cpu().numpy()
+        corrected = without_covariates(x, covariates, random_state)
+        shift = corrected - x
+        if self.weight:
+            shift += self.weight * self._walked(corrected)
+        if shift.any():
+            self.landmarks = coordinates.clone()
+            self.shift = torch.as_tensor(shift, dtype=coordinates.dtype, device=coordinates.device)
+
+    @staticmethod
+    def _walked(coordinates: np.ndarray) -> np.ndarray:
+        """P^t h."""
+        n = len(coordinates)
+        points = torch.as_tensor(coordinates)
+        near = nearest(points, points, min(NEIGHBOURS, max(2, n // 5), n - 1) + 1).numpy()
         graph = sp.csr_array(
             (np.ones(near.size), near.ravel(), np.arange(0, near.size + 1, near.shape[1])), shape=(n, n)
         )
         graph = graph + graph.T + sp.eye_array(n)
         graph.data[:] = 1.0
         walk = sp.diags_array(1.0 / graph.sum(1)) @ graph
-        smoothed = coordinates.double().cpu().numpy()
         for _ in range(STEPS):
-            smoothed = walk @ smoothed
-        self.landmarks = coordinates.clone()
-        self.smoothed = torch.as_tensor(smoothed, dtype=coordinates.dtype, device=coordinates.device)
+            coordinates = walk @ coordinates
+        return coordinates
+
+    def _fit_axes(self, shifted: Tensor) -> None:
+        """Principal axes of the landmarks' y (n_landmarks, n_dimensions), signs so that the largest entry is positive.
+
+        In double precision, since an eigenvector turns where two eigenvalues are close.
+        """
+        values = shifted.double().cpu().numpy()
+        mean = values.mean(0)
+        _, axes = np.linalg.eigh((values - mean).T @ (values - mean))
+        axes = axes[:, ::-1][:, : self.axes.shape[1]]
+        axes = axes * np.sign(axes[np.abs(axes).argmax(0), np.arange(axes.shape[1])])
+        self.centre.copy_(torch.as_tensor(mean))
+        self.axes.copy_(torch.as_tensor(axes))
 
     def coordinates(self, codes: Tensor, counts: SparseRows) -> Tensor:
-        """x, (n_cells, n_latent + n_components)."""
+        """x, (n_cells, n_latent + n_pcs)."""
         parts = [(codes - self.code_mean) / self.code_scale]
-        if self.n_components:
+        if self.n_pcs:
             parts.append(self.scaled(counts).dense() @ self.loadings - self.offset)
         return torch.cat(parts, 1)
 
-    def forward(self, codes: Tensor, counts: SparseRows) -> Tensor:
-        """The embedding, (n_cells, n_latent + n_components)."""
-        x = self.coordinates(codes, counts)
+    def shifted(self, coordinates: Tensor) -> Tensor:
+        """y(x), (n_cells, n_latent + n_pcs)."""
         if not len(self.landmarks):
-            return x
-        near = nearest(x, self.landmarks, min(AVERAGED, len(self.landmarks)))
-        return x + self.weight * self.smoothed[near].mean(1)
+            return coordinates
+        near = nearest(coordinates, self.landmarks, min(AVERAGED, len(self.landmarks)))
+        return coordinates + self.shift[near].mean(1)
+
+    def forward(self, codes: Tensor, counts: SparseRows) -> Tensor:
+        """The embedding, (n_cells, n_latent)."""
+        return (self.shifted(self.coordinates(codes, counts)) - self.centre) @ self.axes
 
     def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *rest: Any) -> None:
-        for name in ("landmarks", "smoothed"):  # their number follows from the training cells
+        for name in ("landmarks", "shift"):  # their number follows from the training cells
             if prefix + name in state:
                 setattr(self, name, torch.empty_like(state[prefix + name], device=self.code_mean.device))
         super()._load_from_state_dict(state, prefix, *rest)

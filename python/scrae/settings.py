@@ -61,11 +61,12 @@ class Settings:
         where nothing is masked.
     contrast_temperature
         Its temperature.
-    n_components
-        Principal components of the scaled genes that stand beside the codes in the embedding
-        (:class:`scrae.readout.Readout`); none where there is a batch or another covariate, which they would carry.
+    n_pcs
+        Principal components of the scaled genes that join the codes in the embedding, whose dimensions stay
+        ``n_latent`` (:class:`scrae.readout.Readout`); what a batch or another covariate adds is taken out of both.
     smoothing
         How far the embedding is moved towards what surrounds a cell (:class:`scrae.readout.Readout`); 0: not at all.
+        With both 0 the embedding is the codes.
     library
         ``"observed"`` (total counts of the cell) or ``"learned"`` (an output of the encoder).
     library_weight
@@ -103,13 +104,13 @@ class Settings:
     decoder_dropout_rate: float | None = None
     noise_sd: float = 0.0
     standardise_codes: bool = True
-    input_transform: str = "lognorm"
+    input_transform: str = "scaled"
     target: str | None = None
     mask_rate: float = 0.7
-    contrast_weight: float = 0.0
+    contrast_weight: float = 3.0
     contrast_temperature: float = 0.5
-    n_components: int = 0
-    smoothing: float = 0.0
+    n_pcs: int = 30
+    smoothing: float = 0.5
     library: str = "observed"
     library_weight: float = 1.0
     dispersion: str = "gene"
@@ -152,10 +153,10 @@ class Settings:
         for name in ("learning_rate", "adam_eps", "clip_gradient", "contrast_temperature"):
             if getattr(self, name) is not None and not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
-        for name in ("noise_sd", "weight_decay", "contrast_weight", "n_components", "smoothing"):
+        for name in ("noise_sd", "weight_decay", "contrast_weight", "n_pcs", "smoothing"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be negative, not {getattr(self, name)}")
-        _at_least("n_components", self.n_components, 0)
+        _at_least("n_pcs", self.n_pcs, 0)
         known = regulariser_option_names(self.regulariser)
         for name in self.regulariser_options:
             if name not in known:

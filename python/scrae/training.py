@@ -244,9 +244,11 @@ class Training:
         try:
             yield
         finally:
-            readout = {k: v for k, v in self.model.state_dict().items() if k.startswith("readout.")}
-            self.best |= _copy(readout)
-            self.model.load_state_dict(current | readout)
+            self.best |= self._readout()
+            self.model.load_state_dict(current | self._readout())
+
+    def _readout(self) -> dict[str, Tensor]:
+        return _copy({name: value for name, value in self.model.state_dict().items() if name.startswith("readout.")})
 
     # -- safety -----------------------------------------------------------------------------------------------------
 
@@ -322,8 +324,9 @@ class Training:
         return _copy(tensors)
 
     def good_state(self) -> dict[str, Tensor]:
-        """The state at the end of the last epoch that a resume can start from."""
-        return self._snapshot
+        """The state at the end of the last epoch that a resume can start from, with the model's read-out of today."""
+        parts = ["model", "best"] if self.best else ["model"]
+        return self._snapshot | {f"{part}.{name}": value for part in parts for name, value in self._readout().items()}
 
     def load_state(self, tensors: dict[str, Tensor]) -> None:
         """Take up training where :meth:`state` was taken."""

@@ -14,7 +14,7 @@ import scrae
 ROOT = Path(scrae.__file__).parent
 
 LAYERS = [
-    {"_version", "contrast", "counts", "data", "neighbours", "phases", "threads"},
+    {"_version", "contrast", "counts", "data", "integration", "neighbours", "phases", "threads"},
     {"networks", "transforms"},
     {"labels", "library", "likelihoods", "readout", "regularisers"},
     {"settings"},

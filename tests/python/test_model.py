@@ -29,7 +29,7 @@ def test_embedding_does_not_depend_on_the_order_of_cells_or_genes(fitted, pbmc):
 
 
 def test_standardised_codes_have_about_unit_moments(fitted):
-    codes = fitted.embed()
+    codes = fitted.codes()
     assert np.abs(codes.mean(0)).max() < 0.5
     assert np.abs(codes.std(0) - 1).max() < 0.6
 

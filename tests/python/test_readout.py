@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 import torch
+from sklearn.decomposition import PCA
 from sklearn.neighbors import kneighbors_graph
 
 import scrae
@@ -18,7 +19,7 @@ def data_of(adata) -> CountData:
 
 
 def test_components_are_those_of_scaled_pca_at_unit_mean_square(pbmc):
-    readout = Readout(2, pbmc.n_vars, n_components=8, weight=0.0)
+    readout = Readout(2, pbmc.n_vars, n_pcs=8, weight=0.0)
     readout.fit_components(sp.csr_array(pbmc.X))
     minibatch = data_of(pbmc).minibatch(torch.arange(pbmc.n_obs))
     components = readout.coordinates(torch.zeros(pbmc.n_obs, 2), minibatch.counts)[:, 2:].numpy()
@@ -31,7 +32,7 @@ def test_components_are_those_of_scaled_pca_at_unit_mean_square(pbmc):
 
 def test_smoothing_is_a_random_walk_on_the_symmetric_neighbour_graph(pbmc):
     codes = torch.randn(pbmc.n_obs, 3, generator=torch.Generator().manual_seed(0))
-    readout = Readout(3, pbmc.n_vars, n_components=0, weight=0.5)
+    readout = Readout(3, pbmc.n_vars, n_pcs=0, weight=0.5)
     readout.fit(data_of(pbmc), torch.arange(pbmc.n_obs), lambda minibatch: codes[minibatch.cells])
     x = ((codes - codes.mean(0)) / codes.std(0)).double().numpy() / np.sqrt(3)
 
@@ -40,21 +41,36 @@ def test_smoothing_is_a_random_walk_on_the_symmetric_neighbour_graph(pbmc):
     smoothed = np.linalg.matrix_power(graph / graph.sum(1, keepdims=True), STEPS) @ x
     near = kneighbors_graph(x, AVERAGED, include_self=True).toarray() / AVERAGED
     minibatch = data_of(pbmc).minibatch(torch.arange(pbmc.n_obs))
-    np.testing.assert_allclose(readout(codes, minibatch.counts).numpy(), x + 0.5 * near @ smoothed, atol=1e-4)
+    y = x + 0.5 * near @ smoothed
+    coordinates = readout.coordinates(codes, minibatch.counts)
+    np.testing.assert_allclose(readout.shifted(coordinates).numpy(), y, atol=1e-4)
+    axes = PCA(3).fit_transform(y)
+    embedding = readout(codes, minibatch.counts).numpy()
+    np.testing.assert_allclose(embedding * np.sign((embedding * axes).sum(0)), axes, atol=1e-3)
+
+
+def test_the_embedding_keeps_the_widest_axes_of_codes_and_components(pbmc):
+    model = scrae.SCRAE(n_latent=4, n_pcs=10, smoothing=0, max_epochs=3, verbose=False).fit(pbmc)
+    readout = model._module.readout
+    codes = torch.as_tensor(model.codes())
+    minibatch = data_of(pbmc).minibatch(torch.arange(pbmc.n_obs))
+    with torch.no_grad():
+        expected = PCA(4).fit_transform(readout.coordinates(codes, minibatch.counts).numpy())
+    embedding = model.embed()
+    np.testing.assert_allclose(embedding * np.sign((embedding * expected).sum(0)), expected, atol=1e-3)
 
 
 def test_without_components_and_smoothing_the_embedding_is_the_codes(small, quick):
-    model = scrae.SCRAE(**quick).fit(small)
+    model = scrae.SCRAE(**quick, n_pcs=0, smoothing=0).fit(small)
     assert np.array_equal(model.embed(), model.codes())
     assert model.embed().shape == (60, 3)
 
 
 def test_read_out_embedding_survives_saving_and_meets_new_cells(pbmc, tmp_path):
-    model = scrae.SCRAE(n_components=5, smoothing=0.5, max_epochs=3, verbose=False).fit(pbmc)
+    model = scrae.SCRAE(n_pcs=5, smoothing=0.5, max_epochs=3, verbose=False).fit(pbmc)
     embedding = model.embed()
-    assert embedding.shape == (700, 15)
-    assert model.codes().shape == (700, 10)
-    assert not np.array_equal(embedding[:, :10], model.codes())
+    assert embedding.shape == model.codes().shape == (700, 10)
+    assert not np.array_equal(embedding, model.codes())
     model.save(tmp_path)
     loaded = scrae.SCRAE.load(tmp_path)
     assert np.array_equal(loaded.embed(pbmc), embedding)
@@ -63,7 +79,7 @@ def test_read_out_embedding_survives_saving_and_meets_new_cells(pbmc, tmp_path):
 
 
 def test_training_that_goes_on_comes_to_the_same_embedding(pbmc, tmp_path):
-    options = {"n_components": 5, "smoothing": 0.5, "verbose": False}
+    options = {"n_pcs": 5, "smoothing": 0.5, "verbose": False}
     whole = scrae.SCRAE(**options).fit(pbmc, max_epochs=4).embed()
     scrae.SCRAE(**options).fit(pbmc, max_epochs=2, model_dir=tmp_path, checkpoint_seconds=0)
     assert np.array_equal(
@@ -78,7 +94,7 @@ def test_a_checkpoint_alone_embeds_as_the_model_it_holds(pbmc, tmp_path):
     def look(epoch, longest, losses):
         embeddings.append(epoch)
 
-    options = {"n_components": 5, "smoothing": 0.5, "verbose": False}
+    options = {"n_pcs": 5, "smoothing": 0.5, "verbose": False}
     model = scrae.SCRAE(**options).fit(pbmc, max_epochs=3, model_dir=tmp_path, checkpoint_seconds=0, on_epoch=look)
     for name in ("weights.safetensors", "scrae.json"):
         (tmp_path / name).unlink()
@@ -89,29 +105,50 @@ def test_a_checkpoint_alone_embeds_as_the_model_it_holds(pbmc, tmp_path):
     assert np.array_equal(left.embed(pbmc), model.embed())
 
 
-def test_a_batch_leaves_no_way_in_through_the_components(small, quick):
-    model = scrae.SCRAE(**quick, n_components=5, smoothing=0.5).fit(small, batch_key="batch")
-    assert model.embed().shape == (60, 3)
+def test_what_a_batch_adds_to_the_codes_is_taken_out_for_new_cells_too(pbmc):
+    rng = np.random.default_rng(0)
+    kind, batch = rng.integers(3, size=700), rng.integers(2, size=700)
+    codes = 6 * np.eye(3, 4)[kind] + 2 * np.eye(4)[3] * batch[:, None] + rng.normal(scale=0.5, size=(700, 4))
+    codes = torch.as_tensor(codes, dtype=torch.float32)
+    covariates = Covariates(batch[:, None], (2,))
+    data = CountData(sp.csr_array(pbmc.X), covariates, torch.device("cpu"), has_batch=True)
+    readout = Readout(4, pbmc.n_vars, n_pcs=0, weight=0.0)
+    readout.fit(data, torch.arange(500), lambda minibatch: codes[minibatch.cells])
+    new = torch.arange(500, 700)
+    embedding = readout(codes[new], data.minibatch(new).counts).numpy()
+
+    def apart(values, groups):
+        means = np.stack([values[groups == name].mean(0) for name in np.unique(groups)])
+        return np.linalg.norm(means - means.mean(0), axis=1).mean()
+
+    def batches_over_kinds(values):
+        within = np.mean([apart(values[kind[500:] == k], batch[500:][kind[500:] == k]) for k in range(3)])
+        return within / apart(values, kind[500:])
+
+    standardised = readout.coordinates(codes[new], data.minibatch(new).counts).numpy()
+    assert batches_over_kinds(embedding) < 0.4 * batches_over_kinds(standardised)
 
 
 def test_more_components_than_genes_allow_are_cut(small, quick):
-    assert scrae.SCRAE(**quick, n_components=100).fit(small).embed().shape == (60, 3 + 29)
+    model = scrae.SCRAE(**quick, n_pcs=100).fit(small)
+    assert model._module.readout.loadings.shape == (30, 29)
+    assert model.embed().shape == (60, 3)
 
 
 def test_components_beyond_the_number_of_cells_are_empty(small, quick):
-    embedding = scrae.SCRAE(**quick, n_components=20, smoothing=0.5).fit(small[:8]).embed()
-    assert embedding.shape == (8, 3 + 20)
-    assert np.isfinite(embedding).all()
-    assert (embedding[:, :10] != 0).any(axis=0).all()
-    assert (embedding[:, 10:] == 0).all()
+    model = scrae.SCRAE(**quick, n_pcs=20, smoothing=0.5).fit(small[:8])
+    loadings = model._module.readout.loadings
+    assert loadings[:, :6].any(dim=0).all()
+    assert not loadings[:, 7:].any()
+    assert np.isfinite(model.embed()).all()
 
 
 def test_a_fraction_of_a_component_is_refused():
-    with pytest.raises(ValueError, match="n_components must be a whole number"):
-        scrae.SCRAE(n_components=2.5)
+    with pytest.raises(ValueError, match="n_pcs must be a whole number"):
+        scrae.SCRAE(n_pcs=2.5)
 
 
-@pytest.mark.parametrize("setting", ["n_components", "smoothing"])
+@pytest.mark.parametrize("setting", ["n_pcs", "smoothing"])
 def test_negative_settings_of_the_read_out_are_refused(setting):
     with pytest.raises(ValueError, match=f"{setting} must not be negative"):
         scrae.SCRAE(**{setting: -1})

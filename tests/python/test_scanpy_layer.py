@@ -183,6 +183,15 @@ def test_kmeans_and_leiden_find_groups_that_are_there():
         assert scrae.metrics.scores(groups, clusters)["ARI"] == pytest.approx(1.0)
 
 
+def test_leiden_without_a_resolution_takes_the_one_whose_clusters_stand_apart_best():
+    rng = np.random.default_rng(0)
+    embedding = (4 * rng.normal(size=(4, 5))[np.arange(400) % 4] + rng.normal(size=(400, 5))).astype(np.float32)
+    each = [scrae.metrics.leiden(embedding, resolution) for resolution in scrae.metrics.RESOLUTIONS]
+    judged = [sklearn_metrics.silhouette_score(embedding, clusters) for clusters in each]
+    assert len({len(set(clusters)) for clusters in each}) > 1
+    assert np.array_equal(scrae.metrics.leiden(embedding, None), each[int(np.argmax(judged))])
+
+
 def test_training_curves_show_every_epoch_of_both_losses(small, quick, tmp_path):
     model = scrae.SCRAE(**quick | {"max_epochs": 6}).fit(anndata.concat([small, small], index_unique="-"))
     figure = scrae.pl.history(model)
