@@ -17,13 +17,16 @@ import numpy as np
 import pytest
 
 import scrae
-from scrae import r as bridge
+from scrae.r import from_sce
+from scrae.r.answers import plain
+from scrae.r.conversion import bridge
+from scrae.r.jobs import CELLS, JOB, MODEL, OTHER_GENES, RESULT, run
 
 CHECK = """
 import sys
-from scrae.r import _bridge
+from scrae.r.conversion import bridge
 try:
-    ro, _ = _bridge()
+    ro, _ = bridge()
     ro.r('loadNamespace("SingleCellExperiment")')
 except Exception as error:
     sys.exit(str(error))
@@ -43,7 +46,7 @@ def r_is_there() -> None:
 
 @pytest.fixture(scope="session")
 def ro(r_is_there: None) -> Any:
-    robjects, _ = bridge._bridge()
+    robjects, _ = bridge()
     robjects.r("suppressPackageStartupMessages({library(Matrix); library(SingleCellExperiment)})")
     robjects.r("""
     set.seed(1)
@@ -59,7 +62,7 @@ def counts_of(ro: Any) -> np.ndarray:
 
 
 def test_counts_names_and_plain_columns_cross(ro: Any) -> None:
-    adata = bridge.from_sce(
+    adata = from_sce(
         ro.r("""
     x <- sce
     x$batch <- rep(c("a", "b", "c"), 5); x$score <- as.numeric(1:15); x$n <- 1:15; x
@@ -74,7 +77,7 @@ def test_counts_names_and_plain_columns_cross(ro: Any) -> None:
 
 
 def test_missing_values_of_factors_stay_missing(ro: Any) -> None:
-    adata = bridge.from_sce(
+    adata = from_sce(
         ro.r("""
     x <- sce
     x$f <- factor(rep(c("u", NA, "v"), 5)); x$i <- rep(c(1L, NA, 3L), 5); x$l <- rep(c(TRUE, NA, FALSE), 5); x
@@ -88,7 +91,7 @@ def test_missing_values_of_factors_stay_missing(ro: Any) -> None:
 
 
 def test_what_no_table_can_hold_is_left_behind(ro: Any) -> None:
-    adata = bridge.from_sce(
+    adata = from_sce(
         ro.r("""
     x <- sce
     x$list <- as.list(1:15); x$nested <- DataFrame(a = 1:15); x$rle <- Rle(rep(1:3, 5))
@@ -112,40 +115,40 @@ def test_what_no_table_can_hold_is_left_behind(ro: Any) -> None:
     ],
 )
 def test_every_form_of_matrix_crosses(ro: Any, form: str) -> None:
-    adata = bridge.from_sce(ro.r(f"SingleCellExperiment(list(counts = {form}))"))
+    adata = from_sce(ro.r(f"SingleCellExperiment(list(counts = {form}))"))
     np.testing.assert_array_equal(adata.X.toarray(), counts_of(ro))
 
 
 def test_names_are_made_where_there_are_none(ro: Any) -> None:
-    adata = bridge.from_sce(ro.r("SingleCellExperiment(list(counts = unname(as.matrix(counts))))"))
+    adata = from_sce(ro.r("SingleCellExperiment(list(counts = unname(as.matrix(counts))))"))
     assert list(adata.var_names[:2]) == ["gene1", "gene2"]
     assert list(adata.obs_names[:2]) == ["cell1", "cell2"]
 
 
 def test_an_unnamed_or_absent_assay_is_refused(ro: Any) -> None:
     with pytest.raises(ValueError, match="no assay 'counts'; it has none with a name"):
-        bridge.from_sce(ro.r("SingleCellExperiment(list(counts))"))
+        from_sce(ro.r("SingleCellExperiment(list(counts))"))
     with pytest.raises(ValueError, match="no assay 'umi'; it has 'counts', 'logcounts'"):
-        bridge.from_sce(ro.r("sce"), "umi")
+        from_sce(ro.r("sce"), "umi")
 
 
 def test_what_is_no_single_cell_experiment_is_refused(ro: Any) -> None:
     with pytest.raises(TypeError, match="not 'dgCMatrix'"):
-        bridge.from_sce(ro.r("counts"))
+        from_sce(ro.r("counts"))
     with pytest.raises(TypeError, match="not 'str'"):
-        bridge.from_sce("sce")
+        from_sce("sce")
 
 
 def test_the_result_can_be_written_and_outlives_the_object(ro: Any, tmp_path: Path) -> None:
     ro.r("short_lived <- sce; short_lived$f <- factor(rep(c('u', 'v', NA), 5))")
-    adata = bridge.from_sce(ro.r("short_lived"))
+    adata = from_sce(ro.r("short_lived"))
     ro.r("rm(short_lived); invisible(gc())")
     adata.write_h5ad(tmp_path / "cells.h5ad")
     np.testing.assert_array_equal(anndata.read_h5ad(tmp_path / "cells.h5ad").X.toarray(), counts_of(ro))
 
 
 def test_an_object_from_r_can_be_trained_on(ro: Any) -> None:
-    adata = bridge.from_sce(ro.r("sce[, colSums(counts) > 0]"))
+    adata = from_sce(ro.r("sce[, colSums(counts) > 0]"))
     scrae.tl.scrae(adata, genes="all", n_latent=2, n_hidden=(8,), max_epochs=2, verbose=False)
     assert adata.obsm["X_scrae"].shape == (adata.n_obs, 2)
 
@@ -158,13 +161,13 @@ def job(folder: Path, action: str = "train", **arguments: Any) -> Path:
     folder.mkdir(exist_ok=True)
     settings = {"n_latent": 2, "n_hidden": [8], "batch_size": 16} | arguments.pop("settings", {})
     content = {"action": action, "threads": 1, "arguments": {"random_state": 0, "settings": settings} | arguments}
-    (folder / bridge.JOB).write_text(json.dumps(content))
+    (folder / JOB).write_text(json.dumps(content))
     return folder
 
 
 @pytest.fixture(scope="session")
 def cells(ro: Any, tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    path = tmp_path_factory.mktemp("cells") / bridge.CELLS
+    path = tmp_path_factory.mktemp("cells") / CELLS
     ro.r(f"""
     set.seed(2)
     m <- matrix(rpois(600, 2), 15, 40, dimnames = list(paste0("g", 1:15), paste0("c", 1:40)))
@@ -175,7 +178,7 @@ def cells(ro: Any, tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 
 def start(folder: Path, cells: bytes) -> subprocess.Popen[str]:
-    (folder / bridge.CELLS).write_bytes(cells)
+    (folder / CELLS).write_bytes(cells)
     return subprocess.Popen(
         [sys.executable, "-m", "scrae.r", str(folder)],
         stdin=subprocess.PIPE,
@@ -216,34 +219,34 @@ def test_the_worker_trains_tells_and_leaves_the_result(cells: bytes, tmp_path: P
     assert [event["event"] for event in events] == ["stage", "start", "epoch", "epoch", "epoch", "done"]
     assert events[1] == {"event": "start", "n_cells": 40, "n_genes": 15, "device": events[1]["device"]}
     assert [event["epoch"] for event in events[2:5]] == [1, 2, 3]
-    result = json.loads((tmp_path / "job" / bridge.RESULT).read_text())
+    result = json.loads((tmp_path / "job" / RESULT).read_text())
     assert result["embedding"]["shape"] == [40, 2]
     embedding = np.fromfile(tmp_path / "job" / result["embedding"]["file"], "<f4").reshape(40, 2)
     assert np.isfinite(embedding).all()
     assert result["history"]["epoch"] == [1, 2, 3]
-    model = scrae.SCRAE.load(tmp_path / "job" / bridge.MODEL, verbose=False)
+    model = scrae.SCRAE.load(tmp_path / "job" / MODEL, verbose=False)
     assert list(model.gene_names) == result["genes"] == [f"g{i}" for i in range(1, 16)]
-    assert not (tmp_path / "job" / bridge.CELLS).exists(), "the copy of the counts is deleted once it is read"
+    assert not (tmp_path / "job" / CELLS).exists(), "the copy of the counts is deleted once it is read"
 
 
 def test_mapping_denoising_and_sampling_use_the_model_that_was_left(cells: bytes, tmp_path: Path) -> None:
     finish(start(job(tmp_path / "train", max_epochs=2), cells))
-    model = str(tmp_path / "train" / bridge.MODEL)
+    model = str(tmp_path / "train" / MODEL)
     loaded = scrae.SCRAE.load(model, verbose=False, device="cpu")
 
-    def run(action: str, **arguments: Any) -> tuple[Path, dict[str, Any]]:
+    def do(action: str, **arguments: Any) -> tuple[Path, dict[str, Any]]:
         folder = job(tmp_path / action, action, model=model, **arguments)
         assert finish(start(folder, cells))[-1] == {"event": "done"}
-        return folder, json.loads((folder / bridge.RESULT).read_text())
+        return folder, json.loads((folder / RESULT).read_text())
 
-    folder, result = run("map")
+    folder, result = do("map")
     trained = np.fromfile(tmp_path / "train" / "embedding.f4", "<f4")
     np.testing.assert_allclose(np.fromfile(folder / result["embedding"]["file"], "<f4"), trained, rtol=1e-5, atol=1e-6)
-    folder, result = run("denoise", library_size="common", cutoff=0.5)
+    folder, result = do("denoise", library_size="common", cutoff=0.5)
     assert result["matrix"]["shape"] == [40, 15]
     values = np.fromfile(folder / result["matrix"]["sparse"]["data"]["file"], "<f4")
     assert values.min() >= 0.5
-    folder, result = run("sample", n=30)
+    folder, result = do("sample", n=30)
     values = np.fromfile(folder / result["matrix"]["sparse"]["data"]["file"], "<f4")
     expected = loaded.sample(30, random_state=0)
     np.testing.assert_array_equal(values, expected[expected > 0])
@@ -252,10 +255,10 @@ def test_mapping_denoising_and_sampling_use_the_model_that_was_left(cells: bytes
 def test_genes_are_selected_by_the_core(cells: bytes, tmp_path: Path) -> None:
     folder = job(tmp_path / "select", "select", method="hvg", n_top=6)
     finish(start(folder, cells))
-    assert len(json.loads((folder / bridge.RESULT).read_text())["genes"]) == 6
+    assert len(json.loads((folder / RESULT).read_text())["genes"]) == 6
     folder = job(tmp_path / "train", max_epochs=1, select={"method": "hvg", "n_top": 6})
     finish(start(folder, cells))
-    assert len(json.loads((folder / bridge.RESULT).read_text())["genes"]) == 6
+    assert len(json.loads((folder / RESULT).read_text())["genes"]) == 6
 
 
 def test_interrupts_end_training_with_the_best_model(cells: bytes, tmp_path: Path) -> None:
@@ -268,7 +271,7 @@ def test_interrupts_end_training_with_the_best_model(cells: bytes, tmp_path: Pat
     events = finish(worker)
     assert worker.returncode == 0
     assert events[-1] == {"event": "done"}
-    summary = json.loads((folder / bridge.RESULT).read_text())["summary"]
+    summary = json.loads((folder / RESULT).read_text())["summary"]
     assert summary["stop_reason"] == "interrupted"
     assert 1 <= summary["epochs"] < 10**6
 
@@ -292,7 +295,7 @@ def test_an_error_is_an_event_and_leaves_no_result(cells: bytes, tmp_path: Path)
     assert worker.returncode == 1
     assert events == [{"event": "error", "kind": "TypeError", "text": events[0]["text"]}]
     assert "did you mean 'n_latent'" in events[0]["text"]
-    assert not (folder / bridge.RESULT).exists()
+    assert not (folder / RESULT).exists()
 
 
 def test_warnings_of_the_core_are_events(cells: bytes, ro: Any, tmp_path: Path) -> None:
@@ -300,7 +303,7 @@ def test_warnings_of_the_core_are_events(cells: bytes, ro: Any, tmp_path: Path) 
     path = tmp_path / "rest.rds"
     ro.r(f"""
     m <- matrix(c(rep(0, 45), rpois(15 * 37, 3)), 15, 40, dimnames = list(paste0("g", 1:15), paste0("c", 1:40)))
-    m <- rbind(m, as.numeric(colSums(m) == 0)); rownames(m)[16] <- "{bridge.OTHER_GENES}"
+    m <- rbind(m, as.numeric(colSums(m) == 0)); rownames(m)[16] <- "{OTHER_GENES}"
     saveRDS(SingleCellExperiment(list(counts = Matrix(m, sparse = TRUE))), "{path}")
     """)
     folder = job(tmp_path / "job", max_epochs=1)
@@ -308,12 +311,12 @@ def test_warnings_of_the_core_are_events(cells: bytes, ro: Any, tmp_path: Path) 
     assert next(event["text"] for event in events if event["event"] == "warning").startswith(
         "3 of 40 cells have no count"
     )
-    assert len(json.loads((folder / bridge.RESULT).read_text())["genes"]) == 15
+    assert len(json.loads((folder / RESULT).read_text())["genes"]) == 15
 
 
 def test_an_action_of_another_version_is_named(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ValueError, match="'dance', which this version of scrae does not know"):
-        bridge._run(job(tmp_path, "dance"), lambda: None, lambda *_, **__: None)
+        run(job(tmp_path, "dance"), lambda: None, lambda *_, **__: None)
 
 
 def test_check_tells_versions_and_problems_as_json() -> None:
@@ -330,7 +333,5 @@ def test_check_tells_versions_and_problems_as_json() -> None:
 
 
 def test_numbers_that_json_does_not_know_become_null() -> None:
-    told = bridge._plain(
-        {"a": float("nan"), "b": np.float32(1.5), "c": (np.int64(2), None), "d": np.inf, "e": {3: True}}
-    )
+    told = plain({"a": float("nan"), "b": np.float32(1.5), "c": (np.int64(2), None), "d": np.inf, "e": {3: True}})
     assert told == {"a": None, "b": 1.5, "c": [2, None], "d": None, "e": {"3": True}}

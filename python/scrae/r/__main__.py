@@ -1,0 +1,107 @@
+"""Jobs in a process of its own: the worker of the R package."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from scrae.r.answers import plain
+from scrae.r.conversion import bridge
+from scrae.r.jobs import CELLS, Emit, run
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do the job in a folder as a process of its own; the exit status is 0, or 1 after an event "error".
+
+    With ``--check`` instead of a folder: print findings and problems as JSON.
+    """
+    (given,) = sys.argv[1:] if arguments is None else arguments
+    emit = _events()
+    if given == "--check":
+        emit("status", **_status())
+        return 0
+    folder = Path(given)
+    _end_with_parent()
+
+    def show_warning(message: Any, category: type[Warning], *_: Any, **__: Any) -> None:
+        if issubclass(category, (UserWarning, RuntimeWarning)):
+            emit("warning", text=str(message))
+
+    def sce() -> Any:
+        ro, _ = bridge()
+        # Before an object of this class is there: R would attach the package then, and say so.
+        ro.r('suppressPackageStartupMessages(loadNamespace("SingleCellExperiment"))')
+        object_in_r = ro.r["readRDS"](str(folder / CELLS))
+        (folder / CELLS).unlink()  # a copy of the counts that nobody needs from here on
+        # R may have put its own handler in place. Until training takes over there is nothing worth keeping, and the
+        # R package ends the process; afterwards the results are on their way.
+        signal.signal(signal.SIGINT, _ignore)
+        return object_in_r
+
+    warnings.showwarning = show_warning
+    signal.signal(signal.SIGINT, _ignore)
+    try:
+        run(folder, sce, emit)
+    except MemoryError as error:
+        emit("error", kind="MemoryError", text=f"not enough memory: {error}")
+        return 1
+    except Exception as error:
+        if os.environ.get("SCRAE_TRACEBACK"):
+            import traceback
+
+            traceback.print_exc()
+        emit("error", kind=type(error).__name__, text=str(error))
+        return 1
+    emit("done")
+    return 0
+
+
+def _status() -> dict[str, Any]:
+    """What is installed, and what stops scRAE from working from R."""
+    from scrae import doctor
+
+    findings = doctor.report()
+    problems = doctor.problems(findings)
+    try:
+        bridge()
+    except ImportError as error:
+        problems.append(str(error))
+    return {"findings": findings, "problems": problems}
+
+
+def _ignore(number: int, frame: Any) -> None:
+    pass
+
+
+def _events() -> Emit:
+    """A function that prints events where standard output was; what others print goes to standard error from now on."""
+    stream = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
+    os.dup2(2, 1)
+
+    def emit(event: str, **facts: Any) -> None:
+        stream.write(json.dumps({"event": event} | plain(facts)) + "\n")
+        stream.flush()
+
+    return emit
+
+
+def _end_with_parent() -> None:
+    """End this process when the R session is gone: its end of our standard input closes then."""
+
+    def watch() -> None:
+        while os.read(0, 4096):
+            pass
+        os._exit(3)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,42 @@
+"""What a job leaves in its folder: arrays and tables as plain little-endian numbers, all else as JSON."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+
+def write_array(folder: Path, name: str, matrix: Any) -> dict[str, Any]:
+    """Write a matrix of cells x something as plain little-endian numbers; the answer says how to read it.
+
+    A CSR matrix of cells x genes, entry by entry, is R's column-compressed matrix of genes x cells.
+    """
+    if isinstance(matrix, (sp.csr_matrix, sp.csr_array)):
+        rows: Any = matrix.sorted_indices()  # R insists
+        parts = {"indptr": rows.indptr.astype("<i4"), "indices": rows.indices.astype("<i4"), "data": rows.data}
+        return {
+            "shape": list(rows.shape),
+            "sparse": {part: write_array(folder, f"{name}.{part}", values) for part, values in parts.items()},
+        }
+    values = np.ascontiguousarray(matrix)
+    kind = "i4" if values.dtype.kind == "i" else "f4"
+    path = folder / f"{name}.{kind}"
+    values.astype(f"<{kind}", copy=False).tofile(path)
+    return {"shape": list(values.shape), "file": path.name}
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON knows it: no NaN, no numpy types, no tuples."""
+    if isinstance(value, dict):
+        return {str(key): plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(entry) for entry in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)

@@ -1,0 +1,114 @@
+"""From a SingleCellExperiment in R's memory to an AnnData of its own."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import scipy.sparse as sp
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+# R code that leaves what anndata2ri converts faithfully: one named sparse assay, plain columns, no metadata. Integers
+# and logicals with NA would arrive as numbers, ordered factors and dates in another form: they become text.
+SLIM = """
+function(sce, assay) {
+  counts <- SummarizedExperiment::assay(sce, assay)
+  if (is.data.frame(counts)) counts <- as.matrix(counts)
+  if (methods::is(counts, "DelayedMatrix")) counts <- methods::as(counts, "dgCMatrix")
+  for (form in c("dMatrix", "generalMatrix", "CsparseMatrix")) counts <- methods::as(counts, form)
+  if (is.null(rownames(counts))) rownames(counts) <- paste0("gene", seq_len(nrow(counts)))
+  if (is.null(colnames(counts))) colnames(counts) <- paste0("cell", seq_len(ncol(counts)))
+  columns <- lapply(as.list(SummarizedExperiment::colData(sce)), function(column) {
+    if (is.null(dim(column)) && methods::is(column, "Rle")) column <- as.vector(column)
+    if (is.factor(column) && !is.ordered(column)) return(column)
+    if (is.character(column) || (is.numeric(column) && !is.object(column) && !anyNA(column))) return(column)
+    if (is.double(column) && !is.object(column)) return(column)
+    if (is.atomic(column) && is.null(dim(column))) return(as.character(column))
+    NULL
+  })
+  columns <- columns[!vapply(columns, is.null, NA)]
+  frame <- S4Vectors::DataFrame(row.names = colnames(counts))
+  for (name in names(columns)) frame[[name]] <- columns[[name]]
+  SingleCellExperiment::SingleCellExperiment(list(counts = counts), colData = frame)
+}
+"""
+
+
+def from_sce(sce: Any, assay: str = "counts") -> AnnData:
+    """AnnData of raw counts from a SingleCellExperiment that rpy2 holds.
+
+    Only what anndata2ri converts faithfully crosses: one assay, and the plain columns of ``colData``. The counts are
+    copied, so that the R object may go afterwards.
+
+    Parameters
+    ----------
+    sce
+        SingleCellExperiment (or SummarizedExperiment) as rpy2 gives it, ``ro.r["sce"]`` for instance.
+    assay
+        Name of the assay with raw counts.
+
+    Returns
+    -------
+    AnnData, cells x genes, with the counts in ``X`` (CSR).
+
+    Raises
+    ------
+    ImportError
+        rpy2 or anndata2ri is missing or does not fit this R.
+    TypeError
+        Not a SummarizedExperiment.
+    ValueError
+        No such assay.
+    """
+    ro, anndata2ri = bridge()
+    classes = [str(name) for name in ro.r["is"](sce)] if hasattr(sce, "rclass") else [type(sce).__name__]
+    if "SummarizedExperiment" not in classes:
+        raise TypeError(
+            f"from_sce needs a SingleCellExperiment as rpy2 gives it, not {classes[0]!r}; in R, "
+            "Seurat::as.SingleCellExperiment(object) makes one from a Seurat object"
+        )
+    ro.r('suppressPackageStartupMessages(loadNamespace("SingleCellExperiment"))')
+    names = [str(name) for name in ro.r("function(x) as.character(SummarizedExperiment::assayNames(x))")(sce)]
+    if assay not in names:
+        raise ValueError(
+            f"the object has no assay {assay!r}; it has {', '.join(map(repr, names)) or 'none with a name'}"
+        )
+    slim = ro.r(SLIM)(sce, assay)
+    with (ro.default_converter + anndata2ri.converter).context(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of pandas and rpy2, about their own future
+        converted = anndata2ri.converter.rpy2py(slim)
+    return _of_its_own(converted)
+
+
+def _of_its_own(converted: AnnData) -> AnnData:
+    """The same AnnData with nothing in R's memory, and with names that can be written to h5ad."""
+    from anndata import AnnData
+
+    adata = AnnData(sp.csr_matrix(converted.X, copy=True), obs=converted.obs.copy(), var=converted.var[[]].copy())
+    adata.obs_names = adata.obs_names.astype(str).astype(object)
+    adata.var_names = adata.var_names.astype(str).astype(object)
+    return adata
+
+
+def bridge() -> tuple[Any, Any]:
+    """rpy2.robjects and anndata2ri."""
+    try:
+        import rpy2.rinterface_lib.callbacks as callbacks
+
+        callbacks.consolewrite_print = callbacks.consolewrite_warnerror = _to_stderr
+        import anndata2ri
+        import rpy2.robjects as ro
+    except Exception as error:  # a shared library that does not fit raises whatever it likes
+        raise ImportError(
+            f"Python cannot talk to R: {error}. It needs rpy2 and anndata2ri built for this R "
+            "(pip install 'scrae[r]'; with R older than 4.5 also 'rpy2-rinterface<3.6.6'; "
+            "with --no-cache-dir where R has changed)"
+        ) from error
+    return ro, anndata2ri
+
+
+def _to_stderr(s: str) -> None:
+    sys.stderr.write(s)
