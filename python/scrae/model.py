@@ -25,6 +25,7 @@ from scrae.inputs import Cells, CovariateCoding, fingerprint, read_cells
 from scrae.labels import CellTypes, fit_cell_types
 from scrae.presets import settings_of
 from scrae.readout import LANDMARKS
+from scrae.regularisers import Regulariser
 from scrae.settings import Settings, epochs_for, patience_for, unknown
 from scrae.training import EVALUATION_CELLS, Training
 
@@ -356,6 +357,11 @@ class SCRAE:
     def gene_names(self) -> np.ndarray | None:
         """Names of the modelled genes, in order; None after training on a bare matrix."""
         return None if self._genes is None else self._genes.copy()
+
+    @property
+    def makes_clusters(self) -> bool:
+        """Whether the model clusters cells while it trains, so that :meth:`clusters` gives them."""
+        return Regulariser.registry[self.settings.regulariser].makes_clusters
 
     def settings_dict(self) -> dict[str, Any]:
         """All settings by name, nested options included."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import warnings
 
+import anndata
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.cluster import KMeans
@@ -210,11 +212,28 @@ def test_clusters_are_asked_for_in_vain_where_there_are_none(groups):
         scrae.SCRAE(**QUICK).fit(groups[0], max_epochs=1).clusters()
 
 
+def test_one_call_writes_the_clusters_as_categories_that_h5ad_keeps(pbmc, tmp_path):
+    options = QUICK | {"genes": "all", "pretraining_epochs": 1, "n_clusters": 12}
+    scrae.tl.scrae(pbmc, preset="scdeepcluster", max_epochs=3, key_added="dec", **options)
+    model = scrae.SCRAE("scdeepcluster", **QUICK, pretraining_epochs=1, n_clusters=12).fit(pbmc, max_epochs=3)
+    clusters = pbmc.obs["dec_clusters"]
+    np.testing.assert_array_equal(clusters.astype(int), model.clusters())
+    assert list(clusters.cat.categories) == sorted(clusters.unique(), key=int)
+    pbmc.write_h5ad(tmp_path / "clustered.h5ad")
+    assert anndata.read_h5ad(tmp_path / "clustered.h5ad").obs["dec_clusters"].equals(clusters)
+    scrae.tl.scrae(pbmc, genes="all", max_epochs=1, **QUICK)
+    assert "scrae_clusters" not in pbmc.obs
+
+
+def test_one_call_that_ends_before_there_are_clusters_says_so_and_keeps_the_embedding(small):
+    with pytest.warns(UserWarning, match="no clusters yet"):
+        scrae.tl.scrae(small, genes="all", preset="sczidesk", max_epochs=1, **QUICK)
+    assert small.obsm["X_scrae"].shape == (60, 4)
+    assert "scrae_clusters" not in small.obs
+
+
 def test_no_label_reaches_the_model(groups):
     """The same clusters whatever the labels beside the counts."""
-    import anndata
-    import pandas as pd
-
     counts, group = groups
     options = QUICK | {"pretraining_epochs": 3}
     found = []

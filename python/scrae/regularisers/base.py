@@ -66,6 +66,8 @@ class Regulariser(nn.Module):
     """Encoder outputs per latent dimension: 1 for a code, 2 for the mean and spread of a posterior."""
     sets_scale: ClassVar[bool] = False
     """Whether the penalty gives the codes their scale, so that they must not be standardised."""
+    makes_clusters: ClassVar[bool] = False
+    """Whether cells are clustered in training, so that :meth:`clusters` gives them."""
 
     registry: ClassVar[dict[str, type[Regulariser]]] = {}
 

@@ -34,6 +34,8 @@ class ClusteredCodes(Regulariser):
         Epochs between two looks.
     """
 
+    makes_clusters = True
+
     n_used: Tensor
     assigned: Tensor
 

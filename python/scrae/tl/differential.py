@@ -196,5 +196,5 @@ def _comparable(n_group: np.ndarray, n_others: np.ndarray, name: str, reference:
     if not (n_group * n_others).any():
         raise ValueError(
             f"group {name!r} and {other} share no batch of adata.obs[{batch_key!r}]: what differs between them cannot "
-            "be told from what differs between batches. Without batch_key they are compared all the same."
+            "be told from what differs between batches. Without batches they are compared all the same."
         )

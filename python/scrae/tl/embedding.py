@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from scrae.model import SCRAE
 from scrae.pp import select_genes
@@ -58,7 +60,8 @@ def scrae(
     max_epochs, model_dir, resume
         As in :meth:`scrae.SCRAE.fit`.
     key_added
-        The embedding goes to ``adata.obsm["X_" + key_added]``, what describes it to ``adata.uns[key_added]``.
+        The embedding goes to ``adata.obsm["X_" + key_added]``, what describes it to ``adata.uns[key_added]``, clusters,
+        where the model makes them, to ``adata.obs[key_added + "_clusters"]``.
     copy
         Return a changed copy and leave ``adata`` alone.
 
@@ -66,7 +69,8 @@ def scrae(
     -------
     None, or the copy. ``obsm["X_scrae"]`` is float32 (n_cells, n_latent); ``uns["scrae"]`` holds ``params``,
     ``history`` (a DataFrame), ``summary`` (stop reason, seconds, versions, ...) and ``genes``; a selection made here
-    is written to ``adata.var`` as :func:`scrae.pp.select_genes` does.
+    is written to ``adata.var`` as :func:`scrae.pp.select_genes` does. A model that makes clusters itself (presets
+    ``"scdeepcluster"`` and ``"sczidesk"``) writes them to ``obs["scrae_clusters"]``, categories "0", "1", ...
 
     Examples
     --------
@@ -105,7 +109,25 @@ def scrae(
     )
     target.obsm[f"X_{key_added}"] = model.embed()
     target.uns[key_added] = description(model, layer, origin)
+    clusters = own_clusters(model)
+    if clusters is not None:
+        target.obs[f"{key_added}_clusters"] = clusters
     return target if copy else None
+
+
+def own_clusters(model: SCRAE) -> pd.Categorical | None:
+    """Clusters of the training cells, categories "0", "1", ..., where the model makes them itself.
+
+    None where it does not; None and a warning where training ended before there were any.
+    """
+    if not model.makes_clusters:
+        return None
+    try:
+        found = model.clusters()
+    except ValueError as error:
+        warnings.warn(str(error), UserWarning, stacklevel=3)
+        return None
+    return pd.Categorical(found.astype(str), categories=np.unique(found).astype(str))
 
 
 def description(model: SCRAE, layer: str | None, genes: str) -> dict[str, Any]:
