@@ -359,6 +359,11 @@ class SCRAE:
         return None if self._genes is None else self._genes.copy()
 
     @property
+    def cell_types(self) -> np.ndarray | None:
+        """Names of the types that :meth:`fit_labels` has learned, sorted; None before."""
+        return None if self._cell_types is None else self._cell_types.types.copy()
+
+    @property
     def makes_clusters(self) -> bool:
         """Whether the model clusters cells while it trains, so that :meth:`clusters` gives them."""
         return Regulariser.registry[self.settings.regulariser].makes_clusters

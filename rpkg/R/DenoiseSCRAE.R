@@ -93,21 +93,13 @@ denoise <- function(source, model, table, where, library_size, batch, cutoff,
     how) {
     refuse_settings(how)
     facts <- describe_model(model)
-    keys <- names(facts$covariate_levels)
-    if (length(keys) > 0L && is.null(table)) {
-        fail(
-            "the model was trained with ", quoted(keys), ": give a data.frame ",
-            "with these columns as meta.data"
-        )
-    }
-    covariates <- read_covariates(table, keys, where)
     result <- run_job("denoise",
         list(
             device = how$device, library_size = library_size, batch = batch,
             cutoff = cutoff
         ),
-        read_model_genes(source, facts$genes), covariates, how, source$where,
-        model
+        read_model_genes(source, facts$genes),
+        model_covariates(facts, table, where), how, source$where, model
     )
     means <- result$matrix
     if (is.matrix(means)) means <- t(means)

@@ -3,16 +3,21 @@
 #' The trained encoder is applied to the query; nothing is trained. Genes are
 #' matched by name (and with `_` for `-`, which Seurat puts into names); genes of
 #' the model that the query lacks count as zero, with a warning that says how
-#' many.
+#' many. Where the model has learned types of cells with [LabelSCRAE()], the query
+#' is labelled, too.
 #'
 #' @inheritParams RunSCRAE
 #' @param object Query: Seurat object, SingleCellExperiment or matrix of raw
 #'   counts, genes x cells.
 #' @param model What [RunSCRAE()] returned for the reference (object or
 #'   embedding), or the folder of a model.
+#' @param unlabeled,unknown.rate As in [LabelSCRAE()], for a model that knows
+#'   types of cells.
 #' @param ... `device`, `threads`, `in_process` as in [RunSCRAE()].
 #' @return The query with the embedding; for a matrix the embedding, cells x
-#'   latent dimensions.
+#'   latent dimensions. A model that knows types adds the columns of
+#'   [LabelSCRAE()], named after `reduction.name` or `name`; for a matrix the
+#'   attribute `"labels"`, a data.frame.
 #' @examples
 #' counts <- matrix(rpois(40 * 30, 2), 30, 40)
 #' if (SCRAEStatus(verbose = FALSE)$ready) {
@@ -25,45 +30,62 @@ PredictSCRAE <- function(object, ...) UseMethod("PredictSCRAE")
 
 #' @rdname PredictSCRAE
 #' @export
-PredictSCRAE.default <- function(object, model, verbose = TRUE, ...) {
+PredictSCRAE.default <- function(object, model, unlabeled = "Unknown",
+    unknown.rate = 0.01, verbose = TRUE, ...) {
     source <- matrix_source(object)
     how <- run_options(list(...), names(formals()), verbose)
-    name_embedding(map_cells(source, model, how), source, "scrae_")
+    mapped <- map_cells(source, model, unlabeled, unknown.rate, how)
+    embedding <- name_embedding(mapped$embedding, source, "scrae_")
+    attr(embedding, "labels") <- mapped$table
+    embedding
 }
 
 #' @rdname PredictSCRAE
 #' @export
 PredictSCRAE.SingleCellExperiment <- function(object, model,
-    assay.type = "counts", altexp = NULL, name = "SCRAE", verbose = TRUE, ...) {
+    assay.type = "counts", altexp = NULL, name = "SCRAE", unlabeled = "Unknown",
+    unknown.rate = 0.01, verbose = TRUE, ...) {
     source <- sce_source(object, assay.type, altexp)
     how <- run_options(list(...), names(formals()), verbose)
-    add_to_sce(object, map_cells(source, model, how), source, name)
+    mapped <- map_cells(source, model, unlabeled, unknown.rate, how)
+    object <- add_columns_to_sce(object, mapped$table, name)
+    add_to_sce(object, mapped$embedding, source, name)
 }
 
 #' @rdname PredictSCRAE
 #' @export
 PredictSCRAE.Seurat <- function(object, model, assay = NULL, layer = "counts",
-    reduction.name = "scrae", reduction.key = "scrae_", verbose = TRUE, ...) {
+    reduction.name = "scrae", reduction.key = "scrae_", unlabeled = "Unknown",
+    unknown.rate = 0.01, verbose = TRUE, ...) {
     check_reduction_key(reduction.key)
     how <- run_options(list(...), names(formals()), verbose)
     assay <- check_assay(object, assay)
     source <- seurat_source(object, assay, layer, verbose)
-    embedding <- map_cells(source, model, how)
-    object[[reduction.name]] <- new_reduction(embedding, source, reduction.key)
+    mapped <- map_cells(source, model, unlabeled, unknown.rate, how)
+    object[[reduction.name]] <- new_reduction(
+        mapped$embedding, source, reduction.key
+    )
+    object <- add_columns_to_seurat(object, mapped$table, reduction.name)
     SeuratObject::LogSeuratCommand(object)
 }
 
-map_cells <- function(source, model, how) {
+# `embedding`, and `table` with the types where the model knows any.
+map_cells <- function(source, model, unlabeled, unknown.rate, how) {
     refuse_settings(how)
     model <- find_model(model)
     counts <- read_model_genes(source, describe_model(model)$genes)
-    run_job("map", list(device = how$device), counts,
+    arguments <- list(
+        device = how$device, unlabeled_category = unlabeled,
+        unknown_rate = unknown.rate
+    )
+    run_job("map", arguments, counts,
         how = how, where = source$where, model = model
-    )$embedding
+    )
 }
 
-# Counts of the genes that the model and the source share, by the model's names.
-read_model_genes <- function(source, genes) {
+# Counts of the genes that the model and the source share, by the model's names;
+# where the totals of the cells matter, of all genes (`others`).
+read_model_genes <- function(source, genes, others = FALSE) {
     positions <- match_genes(genes, source$names)
     found <- !is.na(positions)
     if (!any(found)) {
@@ -74,7 +96,11 @@ read_model_genes <- function(source, genes) {
             "ids on the other?"
         )
     }
-    counts <- read_counts(source, positions[found])
+    positions <- positions[found]
+    if (others) {
+        positions <- c(positions, setdiff(seq_along(source$names), positions))
+    }
+    counts <- read_counts(source, positions)
     rownames(counts)[seq_len(sum(found))] <- genes[found]
     counts
 }

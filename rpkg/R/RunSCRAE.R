@@ -28,7 +28,9 @@
 #' `n_latent` and number of epochs; any setting of it is changed by naming it.
 #' `docs/PRESETS.md` of the project has the table, and what differs from the
 #' public codes. The last two cluster while they train: `n_clusters` is given, or
-#' estimated from the codes without labels.
+#' estimated from the codes without labels, and the clusters become the column
+#' `scrae_clusters` of the cell metadata (named after `reduction.name` or `name`;
+#' for a matrix the attribute `"clusters"` of the embedding).
 #'
 #' @section What is kept:
 #' Seurat: a reduction with standard deviations (for `ElbowPlot()`), and in its
@@ -79,7 +81,8 @@
 #' wrong, where, how often, and what to do. An error of class
 #' `scrae_worker_died` carries the last words of the Python process.
 #' @references Mondal AK and others (2021) \doi{10.1109/TCBB.2021.3098394}
-#' @seealso [PredictSCRAE()], [DenoiseSCRAE()], [SampleSCRAE()],
+#' @seealso [PredictSCRAE()], [LabelSCRAE()], [FindMarkersSCRAE()],
+#'   [FindOutliersSCRAE()], [DenoiseSCRAE()], [SampleSCRAE()],
 #'   [plotSCRAEHistory()], [SaveSCRAE()]
 #' @examples
 #' if (SCRAEStatus(verbose = FALSE)$ready &&
@@ -109,6 +112,7 @@ RunSCRAE.default <- function(object, features = NULL, n.features = 2000,
     )
     embedding <- name_embedding(fit$embedding, source, "scrae_")
     attr(embedding, "scrae") <- fit$fit
+    attr(embedding, "clusters") <- fit$columns$clusters
     embedding
 }
 
@@ -119,30 +123,20 @@ RunSCRAE.default <- function(object, features = NULL, n.features = 2000,
 #' @param source A [counts_source()].
 #' @param covariates From [read_covariates()].
 #' @param how From [run_options()].
-#' @return List of `embedding` (matrix, cells x n_latent) and `fit`.
+#' @return List of `embedding` (matrix, cells x n_latent), `fit`, and `columns`
+#'   for the cell metadata (data.frame or NULL).
 #' @noRd
 train <- function(source, features, n.features, covariates, n_latent, max_epochs,
     seed.use, model.dir, resume, preset, how) {
-    if (!is.null(n_latent)) at_least(n_latent, 1, "n_latent")
-    at_least(seed.use, 0, "seed.use")
-    if (!is.null(max_epochs)) at_least(max_epochs, 1, "max_epochs")
-    say_duplicates(source, how$verbose)
-    genes <- choose_genes(features, source, n.features, covariates, how)
-    result <- run_job("train",
+    result <- run_training_job("train",
         list(
-            preset = preset, random_state = seed.use, device = how$device,
-            select = genes$select, max_epochs = max_epochs,
-            batch_key = names(covariates)[1L],
-            categorical_covariate_keys = as.list(names(covariates)[-1L]),
             model_dir = if (!is.null(model.dir)) {
                 normalizePath(model.dir, mustWork = FALSE)
             },
-            resume = isTRUE(resume),
-            settings = named_list(c(
-                if (!is.null(n_latent)) list(n_latent = n_latent), how$settings
-            ))
+            resume = isTRUE(resume)
         ),
-        read_counts(source, genes$positions), covariates, how, source$where
+        source, features, n.features, covariates, n_latent, max_epochs, seed.use,
+        preset, how
     )
     if (result$summary$epochs == 0L) {
         fail(
@@ -157,7 +151,34 @@ train <- function(source, features, n.features, covariates, n_latent, max_epochs
             "; this is the model of epoch ", result$summary$best_epoch
         )
     }
-    list(embedding = result$embedding, fit = new_fit(result))
+    list(
+        embedding = result$embedding, fit = new_fit(result),
+        columns = result$table
+    )
+}
+
+# A job that chooses genes and trains on them, once or more often; `arguments` are
+# those of this job alone.
+run_training_job <- function(action, arguments, source, features, n.features,
+    covariates, n_latent, max_epochs, seed.use, preset, how) {
+    if (!is.null(n_latent)) at_least(n_latent, 1, "n_latent")
+    at_least(seed.use, 0, "seed.use")
+    if (!is.null(max_epochs)) at_least(max_epochs, 1, "max_epochs")
+    say_duplicates(source, how$verbose)
+    genes <- choose_genes(features, source, n.features, covariates, how)
+    common <- list(
+        preset = preset, random_state = seed.use, device = how$device,
+        select = genes$select, max_epochs = max_epochs,
+        batch_key = names(covariates)[1L],
+        categorical_covariate_keys = as.list(names(covariates)[-1L]),
+        settings = named_list(c(
+            if (!is.null(n_latent)) list(n_latent = n_latent), how$settings
+        ))
+    )
+    run_job(
+        action, c(common, arguments), read_counts(source, genes$positions),
+        covariates, how, source$where
+    )
 }
 
 # An empty list without names would be [] in JSON, and not {}.

@@ -15,20 +15,7 @@ read_covariates <- function(table, keys, where) {
         )
     }
     covariates <- lapply(keys, function(key) {
-        if (!key %in% colnames(table)) {
-            fail(
-                where, " has no column '", key, "'; ",
-                hint(key, colnames(table))
-            )
-        }
-        values <- table[[key]]
-        if (is.list(values) || !is.null(dim(values))) {
-            fail(
-                "column '", key, "' of ", where, " is a ", class(values)[1L],
-                "; a covariate has one value per cell"
-            )
-        }
-        values <- as.character(values)
+        values <- read_column(table, key, where)
         missing <- sum(is.na(values))
         if (missing > 0L) {
             fail(
@@ -40,4 +27,38 @@ read_covariates <- function(table, keys, where) {
         values
     })
     stats::setNames(covariates, keys)
+}
+
+# One column as text, NA where it says nothing.
+read_column <- function(table, key, where) {
+    if (!key %in% colnames(table)) {
+        fail(where, " has no column '", key, "'; ", hint(key, colnames(table)))
+    }
+    values <- table[[key]]
+    if (is.list(values) || !is.null(dim(values))) {
+        fail(
+            "column '", key, "' of ", where, " is a ", class(values)[1L],
+            "; a covariate has one value per cell"
+        )
+    }
+    as.character(values)
+}
+
+# The columns that a model was trained with, as the decoder needs them.
+model_covariates <- function(facts, table, where) {
+    keys <- names(facts$covariate_levels)
+    if (length(keys) > 0L && is.null(table)) {
+        fail(
+            "the model was trained with ", quoted(keys), ": give a data.frame ",
+            "with these columns as meta.data"
+        )
+    }
+    read_covariates(table, keys, where)
+}
+
+# The argument that names one column.
+one_name <- function(value, name, where) {
+    if (!is.character(value) || length(value) != 1L || is.na(value)) {
+        fail(name, " takes the name of one column of ", where)
+    }
 }

@@ -2,16 +2,15 @@
 
 #' Have Python do something
 #'
-#' @param action Name of an action of `scrae.r`: "train", "map", "denoise",
-#'   "sample" or "select".
+#' @param action Name of a job of `scrae.r`: "train", "map", "label", ...
 #' @param arguments Named list of plain values.
 #' @param counts dgCMatrix, genes x cells, or NULL where no cells are needed.
 #' @param covariates Named list of character vectors, one entry per cell.
 #' @param how [run_options()].
 #' @param where How to call the place of the counts in messages.
 #' @param model A `scrae_model` that Python shall find in `arguments$model`.
-#' @return What Python wrote into result.json, arrays read in, and for "train"
-#'   the trained model as `model`.
+#' @return What Python wrote into result.json, arrays and tables read in, and
+#'   where it left a trained model, that as `model`.
 #' @noRd
 run_job <- function(action, arguments, counts = NULL, covariates = list(), how,
     where = "the counts", model = NULL) {
@@ -72,6 +71,10 @@ read_result <- function(folder) {
     for (name in intersect(c("embedding", "matrix"), names(result))) {
         result[[name]] <- read_array(folder, result[[name]])
     }
+    if (!is.null(result$table)) {
+        columns <- lapply(result$table, read_column_of_table, folder = folder)
+        result$table <- as.data.frame(columns, optional = TRUE)
+    }
     if (dir.exists(file.path(folder, "model"))) {
         result$model <- read_model(file.path(folder, "model"))
     }
@@ -96,7 +99,21 @@ read_array <- function(folder, array) {
     )
 }
 
+# Numbers; or text, as codes that count from 0 and levels.
+read_column_of_table <- function(column, folder) {
+    values <- read_numbers(folder, column$file, column$shape)
+    if (is.null(column$levels)) {
+        return(values)
+    }
+    if (column$factor) {
+        return(factor(column$levels[values + 1L], column$levels))
+    }
+    column$levels[values + 1L]
+}
+
+# The file's name ends in the kind of number and its bytes: .i4, .f4, .f8.
 read_numbers <- function(folder, file, n) {
-    kind <- if (endsWith(file, ".i4")) "integer" else "numeric"
-    readBin(file.path(folder, file), kind, n, size = 4L, endian = "little")
+    kind <- if (grepl("\\.i[0-9]$", file)) "integer" else "numeric"
+    size <- as.integer(substring(file, nchar(file)))
+    readBin(file.path(folder, file), kind, n, size = size, endian = "little")
 }

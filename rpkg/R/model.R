@@ -117,8 +117,13 @@ find_fit <- function(object, name = NULL) {
     if (inherits(object, "scrae_fit")) {
         return(object)
     }
-    fits <- all_fits(object)
-    if (length(fits) == 0L) {
+    all_fits(object)[[fit_name(object, name)]]
+}
+
+# Where the fit that is meant is stored: the newest, or the one of this name.
+fit_name <- function(object, name = NULL) {
+    known <- names(all_fits(object))
+    if (length(known) == 0L) {
         fail(
             "this ", class(object)[1L], " holds no trained scRAE model: call ",
             "RunSCRAE(object) first (cells that were mapped with PredictSCRAE ",
@@ -126,15 +131,12 @@ find_fit <- function(object, name = NULL) {
         )
     }
     if (is.null(name)) {
-        return(fits[[length(fits)]])
+        return(known[length(known)])
     }
-    if (!name %in% names(fits)) {
-        fail(
-            "no scRAE model is stored as '", name, "'; ",
-            hint(name, names(fits))
-        )
+    if (!name %in% known) {
+        fail("no scRAE model is stored as '", name, "'; ", hint(name, known))
     }
-    fits[[name]]
+    name
 }
 
 # Every fit of an object by the name of its embedding, the newest last.

@@ -17,6 +17,7 @@ RunSCRAE.SingleCellExperiment <- function(object, features = NULL,
         model.dir = model.dir, resume = resume, preset = preset, how = how
     )
     S4Vectors::metadata(object)[[name]] <- fit$fit
+    object <- add_columns_to_sce(object, fit$columns, name)
     add_to_sce(object, fit$embedding, source, name)
 }
 
@@ -71,5 +72,14 @@ add_to_sce <- function(object, embedding, source, name) {
     embedding <- name_embedding(embedding, source, paste0(name, "_"))
     if (is.null(colnames(object))) rownames(embedding) <- NULL
     SingleCellExperiment::reducedDim(object, name) <- embedding
+    object
+}
+
+# A table of one row per cell, or NULL, as columns of colData().
+add_columns_to_sce <- function(object, table, prefix) {
+    for (name in names(table)) {
+        SummarizedExperiment::colData(object)[[paste0(prefix, "_", name)]] <-
+            table[[name]]
+    }
     object
 }

@@ -23,6 +23,7 @@ RunSCRAE.Seurat <- function(object, assay = NULL, features = NULL,
     object[[reduction.name]] <- new_reduction(
         fit$embedding, source, reduction.key, unclass(fit$fit)
     )
+    object <- add_columns_to_seurat(object, fit$columns, reduction.name)
     SeuratObject::LogSeuratCommand(object)
 }
 
@@ -149,6 +150,15 @@ new_reduction <- function(embedding, source, key, misc = list()) {
         embeddings = embedding, key = key, assay = source$assay,
         stdev = apply(embedding, 2L, stats::sd), misc = misc
     )
+}
+
+# A table of one row per cell, or NULL, as columns of the metadata.
+add_columns_to_seurat <- function(object, table, prefix) {
+    if (is.null(table)) {
+        return(object)
+    }
+    dimnames(table) <- list(colnames(object), paste0(prefix, "_", names(table)))
+    SeuratObject::AddMetaData(object, table)
 }
 
 # Fits in the reductions of an object, by name.

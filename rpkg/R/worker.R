@@ -18,7 +18,7 @@ run_worker <- function(folder, how, where) {
     ))
     on.exit(end_worker(worker))
     watched <- watch(worker, how$verbose)
-    for (text in watched$warnings) {
+    for (text in unique(watched$warnings)) {
         warning(in_words_of_r(text, where), call. = FALSE)
     }
     if (file.exists(file.path(folder, "result.json"))) {
@@ -140,9 +140,16 @@ cause_of_death <- function(worker, folder, python) {
 # Python speaks of the AnnData that it was given; the user has an R object.
 in_words_of_r <- function(text, where) {
     text <- gsub("adata\\.obs\\[(['\"][^'\"]*['\"])\\]", "column \\1", text)
-    text <- gsub("adata.var_names", "the gene names", text, fixed = TRUE)
-    text <- gsub("adata.obs", "the columns", text, fixed = TRUE)
-    gsub("adata.X", where, text, fixed = TRUE)
+    words <- c(
+        adata.var_names = "the gene names", adata.obs = "the columns",
+        adata.X = where, unlabeled_category = "unlabeled",
+        unknown_rate = "unknown.rate", n_runs = "n.runs",
+        ": sc.pp.filter_cells(adata, min_counts=1)" = ""
+    )
+    for (word in names(words)) {
+        text <- gsub(word, words[[word]], text, fixed = TRUE)
+    }
+    text
 }
 
 # -- progress ------------------------------------------------------------------

@@ -14,6 +14,7 @@ from typing import Any
 
 import anndata
 import numpy as np
+import pandas as pd
 import pytest
 
 import scrae
@@ -250,6 +251,78 @@ def test_mapping_denoising_and_sampling_use_the_model_that_was_left(cells: bytes
     values = np.fromfile(folder / result["matrix"]["sparse"]["data"]["file"], "<f4")
     expected = loaded.sample(30, random_state=0)
     np.testing.assert_array_equal(values, expected[expected > 0])
+
+
+def read_table(folder: Path, columns: dict[str, Any]) -> pd.DataFrame:
+    """A table as R reads it."""
+    table = {}
+    for name, column in columns.items():
+        values = np.fromfile(folder / column["file"], "<" + Path(column["file"]).suffix[1:])
+        if "levels" in column:
+            text = pd.Categorical.from_codes(values, column["levels"])
+            table[name] = text if column["factor"] else text.astype(object)
+        else:
+            table[name] = values
+    return pd.DataFrame(table)
+
+
+def test_what_is_asked_of_a_model_is_answered_as_in_python(ro: Any, tmp_path: Path) -> None:
+    ro.r("""
+    typed <- sce[, rep(1:15, 5)]; colnames(typed) <- paste0("c", 1:75)
+    counts(typed)[1, ] <- counts(typed)[1, ] + 1
+    typed$type <- rep(c("t", "b", "Unknown"), each = 25); typed$donor <- rep(c("x", "y", "y"), 25)
+    """)
+    adata = from_sce(ro.r("typed"))
+    settings = {"n_latent": 2, "n_hidden": (8,), "batch_size": 16}
+
+    def do(action: str, **arguments: Any) -> tuple[Path, dict[str, Any]]:
+        folder = job(tmp_path / action, action, device="cpu", **arguments)
+        run(folder, lambda: ro.r("typed"), lambda *_, **__: None)
+        return folder, json.loads((folder / RESULT).read_text())
+
+    folder, result = do("train", max_epochs=2)
+    assert "table" not in result
+    asked = {"unlabeled_category": "Unknown", "unknown_rate": 0.05}
+    folder, result = do("label", model=str(folder / MODEL), labels_key="type", **asked)
+    model = scrae.SCRAE.load(folder / MODEL, verbose=False, device="cpu")
+    labels = read_table(folder, result["table"])
+    assert list(labels["label"].cat.categories) == ["b", "t", "Unknown"]
+    assert list(labels["label"]) == list(model.predict(adata, unknown_rate=0.05))
+    probabilities = model.predict(adata, return_probabilities=True)
+    np.testing.assert_allclose(labels["label_probability"], probabilities[["b", "t"]].max(axis=1))
+    np.testing.assert_allclose(labels["familiarity"], probabilities["familiarity"])
+    given = str(folder / MODEL)
+    pd.testing.assert_frame_equal(read_table(*told(do("map", model=given, **asked))), labels)
+
+    expected = scrae.tl.outliers(adata, model).reset_index(drop=True)
+    pd.testing.assert_frame_equal(read_table(*told(do("outliers", model=given))), expected)
+    answer = do("differential", model=given, groupby="type", groups=["t"], reference="b", batch_key="donor")
+    expected = scrae.tl.differential_expression(adata, model, "type", groups=["t"], reference="b", batch_key="donor")
+    pd.testing.assert_frame_equal(read_table(*told(answer)), expected)
+    report = read_table(*told(do("sample_report", model=given, n=40)))
+    expected = scrae.tl.sample_report(adata, model, n=40)
+    assert dict(zip(report["measure"], report["value"], strict=True)) == expected.to_dict()
+
+    scores = read_table(*told(do("cross_validate", share=0.6, max_epochs=2)))
+    expected = scrae.tl.molecular_cross_validation(adata, share=0.6, max_epochs=2, device="cpu", **settings)
+    pd.testing.assert_frame_equal(scores.set_index("predictor"), expected, check_names=False)
+    assert np.isinf(scores["poisson"][1])
+    folder, result = do("stability", n_runs=2, resolution=1, max_epochs=2, select={"method": "hvg", "n_top": 10})
+    agreement = np.fromfile(folder / result["matrix"]["file"], "<f8").reshape(2, 2)
+    expected = scrae.tl.stability(
+        adata, 2, max_epochs=2, genes="hvg", n_genes=10, device="cpu", verbose=False, **settings
+    )
+    np.testing.assert_array_equal(agreement, expected)
+    assert result["seeds"] == [0, 1]
+    clustering = {"n_clusters": 3, "pretraining_epochs": 0}
+    folder, result = do("train", preset="scdeepcluster", max_epochs=1, settings=clustering)
+    assert set(read_table(folder, result["table"])["clusters"]) <= {"0", "1", "2"}
+
+
+def told(answer: tuple[Path, dict[str, Any]]) -> tuple[Path, dict[str, Any]]:
+    """The table of an answer, and where its columns are."""
+    folder, result = answer
+    return folder, result["table"]
 
 
 def test_genes_are_selected_by_the_core(cells: bytes, tmp_path: Path) -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.sparse as sp
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def write_array(folder: Path, name: str, matrix: Any) -> dict[str, Any]:
@@ -23,10 +26,25 @@ def write_array(folder: Path, name: str, matrix: Any) -> dict[str, Any]:
             "sparse": {part: write_array(folder, f"{name}.{part}", values) for part, values in parts.items()},
         }
     values = np.ascontiguousarray(matrix)
-    kind = "i4" if values.dtype.kind == "i" else "f4"
+    kind = "i4" if values.dtype.kind == "i" else "f8" if values.dtype == np.float64 else "f4"
     path = folder / f"{name}.{kind}"
     values.astype(f"<{kind}", copy=False).tofile(path)
     return {"shape": list(values.shape), "file": path.name}
+
+
+def write_table(folder: Path, table: pd.DataFrame) -> dict[str, Any]:
+    """Write the columns of a table, numbers in full precision, text and categories as codes from 0 and their levels."""
+    answer = {}
+    for i, (name, column) in enumerate(table.items()):
+        if column.dtype.kind in "if":
+            answer[str(name)] = write_array(folder, f"column{i}", column.to_numpy())
+            continue
+        text = column.astype("category").cat
+        answer[str(name)] = write_array(folder, f"column{i}", text.codes.to_numpy(dtype=np.int32)) | {
+            "levels": [str(level) for level in text.categories],
+            "factor": column.dtype == "category",
+        }
+    return answer
 
 
 def plain(value: Any) -> Any:

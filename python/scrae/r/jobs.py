@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import scipy.sparse as sp
 
-from scrae.r.answers import plain, write_array
+from scrae.r.answers import plain, write_array, write_table
 from scrae.r.conversion import from_sce
 
 if TYPE_CHECKING:
+    import pandas as pd
     from anndata import AnnData
 
     from scrae.model import SCRAE
@@ -29,44 +30,44 @@ Emit = Callable[..., None]
 
 
 def _train(arguments: dict[str, Any], cells: Callable[[], AnnData], folder: Path, emit: Emit) -> dict[str, Any]:
-    from scrae.model import SCRAE
-    from scrae.pp import select_genes
-    from scrae.pp.genes import SELECTED
+    import pandas as pd
 
-    model = SCRAE(
-        arguments.get("preset") or "default",
-        random_state=arguments["random_state"],
-        device=arguments.get("device") or "auto",
-        verbose=bool(arguments.get("bar", False)),
-        **arguments.get("settings", {}),
-    )
+    from scrae.model import SCRAE
+    from scrae.tl.embedding import own_clusters
+
+    model = SCRAE(**_settings(arguments), verbose=bool(arguments.get("bar", False)))
     adata = cells()
-    batch_key = arguments.get("batch_key")
-    selection = arguments.get("select")
-    if selection:
-        emit("stage", text=f"choosing {selection['n_top']:,} genes ({selection['method']})")
-        select_genes(adata, selection["method"], selection["n_top"], batch_key=batch_key)
-        genes = adata.var[SELECTED].to_numpy()
-    else:
-        genes = np.asarray(adata.var_names != OTHER_GENES)
+    genes = _chosen_genes(arguments, adata, emit)
     emit("start", n_cells=adata.n_obs, n_genes=int(genes.sum()), device=str(model.device))
     model.fit(
         adata,
         genes=genes,
-        batch_key=batch_key,
+        batch_key=arguments.get("batch_key"),
         categorical_covariate_keys=arguments.get("categorical_covariate_keys", []),
         max_epochs=arguments.get("max_epochs"),
         resume=bool(arguments.get("resume", False)),
         model_dir=arguments.get("model_dir"),
         on_epoch=lambda epoch, most, losses: emit("epoch", max_epochs=most, **losses | {"epoch": epoch}),
     )
-    model.save(folder / MODEL)
-    return _description(model) | {"embedding": write_array(folder, "embedding", model.embed())}
+    answer = _trained(model, folder) | {"embedding": write_array(folder, "embedding", model.embed())}
+    clusters = own_clusters(model)
+    return answer if clusters is None else answer | {"table": write_table(folder, pd.DataFrame({"clusters": clusters}))}
 
 
 def _map(arguments: dict[str, Any], cells: Callable[[], AnnData], folder: Path, emit: Emit) -> dict[str, Any]:
-    model = _load(arguments)
-    return {"embedding": write_array(folder, "embedding", model.map(cells()))}
+    model, adata = _load(arguments), cells()
+    answer = {"embedding": write_array(folder, "embedding", model.map(adata))}
+    return (
+        answer
+        if model.cell_types is None
+        else answer | {"table": write_table(folder, _labels(arguments, model, adata))}
+    )
+
+
+def _label(arguments: dict[str, Any], cells: Callable[[], AnnData], folder: Path, emit: Emit) -> dict[str, Any]:
+    model, adata = _load(arguments), cells()
+    model.fit_labels(adata, arguments["labels_key"], unlabeled_category=arguments["unlabeled_category"])
+    return _trained(model, folder) | {"table": write_table(folder, _labels(arguments, model, adata))}
 
 
 def _denoise(arguments: dict[str, Any], cells: Callable[[], AnnData], folder: Path, emit: Emit) -> dict[str, Any]:
@@ -84,6 +85,67 @@ def _sample(arguments: dict[str, Any], cells: Callable[[], AnnData], folder: Pat
     model = _load(arguments)
     counts = model.sample(arguments["n"], random_state=arguments.get("random_state"), batch=arguments.get("batch"))
     return {"genes": _names(model), "matrix": write_array(folder, "matrix", sp.csr_matrix(counts))}
+
+
+def _outliers(arguments: dict[str, Any], cells: Callable[[], AnnData], folder: Path, emit: Emit) -> dict[str, Any]:
+    from scrae.tl import outliers
+
+    return {"table": write_table(folder, outliers(cells(), _load(arguments)))}
+
+
+def _differential(arguments: dict[str, Any], cells: Callable[[], AnnData], folder: Path, emit: Emit) -> dict[str, Any]:
+    from scrae.tl import differential_expression
+
+    table = differential_expression(
+        cells(),
+        _load(arguments),
+        arguments["groupby"],
+        groups=arguments.get("groups"),
+        reference=arguments["reference"],
+        batch_key=arguments.get("batch_key"),
+    )
+    return {"table": write_table(folder, table)}
+
+
+def _sample_report(arguments: dict[str, Any], cells: Callable[[], AnnData], folder: Path, emit: Emit) -> dict[str, Any]:
+    from scrae.tl import sample_report
+
+    report = sample_report(cells(), _load(arguments), n=arguments.get("n"), random_state=arguments["random_state"])
+    return {"table": write_table(folder, report.rename_axis("measure").reset_index(name="value"))}
+
+
+def _cross_validate(
+    arguments: dict[str, Any], cells: Callable[[], AnnData], folder: Path, emit: Emit
+) -> dict[str, Any]:
+    from scrae.tl import molecular_cross_validation
+
+    adata = cells()
+    adata = adata[:, _chosen_genes(arguments, adata, emit)]
+    emit("stage", text=f"training on {arguments['share']:.0%} of the molecules")
+    scores = molecular_cross_validation(
+        adata, share=arguments["share"], max_epochs=arguments.get("max_epochs"), **_settings(arguments)
+    )
+    return {"table": write_table(folder, scores.rename_axis("predictor").reset_index())}
+
+
+def _stability(arguments: dict[str, Any], cells: Callable[[], AnnData], folder: Path, emit: Emit) -> dict[str, Any]:
+    from scrae.tl import stability
+
+    adata = cells()
+    genes = _chosen_genes(arguments, adata, emit)
+    emit("stage", text=f"training {arguments['n_runs']} models")
+    agreement = stability(
+        adata,
+        arguments["n_runs"],
+        resolution=float(arguments["resolution"]),
+        verbose=False,
+        genes=genes,
+        batch_key=arguments.get("batch_key"),
+        categorical_covariate_keys=arguments.get("categorical_covariate_keys", []),
+        max_epochs=arguments.get("max_epochs"),
+        **_settings(arguments),
+    )
+    return {"seeds": agreement.index.tolist(), "matrix": write_array(folder, "matrix", agreement.to_numpy())}
 
 
 def _select(arguments: dict[str, Any], cells: Callable[[], AnnData], folder: Path, emit: Emit) -> dict[str, Any]:
@@ -108,7 +170,43 @@ def _example(arguments: dict[str, Any], cells: Callable[[], AnnData], folder: Pa
     }
 
 
-ACTIONS = {"train": _train, "map": _map, "denoise": _denoise, "sample": _sample, "select": _select, "example": _example}
+ACTIONS = {
+    "train": _train,
+    "map": _map,
+    "label": _label,
+    "denoise": _denoise,
+    "sample": _sample,
+    "outliers": _outliers,
+    "differential": _differential,
+    "sample_report": _sample_report,
+    "cross_validate": _cross_validate,
+    "stability": _stability,
+    "select": _select,
+    "example": _example,
+}
+
+
+def _settings(arguments: dict[str, Any]) -> dict[str, Any]:
+    """What a job says of the model to train, as :class:`scrae.SCRAE` takes it."""
+    return {
+        "preset": arguments.get("preset") or "default",
+        "random_state": arguments["random_state"],
+        "device": arguments.get("device") or "auto",
+        **arguments.get("settings", {}),
+    }
+
+
+def _chosen_genes(arguments: dict[str, Any], adata: AnnData, emit: Emit) -> np.ndarray:
+    """Mask of the genes to model: chosen in R, or here if the job says how."""
+    from scrae.pp import select_genes
+    from scrae.pp.genes import SELECTED
+
+    selection = arguments.get("select")
+    if not selection:
+        return np.asarray(adata.var_names != OTHER_GENES)
+    emit("stage", text=f"choosing {selection['n_top']:,} genes ({selection['method']})")
+    select_genes(adata, selection["method"], selection["n_top"], batch_key=arguments.get("batch_key"))
+    return np.asarray(adata.var[SELECTED])
 
 
 def _load(arguments: dict[str, Any]) -> SCRAE:
@@ -117,7 +215,26 @@ def _load(arguments: dict[str, Any]) -> SCRAE:
     return SCRAE.load(arguments["model"], device=arguments.get("device") or "auto", verbose=False)
 
 
-def _description(model: SCRAE) -> dict[str, Any]:
+def _labels(arguments: dict[str, Any], model: SCRAE, adata: AnnData) -> pd.DataFrame:
+    """Type of each cell, its probability, and how like the labelled cells it is."""
+    import pandas as pd
+
+    unlabeled = arguments["unlabeled_category"]
+    names: Any = model.predict(adata, unknown_rate=arguments["unknown_rate"], unlabeled_category=unlabeled)
+    table: Any = model.predict(adata, return_probabilities=True)
+    probabilities = table.iloc[:, :-1]
+    return pd.DataFrame(
+        {
+            "label": pd.Categorical(names, categories=list(dict.fromkeys([*probabilities, unlabeled]))),
+            "label_probability": probabilities.to_numpy().max(1),
+            "familiarity": table["familiarity"].to_numpy(),
+        }
+    )
+
+
+def _trained(model: SCRAE, folder: Path) -> dict[str, Any]:
+    """Save the model, and tell what is known of it."""
+    model.save(folder / MODEL)
     history = model.history.reset_index()
     return {
         "genes": _names(model),

@@ -69,7 +69,7 @@ def molecular_cross_validation(
     if empty:
         raise ValueError(
             f"{empty:,} of {counts.shape[0]:,} cells have no molecule on one side of the split: they have too few "
-            "counts in these genes; leave out such cells (scanpy.pp.filter_cells), or take more genes"
+            "counts in these genes; leave out such cells, or take more genes"
         )
     model = SCRAE(**{"random_state": random_state, "verbose": False, **settings}).fit(train)
     totals = np.asarray(train.sum(1), dtype=np.float64)

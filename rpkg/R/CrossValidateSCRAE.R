@@ -1,0 +1,75 @@
+#' Does denoising help on these data?
+#'
+#' Molecular cross-validation: the molecules of each cell are split in two at
+#' random, a model is trained on the one side, and its denoised means are scored on
+#' the other. A model that fits noise is punished. No label is used.
+#'
+#' @inheritParams RunSCRAE
+#' @param share Share of the molecules to train on.
+#' @param seed.use Seed of the split and of the model.
+#' @param ... As in [RunSCRAE()]: `device`, `threads`, `in_process`, settings of
+#'   the model.
+#' @return data.frame with a row for each `predictor` of the other side:
+#'   `"denoised"` (the model's means), `"counts"` (the training side itself) and
+#'   `"mean"` (the gene's mean at the cell's library size); and its scores:
+#'   `poisson` (deviance per gene, nats; infinite where a predictor says zero and a
+#'   molecule is there), `squared_error` and `correlation` (of log counts). Lower
+#'   is better but for the correlation.
+#' @references Batson J, Royer L, Webber J (2019) Molecular cross-validation for
+#'   single-cell RNA-seq. bioRxiv.
+#' @seealso [DenoiseSCRAE()]
+#' @examples
+#' counts <- matrix(rpois(40 * 30, 2), 30, 40)
+#' if (SCRAEStatus(verbose = FALSE)$ready) {
+#'     CrossValidateSCRAE(counts, features = "all", n_latent = 2, max_epochs = 2,
+#'         verbose = FALSE)
+#' }
+#' @export
+CrossValidateSCRAE <- function(object, ...) UseMethod("CrossValidateSCRAE")
+
+#' @rdname CrossValidateSCRAE
+#' @export
+CrossValidateSCRAE.default <- function(object, features = NULL,
+    n.features = 2000, share = 0.5, n_latent = NULL, max_epochs = NULL,
+    seed.use = 42, verbose = TRUE, preset = "default", ...) {
+    how <- run_options(list(...), names(formals()), verbose)
+    cross_validate(
+        matrix_source(object), features, n.features, share, n_latent, max_epochs,
+        seed.use, preset, how
+    )
+}
+
+#' @rdname CrossValidateSCRAE
+#' @export
+CrossValidateSCRAE.SingleCellExperiment <- function(object, features = NULL,
+    assay.type = "counts", subset_row = NULL, altexp = NULL, n.features = 2000,
+    share = 0.5, n_latent = NULL, max_epochs = NULL, seed.use = 42,
+    verbose = TRUE, preset = "default", ...) {
+    how <- run_options(list(...), names(formals()), verbose)
+    cross_validate(
+        sce_source(object, assay.type, altexp), features %||% subset_row,
+        n.features, share, n_latent, max_epochs, seed.use, preset, how
+    )
+}
+
+#' @rdname CrossValidateSCRAE
+#' @export
+CrossValidateSCRAE.Seurat <- function(object, assay = NULL, features = NULL,
+    layer = "counts", n.features = 2000, share = 0.5, n_latent = NULL,
+    max_epochs = NULL, seed.use = 42, verbose = TRUE, preset = "default", ...) {
+    how <- run_options(list(...), names(formals()), verbose)
+    assay <- check_assay(object, assay)
+    source <- seurat_source(object, assay, layer, verbose)
+    cross_validate(
+        source, features %||% variable_features(object, assay, source, verbose),
+        n.features, share, n_latent, max_epochs, seed.use, preset, how
+    )
+}
+
+cross_validate <- function(source, features, n.features, share, n_latent,
+    max_epochs, seed.use, preset, how) {
+    run_training_job("cross_validate", list(share = share),
+        source, features, n.features, list(), n_latent, max_epochs, seed.use,
+        preset, how
+    )$table
+}

@@ -1,0 +1,126 @@
+#' Types of cells from partial labels
+#'
+#' Learns the types from the cells that have a label and names all cells, with
+#' calibrated probabilities, or says that a cell is like none of them. The
+#' embedding does not change. The classifier becomes part of the model in the
+#' object, so that [PredictSCRAE()] labels new cells with it.
+#'
+#' @section Columns:
+#' \describe{
+#'   \item{`scrae_label`}{factor: the type, or `unlabeled` for a cell unlike all
+#'     types.}
+#'   \item{`scrae_label_probability`}{of the likeliest type among those that were
+#'     labelled; it does not say whether the cell is one of them.}
+#'   \item{`scrae_familiarity`}{share of labelled cells, held out, that lie as
+#'     far from all types: at most `unknown.rate` for the unknown.}
+#' }
+#' They are named after the reduction (`SCRAE_label`, ... in a
+#' SingleCellExperiment). Labelled cells are predicted, too: where prediction and
+#' label disagree, look again.
+#'
+#' @section Not the tool:
+#' A type with one or two labelled cells (kept, with a warning), a single type
+#' (refused), queries from another protocol. With fewer than 100 labelled cells no
+#' cell can be unknown at a rate of 0.01.
+#'
+#' @inheritParams RunSCRAE
+#' @param object The object that [RunSCRAE()] returned; for a matrix, raw counts.
+#' @param labels Name of the column of cell metadata that holds the types; for a
+#'   matrix one value per cell.
+#' @param model As in [PredictSCRAE()].
+#' @param unlabeled What stands there for cells without a label (a missing value
+#'   says the same), and what unknown cells are called.
+#' @param unknown.rate Share of cells of known types that may be called unknown;
+#'   0: every cell gets a type.
+#' @param name Name of the reduction with the model, where there are several.
+#' @param ... `device`, `threads`, `in_process` as in [RunSCRAE()].
+#' @return The object with three more columns in its cell metadata. Matrix: a
+#'   data.frame with a row per cell and these columns, without the prefix; it
+#'   serves as `model` of [PredictSCRAE()].
+#' @seealso [PredictSCRAE()]
+#' @examples
+#' counts <- matrix(rpois(40 * 30, 2), 30, 40)
+#' types <- rep(c("B cell", "T cell", NA, NA), 10)
+#' if (SCRAEStatus(verbose = FALSE)$ready) {
+#'     embedding <- RunSCRAE(counts, features = "all", n_latent = 2,
+#'         max_epochs = 2, verbose = FALSE)
+#'     head(LabelSCRAE(counts, types, model = embedding, verbose = FALSE))
+#' }
+#' @export
+LabelSCRAE <- function(object, ...) UseMethod("LabelSCRAE")
+
+#' @rdname LabelSCRAE
+#' @export
+LabelSCRAE.default <- function(object, labels, model, unlabeled = "Unknown",
+    unknown.rate = 0.01, verbose = TRUE, ...) {
+    source <- matrix_source(object)
+    how <- run_options(list(...), names(formals()), verbose)
+    if (length(labels) != length(source$cells)) {
+        fail(
+            "labels has ", count(length(labels)), " value(s); ", source$where,
+            " has ", count(length(source$cells)), " cells"
+        )
+    }
+    learned <- learn_labels(
+        source, find_model(model), list(labels = as.character(labels)),
+        unlabeled, unknown.rate, how
+    )
+    rownames(learned$table) <- make.unique(source$cells)
+    structure(learned$table, scrae = learned$fit)
+}
+
+#' @rdname LabelSCRAE
+#' @export
+LabelSCRAE.SingleCellExperiment <- function(object, labels,
+    unlabeled = "Unknown", unknown.rate = 0.01, assay.type = "counts",
+    altexp = NULL, name = NULL, verbose = TRUE, ...) {
+    how <- run_options(list(...), names(formals()), verbose)
+    name <- fit_name(object, name)
+    one_name(labels, "labels", "colData(object)")
+    learned <- learn_labels(
+        sce_source(object, assay.type, altexp), find_model(object, name),
+        stats::setNames(list(read_column(
+            SummarizedExperiment::colData(object), labels, "colData(object)"
+        )), labels),
+        unlabeled, unknown.rate, how
+    )
+    S4Vectors::metadata(object)[[name]] <- learned$fit
+    add_columns_to_sce(object, learned$table, name)
+}
+
+#' @rdname LabelSCRAE
+#' @export
+LabelSCRAE.Seurat <- function(object, labels, unlabeled = "Unknown",
+    unknown.rate = 0.01, assay = NULL, layer = "counts", name = NULL,
+    verbose = TRUE, ...) {
+    how <- run_options(list(...), names(formals()), verbose)
+    name <- fit_name(object, name)
+    one_name(labels, "labels", "object@meta.data")
+    assay <- check_assay(object, assay)
+    learned <- learn_labels(
+        seurat_source(object, assay, layer, verbose), find_model(object, name),
+        stats::setNames(
+            list(read_column(object[[]], labels, "object@meta.data")), labels
+        ),
+        unlabeled, unknown.rate, how
+    )
+    methods::slot(object@reductions[[name]], "misc") <- unclass(learned$fit)
+    object <- add_columns_to_seurat(object, learned$table, name)
+    SeuratObject::LogSeuratCommand(object)
+}
+
+# `table` (a row per cell) and `fit` (that of the model with its classifier);
+# `labels` is a named list of one character vector.
+learn_labels <- function(source, model, labels, unlabeled, unknown.rate, how) {
+    refuse_settings(how)
+    labels[[1L]][is.na(labels[[1L]])] <- unlabeled
+    result <- run_job("label",
+        list(
+            device = how$device, labels_key = names(labels),
+            unlabeled_category = unlabeled, unknown_rate = unknown.rate
+        ),
+        read_model_genes(source, describe_model(model)$genes), labels, how,
+        source$where, model
+    )
+    list(table = result$table, fit = new_fit(result))
+}

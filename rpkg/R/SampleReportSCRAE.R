@@ -1,0 +1,68 @@
+#' How like real cells are synthetic ones?
+#'
+#' Draws cells as [SampleSCRAE()] does and compares them with real ones, best such
+#' as the model was not trained on: gene by gene, by pairs of genes, and by a
+#' classifier that tries to tell them apart.
+#'
+#' @inheritParams DenoiseSCRAE
+#' @param object Real cells with all the model's genes, 30 or more; for a matrix,
+#'   raw counts.
+#' @param n Number of synthetic cells; NULL: as many as real ones.
+#' @param seed.use Seed.
+#' @param ... `device`, `threads`, `in_process` as in [RunSCRAE()].
+#' @return data.frame with the columns `measure` and `value`. `mean`, `variance`
+#'   and `zero_fraction` over genes, `correlation` over pairs of the 200 genes of
+#'   highest mean and `library_size` over deciles are concordances of real and
+#'   synthetic cells (Lin 1989): 1 for equal values. `classifier_auc` is that of a
+#'   random forest: 0.5 if it cannot tell them apart, 1 if it always can.
+#' @examples
+#' counts <- matrix(rpois(40 * 30, 2), 30, 40)
+#' if (SCRAEStatus(verbose = FALSE)$ready) {
+#'     embedding <- RunSCRAE(counts, features = "all", n_latent = 2,
+#'         max_epochs = 2, verbose = FALSE)
+#'     SampleReportSCRAE(counts, model = embedding, verbose = FALSE)
+#' }
+#' @export
+SampleReportSCRAE <- function(object, ...) UseMethod("SampleReportSCRAE")
+
+#' @rdname SampleReportSCRAE
+#' @export
+SampleReportSCRAE.default <- function(object, model, n = NULL, seed.use = 42,
+    verbose = TRUE, ...) {
+    how <- run_options(list(...), names(formals()), verbose)
+    report_samples(matrix_source(object), find_model(model), n, seed.use, how)
+}
+
+#' @rdname SampleReportSCRAE
+#' @export
+SampleReportSCRAE.SingleCellExperiment <- function(object, model = NULL, n = NULL,
+    seed.use = 42, assay.type = "counts", altexp = NULL, verbose = TRUE, ...) {
+    how <- run_options(list(...), names(formals()), verbose)
+    report_samples(
+        sce_source(object, assay.type, altexp), find_model(model %||% object), n,
+        seed.use, how
+    )
+}
+
+#' @rdname SampleReportSCRAE
+#' @export
+SampleReportSCRAE.Seurat <- function(object, model = NULL, n = NULL,
+    seed.use = 42, assay = NULL, layer = "counts", verbose = TRUE, ...) {
+    how <- run_options(list(...), names(formals()), verbose)
+    assay <- check_assay(object, assay)
+    report_samples(
+        seurat_source(object, assay, layer, verbose),
+        find_model(model %||% object), n, seed.use, how
+    )
+}
+
+report_samples <- function(source, model, n, seed.use, how) {
+    if (!is.null(n)) at_least(n, 1, "n")
+    at_least(seed.use, 0, "seed.use")
+    refuse_settings(how)
+    run_job("sample_report",
+        list(n = n, random_state = seed.use, device = how$device),
+        read_model_genes(source, describe_model(model)$genes),
+        how = how, where = source$where, model = model
+    )$table
+}

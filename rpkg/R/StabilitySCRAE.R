@@ -1,0 +1,83 @@
+#' How much of a clustering is chance?
+#'
+#' Trains several models that differ in their seed only, clusters each embedding
+#' (Leiden) and compares the clusterings. Values near 1: the clusters are a property
+#' of the data. Low values everywhere: fewer clusters (a lower `resolution`) or more
+#' cells are needed before a cluster can be trusted. No label is used.
+#'
+#' @inheritParams RunSCRAE
+#' @param n.runs Number of trainings, 2 or more; each takes the time of
+#'   [RunSCRAE()].
+#' @param resolution Of the Leiden clustering.
+#' @param seed.use Seed of the first training; the others follow it.
+#' @param ... As in [RunSCRAE()]: `device`, `threads`, `in_process`, settings of
+#'   the model.
+#' @return Adjusted Rand index of every pair of clusterings, a matrix with the
+#'   seeds as names and 1 on the diagonal.
+#' @examples
+#' counts <- matrix(rpois(40 * 30, 2), 30, 40)
+#' if (SCRAEStatus(verbose = FALSE)$ready) {
+#'     StabilitySCRAE(counts, n.runs = 2, features = "all", n_latent = 2,
+#'         max_epochs = 2, verbose = FALSE)
+#' }
+#' @export
+StabilitySCRAE <- function(object, ...) UseMethod("StabilitySCRAE")
+
+#' @rdname StabilitySCRAE
+#' @export
+StabilitySCRAE.default <- function(object, n.runs = 5, resolution = 1,
+    features = NULL, n.features = 2000, group.by.vars = NULL, meta.data = NULL,
+    n_latent = NULL, max_epochs = NULL, seed.use = 42, verbose = TRUE,
+    preset = "default", ...) {
+    how <- run_options(list(...), names(formals()), verbose)
+    compare_seeds(
+        matrix_source(object), n.runs, resolution, features, n.features,
+        read_covariates(meta.data, group.by.vars, "meta.data"),
+        n_latent, max_epochs, seed.use, preset, how
+    )
+}
+
+#' @rdname StabilitySCRAE
+#' @export
+StabilitySCRAE.SingleCellExperiment <- function(object, n.runs = 5,
+    resolution = 1, features = NULL, assay.type = "counts", subset_row = NULL,
+    group.by.vars = NULL, altexp = NULL, n.features = 2000, n_latent = NULL,
+    max_epochs = NULL, seed.use = 42, verbose = TRUE, preset = "default", ...) {
+    how <- run_options(list(...), names(formals()), verbose)
+    table <- SummarizedExperiment::colData(object)
+    compare_seeds(
+        sce_source(object, assay.type, altexp), n.runs, resolution,
+        features %||% subset_row, n.features,
+        read_covariates(table, group.by.vars, "colData(object)"),
+        n_latent, max_epochs, seed.use, preset, how
+    )
+}
+
+#' @rdname StabilitySCRAE
+#' @export
+StabilitySCRAE.Seurat <- function(object, n.runs = 5, resolution = 1,
+    assay = NULL, features = NULL, layer = "counts", group.by.vars = NULL,
+    n.features = 2000, n_latent = NULL, max_epochs = NULL, seed.use = 42,
+    verbose = TRUE, preset = "default", ...) {
+    how <- run_options(list(...), names(formals()), verbose)
+    assay <- check_assay(object, assay)
+    source <- seurat_source(object, assay, layer, verbose)
+    compare_seeds(
+        source, n.runs, resolution,
+        features %||% variable_features(object, assay, source, verbose),
+        n.features,
+        read_covariates(object[[]], group.by.vars, "object@meta.data"),
+        n_latent, max_epochs, seed.use, preset, how
+    )
+}
+
+compare_seeds <- function(source, n.runs, resolution, features, n.features,
+    covariates, n_latent, max_epochs, seed.use, preset, how) {
+    at_least(n.runs, 2, "n.runs")
+    result <- run_training_job("stability",
+        list(n_runs = n.runs, resolution = resolution),
+        source, features, n.features, covariates, n_latent, max_epochs, seed.use,
+        preset, how
+    )
+    structure(result$matrix, dimnames = list(result$seeds, result$seeds))
+}
