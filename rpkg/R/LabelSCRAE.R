@@ -76,15 +76,14 @@ LabelSCRAE.SingleCellExperiment <- function(object, labels,
     altexp = NULL, name = NULL, verbose = TRUE, ...) {
     how <- run_options(list(...), names(formals()), verbose)
     name <- fit_name(object, name)
-    one_name(labels, "labels", "colData(object)")
     learned <- learn_labels(
         sce_source(object, assay.type, altexp), find_model(object, name),
-        stats::setNames(list(read_column(
+        label_column(
             SummarizedExperiment::colData(object), labels, "colData(object)"
-        )), labels),
+        ),
         unlabeled, unknown.rate, how
     )
-    S4Vectors::metadata(object)[[name]] <- learned$fit
+    S4Vectors::metadata(object)[[name]]$model <- learned$fit$model
     add_columns_to_sce(object, learned$table, name)
 }
 
@@ -95,18 +94,21 @@ LabelSCRAE.Seurat <- function(object, labels, unlabeled = "Unknown",
     verbose = TRUE, ...) {
     how <- run_options(list(...), names(formals()), verbose)
     name <- fit_name(object, name)
-    one_name(labels, "labels", "object@meta.data")
     assay <- check_assay(object, assay)
     learned <- learn_labels(
         seurat_source(object, assay, layer, verbose), find_model(object, name),
-        stats::setNames(
-            list(read_column(object[[]], labels, "object@meta.data")), labels
-        ),
+        label_column(object[[]], labels, "object@meta.data"),
         unlabeled, unknown.rate, how
     )
-    methods::slot(object@reductions[[name]], "misc") <- unclass(learned$fit)
+    methods::slot(object@reductions[[name]], "misc")$model <- learned$fit$model
     object <- add_columns_to_seurat(object, learned$table, name)
     SeuratObject::LogSeuratCommand(object)
+}
+
+# The column with the labels, by its name.
+label_column <- function(table, labels, where) {
+    one_name(labels, "labels", where)
+    stats::setNames(list(read_column(table, labels, where)), labels)
 }
 
 # `table` (a row per cell) and `fit` (that of the model with its classifier);
