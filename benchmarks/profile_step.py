@@ -98,6 +98,13 @@ def parts_of(training: Training) -> dict[str, tuple[float, Callable[[], object]]
         "other hidden layers, codes": (
             1.0, forward_backward(lambda: [middle(after_first)], [after_first, *middle.parameters()])
         ),
+        "second view and its contrast": (
+            1.0,
+            forward_backward(
+                lambda: [module.contrast(codes, module.input_transform(counts), minibatch.batch)],
+                module.encoder.parameters(),
+            ),
+        ),
         "decoder's last layers, softmax": (
             1.0,
             forward_backward(
