@@ -128,7 +128,7 @@ class SCRAE:
         genes
             Genes to model: names, positions or a boolean mask; None: all. (:func:`scrae.tl.scrae` chooses for you.)
         batch_key
-            Column of ``adata.obs`` whose effect the decoder shall explain, so that the embedding need not.
+            Column of ``adata.obs`` whose effect the decoder shall explain, and the embedding be freed of.
         categorical_covariate_keys
             Further such columns.
         max_epochs

@@ -47,8 +47,8 @@
 #' @param features Genes to model, see below.
 #' @param n.features How many genes a method selects.
 #' @param group.by.vars Names of columns of cell metadata whose effect the
-#'   decoder shall explain so that the embedding need not. The first is the
-#'   batch: genes are selected within its levels, too.
+#'   decoder shall explain and the embedding be freed of (Harmony). The first is
+#'   the batch: genes are selected within its levels, too.
 #' @param n_latent Dimensions of the embedding; NULL: those of the preset, 10 by
 #'   default.
 #' @param max_epochs Most passes over the cells; NULL: by the number of cells.

@@ -1,7 +1,7 @@
 #' scRAE as a method of Seurat's `IntegrateLayers()`
 #'
 #' For Seurat v5: each layer of counts (split by sample, say) is a batch whose
-#' effect the decoder explains.
+#' effect the decoder explains and the embedding is freed of.
 #'
 #' @param object Assay of Seurat v5 with split layers, as `IntegrateLayers()`
 #'   hands it over.

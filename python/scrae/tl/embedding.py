@@ -52,9 +52,10 @@ def scrae(
     n_genes
         How many genes to select.
     batch_key
-        Column of ``adata.obs``: genes are selected within batches, and the decoder explains the batch effect.
+        Column of ``adata.obs``: genes are selected within batches, the decoder explains the batch effect, and the
+        embedding is corrected for it.
     categorical_covariate_keys
-        Further columns whose effect the decoder shall explain.
+        Further columns whose effect the decoder shall explain and the embedding be freed of.
     preset, random_state, device, verbose, **settings
         As in :class:`scrae.SCRAE`.
     max_epochs, model_dir, resume
