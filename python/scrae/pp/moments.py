@@ -107,8 +107,8 @@ def scaled_sums(
 
 @njit(cache=True)
 def _count(number: np.ndarray, genes: np.ndarray) -> None:  # pragma: no cover (compiled)
-    for gene in genes:
-        number[gene] += 1
+    for place in range(np.uint64(len(genes))):
+        number[np.uint64(genes[place])] += 1  # unsigned: an index that might count from the end takes twice as long
 
 
 @njit(cache=True)
@@ -121,8 +121,8 @@ def _add_scaled(
     weight: np.ndarray | None,
 ) -> None:  # pragma: no cover (compiled)
     for cell in range(len(scale)):
-        for place in range(indptr[cell], indptr[cell + 1]):
-            gene = indices[place]
+        for place in range(np.uint64(indptr[cell]), np.uint64(indptr[cell + 1])):
+            gene = np.uint64(indices[place])
             scaled = scale[cell] * np.float64(data[place])
             sums[gene, 0] += scaled
             sums[gene, 1] += scaled * scaled
