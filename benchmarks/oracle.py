@@ -1,4 +1,8 @@
-"""The best epoch by the labels: how published figures are made, and what no user can have."""
+"""The best epoch by the labels: how published figures are made, and what no user can have.
+
+While a model trains there are only its codes to score; the default reads its embedding out of them at the end, so that
+its final model can be ahead of its best epoch by more than luck.
+"""
 
 from __future__ import annotations
 

@@ -143,7 +143,8 @@ class SCRAE:
         checkpoint_seconds
             Least time between two checkpoints.
         on_epoch
-            Called after each epoch with its number, the most epochs there will be, and its row of :attr:`history`.
+            Called after each epoch with its number, the most epochs there will be, and its row of :attr:`history`. The
+            embedding is read out at the end: until then look at :meth:`codes`.
 
         Returns
         -------
