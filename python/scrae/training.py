@@ -244,8 +244,9 @@ class Training:
         try:
             yield
         finally:
-            self.best |= self._readout()
-            self.model.load_state_dict(current | self._readout())
+            readout = self._readout()
+            self.best |= readout
+            self.model.load_state_dict(current | readout)
 
     def _readout(self) -> dict[str, Tensor]:
         return _copy({name: value for name, value in self.model.state_dict().items() if name.startswith("readout.")})

@@ -155,7 +155,7 @@ def test_the_smallest_variance_is_added_to_the_variance():
 def test_every_divergence_trains_resumes_to_the_same_bits_and_samples_from_its_prior(pbmc, regulariser, tmp_path):
     genes = pbmc[:, :200].copy()
     genes = genes[np.asarray(genes.X.sum(1)).ravel() > 0].copy()
-    options = {"regulariser": regulariser, "n_latent": 4, "verbose": False}
+    options = {"regulariser": regulariser, "n_latent": 4, "contrast_weight": 0, "verbose": False}
     if regulariser.startswith("kl_"):
         options["warmup_steps"] = 9
     whole = scrae.SCRAE(**options).fit(genes, max_epochs=3)
@@ -163,7 +163,7 @@ def test_every_divergence_trains_resumes_to_the_same_bits_and_samples_from_its_p
     resumed = scrae.SCRAE.load(tmp_path, verbose=False).fit(genes, max_epochs=3, resume=True)
     np.testing.assert_array_equal(resumed.embed(), whole.embed())
     assert np.isfinite(whole.history.to_numpy()).all()
-    assert whole.history[regulariser.split("_")[0]].iloc[-1] > (-2 if regulariser == "mmd" else 0)
+    assert whole.history[regulariser.split("_")[0]].iloc[-1] > (-1 if regulariser == "mmd" else 0)
     assert whole.sample(20).shape == (20, 200)
 
 
