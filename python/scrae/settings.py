@@ -110,7 +110,7 @@ class Settings:
     contrast_weight: float = 3.0
     contrast_temperature: float = 0.5
     n_pcs: int = 30
-    smoothing: float = 0.5
+    smoothing: float = 2.0
     library: str = "observed"
     library_weight: float = 1.0
     dispersion: str = "gene"
