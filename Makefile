@@ -6,7 +6,7 @@ DATA ?= ../shared/data
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint format bench-speed bench-profile bench-accuracy bench-genes bench-genes-accuracy
-.PHONY: bench-family bench-labels bench-batch peers lock clean
+.PHONY: bench-family bench-prior bench-labels bench-batch peers lock clean
 .PHONY: setup-r test-r check test-r45 test-install bench-r
 
 help: ## list these targets
@@ -76,6 +76,9 @@ bench-genes-accuracy: setup ## clustering scores by method and number of genes: 
 
 bench-family: setup ## every preset, latent 2, 10, 20: Table 2 and Figures 2-6 of the paper; resumable (DATA=folder of h5ad)
 	@$(python) benchmarks/family.py --data $(DATA) --markdown benchmarks/results/family.md --figures benchmarks/results
+
+bench-prior: setup ## clustering and held-out likelihood by the strength of the prior, fixed or learned; resumable (DATA=folder of h5ad)
+	@$(python) benchmarks/prior.py --data $(DATA) --markdown benchmarks/results/prior.md --figure benchmarks/results/prior.png
 
 bench-labels: setup ## types from 10 % of the labels, calibration and unknown types, beside classifiers on PCA (DATA=folder of h5ad)
 	@$(python) benchmarks/labels.py --data $(DATA) --markdown benchmarks/results/labels.md

@@ -107,6 +107,29 @@ def test_one_command_compares_presets_and_goes_on_where_it_was_ended(program, tm
     assert (tmp_path / "family_latent2_pbmc.png").stat().st_size > 10_000
 
 
+def test_one_command_draws_scores_against_the_strength_of_either_prior(program, tmp_path, monkeypatch, capsys):
+    scrae.datasets.pbmc()[::4].write_h5ad(tmp_path / "pbmc.h5ad")
+    arguments = [
+        "prior", "--data", str(tmp_path), "--datasets", "pbmc", "--pulls", "0.001", "1", "--seeds", "1",
+        "--n-genes", "100", "--max-epochs", "2", "--out", str(tmp_path / "prior.csv"),
+        "--markdown", str(tmp_path / "prior.md"), "--figure", str(tmp_path / "prior.png"),
+    ]  # fmt: skip
+    monkeypatch.setattr(sys, "argv", arguments)
+    program("prior").main()
+    rows = pd.read_csv(tmp_path / "prior.csv")
+    assert list(rows[["prior", "pull"]].itertuples(index=False, name=None)) == [
+        ("none", 0), ("fixed", 0.001), ("fixed", 1), ("learned", 0.001), ("learned", 1),
+    ]  # fmt: skip
+    assert (rows["held_out"] > 0).all()
+    assert rows["held_out"].nunique() == 5
+    least = rows["held_out"].min()
+    assert list(program("prior").above_best(rows)["held_out"]) == pytest.approx(list(rows["held_out"] - least))
+    tables = (tmp_path / "prior.md").read_text()
+    assert "| learned, 0.001 | " in tables
+    assert tables in capsys.readouterr().out
+    assert (tmp_path / "prior.png").stat().st_size > 10_000
+
+
 def test_methods_of_others_ask_for_a_python_that_has_them(program, pbmc):
     with pytest.raises(SystemExit, match=r"--peer .*make peers"):
         program("accuracy").embed(pbmc, "scvi", 0, None)
