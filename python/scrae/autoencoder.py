@@ -7,6 +7,7 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor, nn
 
+from scrae import distributed
 from scrae.contrast import contrastive_loss
 from scrae.data import CountData, Covariates, Minibatch, SparseRows
 from scrae.library import LearnedLibrary, log_library_size
@@ -110,7 +111,8 @@ class RegularisedAutoencoder(nn.Module):
         dense = transformed.background is not None
         entries = transformed.dense() if dense else transformed.values
         if self.settings.mask_rate:
-            left = torch.rand_like(entries) >= self.settings.mask_rate  # a quarter of the time of torch's dropout
+            drawn = distributed.draw_like(torch.rand_like, entries, of_entries=not dense)
+            left = drawn >= self.settings.mask_rate  # a quarter of the time of torch's dropout
             entries = (entries * left).div_(1 - self.settings.mask_rate)
         if dense:
             result: Tensor = self.noise(entries)
@@ -119,12 +121,15 @@ class RegularisedAutoencoder(nn.Module):
         return self.noise(masked.dense()) if self.settings.noise_sd else masked
 
     def encode(self, minibatch: Minibatch) -> Tensor:
-        """Codes (n_cells, n_latent) as the embedding gives them: full counts, no noise, running statistics."""
+        """Codes (n_cells, n_latent) as the embedding gives them: full counts, no noise, running statistics.
+
+        Of all cells of the minibatch, also where several processes share it.
+        """
         was_training = self.encoder.training
         self.encoder.eval()
         outputs, _ = self.encoder(self.input_transform(minibatch.counts))
         self.encoder.train(was_training)
-        return self.regulariser.codes(outputs)
+        return distributed.gather_rows(self.regulariser.codes(outputs))
 
     def embed(self, minibatch: Minibatch) -> Tensor:
         """The embedding: codes as they are, or read out (:class:`scrae.readout.Readout`). Evaluation mode."""
@@ -166,7 +171,8 @@ class RegularisedAutoencoder(nn.Module):
         """A minibatch through the autoencoder, and its :meth:`losses`."""
         transformed = self.input_transform(minibatch.counts)
         inputs = self.view(transformed)
-        outputs, hidden = self.encoder(inputs)
+        own_outputs, hidden = self.encoder(inputs)
+        outputs = distributed.gather_rows(own_outputs)
         codes, penalties = self.regulariser.draw(outputs)
         if self.settings.contrast_weight and self.settings.mask_rate:
             penalties["contrast"] = self.settings.contrast_weight * self.contrast(outputs, transformed, minibatch.batch)
@@ -174,14 +180,20 @@ class RegularisedAutoencoder(nn.Module):
         if self.library is None:
             log_library = self.observed_log_library(minibatch.counts)
         else:
-            log_library, penalties["library_kl"] = self.library.draw(hidden)
-        parameters, decoded = self._decode(codes, minibatch.covariates, log_library, minibatch.batch)
-        reconstruction = -self.likelihood.log_prob(parameters, target).mean()
-
-        def seen() -> Tensor:
-            return inputs.dense() if isinstance(inputs, SparseRows) else inputs
-
-        passed = Pass(minibatch, seen, codes, decoded, target, lambda: self.likelihood.mean(parameters), self.encode)
+            every_log_library, penalties["library_kl"] = self.library.draw(distributed.gather_rows(hidden))
+            log_library = distributed.own_rows(every_log_library)
+        own_codes, batch = distributed.own_rows(codes), distributed.own_rows(minibatch.batch)
+        parameters, decoded = self._decode(own_codes, minibatch.covariates, log_library, batch)
+        reconstruction = -distributed.gather_rows(self.likelihood.log_prob(parameters, target)).mean()
+        passed = Pass(
+            minibatch,
+            lambda: distributed.gather_rows(inputs.dense() if isinstance(inputs, SparseRows) else inputs),
+            codes,
+            lambda: distributed.gather_rows(decoded),
+            lambda: distributed.gather_rows(target.dense()),
+            lambda: distributed.gather_rows(self.likelihood.mean(parameters)),
+            self.encode,
+        )
         penalties |= self.regulariser.penalties(passed)
         minimised = reconstruction / self.likelihood.n_genes if self.settings.per_gene else reconstruction
         total = minimised + sum(penalties.values(), torch.zeros_like(reconstruction))
@@ -189,7 +201,7 @@ class RegularisedAutoencoder(nn.Module):
 
     def contrast(self, outputs: Tensor, transformed: SparseRows, batch: Tensor) -> Tensor:
         """How badly the cells of one view, its encoder outputs given, are found again in another one, scalar."""
-        other_outputs, _ = self.encoder(self.view(transformed))
+        other_outputs = distributed.gather_rows(self.encoder(self.view(transformed))[0])
         codes, other_codes = self.regulariser.codes(outputs), self.regulariser.codes(other_outputs)
         return contrastive_loss(codes, other_codes, batch, self.settings.contrast_temperature)
 
@@ -203,10 +215,9 @@ class RegularisedAutoencoder(nn.Module):
 
     def surprise(self, minibatch: Minibatch) -> Tensor:
         """-log p(x | E(x)) of each cell, summed over genes, (n_cells,). Evaluation mode: nothing is hidden or drawn."""
-        codes = self.encode(minibatch)
-        parameters = self.decode(codes, minibatch.covariates, self.log_library(minibatch), minibatch.batch)
-        result: Tensor = -self.likelihood.log_prob(parameters, self.target_transform(minibatch.counts))
-        return result
+        codes, batch = distributed.own_rows(self.encode(minibatch)), distributed.own_rows(minibatch.batch)
+        parameters = self.decode(codes, minibatch.covariates, self.log_library(minibatch), batch)
+        return -distributed.gather_rows(self.likelihood.log_prob(parameters, self.target_transform(minibatch.counts)))
 
     def reconstruction_sum(self, minibatch: Minibatch) -> Tensor:
         """-log p(x | E(x)) summed over genes and cells, scalar. Evaluation mode."""

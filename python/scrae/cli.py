@@ -1,4 +1,4 @@
-"""The command line: ``scrae run``, ``scrae info``, ``scrae doctor``."""
+"""The command line: ``scrae run``, also on several processes under torchrun, ``scrae info``, ``scrae doctor``."""
 
 from __future__ import annotations
 
@@ -80,11 +80,20 @@ def _run(options: argparse.Namespace) -> int:
         raise ValueError(f"--out {options.out}: the result is written as h5ad, so the name must end in .h5ad")
     if not options.out.parent.is_dir():
         raise FileNotFoundError(f"--out {options.out}: there is no folder {options.out.parent}")
+    from scrae import distributed
+
+    with distributed.joined():
+        if not distributed.in_charge():
+            options.quiet = True
+            warnings.simplefilter("ignore")  # the first process says it
+        return _train(options)
+
+
+def _train(options: argparse.Namespace) -> int:
+    from scrae import distributed, tl
+
     settings = {} if options.n_latent is None else {"n_latent": options.n_latent}
     adata = read_counts(options.input)
-
-    from scrae import tl
-
     tl.scrae(
         adata,
         layer=options.layer,
@@ -100,7 +109,8 @@ def _run(options: argparse.Namespace) -> int:
         resume=options.resume,
         **settings,
     )
-    _write(adata, options.out)
+    if distributed.in_charge():
+        _write(adata, options.out)
     summary = adata.uns["scrae"]["summary"]
     if not options.quiet:
         print(

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
+from scrae.distributed import Share, share_of
+
 
 @dataclass(frozen=True)
 class SparseRows:
@@ -93,23 +95,27 @@ class Minibatch:
     Attributes
     ----------
     counts
-        Counts of the modelled genes.
+        Counts of the modelled genes; of the own rows only where several processes share the minibatch.
     covariates
-        One-hot codes of batch and further covariates, float (n_cells, n_covariate_levels).
+        One-hot codes of batch and further covariates, float (n_cells, n_covariate_levels); of the own rows, too.
     batch
         Code of the batch, int64 (n_cells,); zero without batches.
     cells
         Positions of the cells among all cells, int64 (n_cells,).
+    share
+        The own rows (:mod:`scrae.distributed`); None: all of them.
     """
 
     counts: SparseRows
     covariates: Tensor
     batch: Tensor
     cells: Tensor
+    share: Share | None = None
 
     @property
     def n_cells(self) -> int:
-        return self.counts.n_rows
+        """All cells of the minibatch, whichever process has their counts."""
+        return len(self.cells)
 
 
 @dataclass(frozen=True)
@@ -159,40 +165,46 @@ class CountData:
         self._levels = covariates.levels
         self._has_batch = has_batch
 
-    def minibatch(self, cells: Tensor) -> Minibatch:
+    def minibatch(self, cells: Tensor, shared: bool = False) -> Minibatch:
         """The cells with the given positions, in that order.
 
         Parameters
         ----------
         cells
             int64 (n,), positions among all cells, on the device of the data.
+        shared
+            Whether the processes that train together share it (:mod:`scrae.distributed`).
         """
         start = self._indptr[cells]
         length = self._indptr[cells + 1] - start
-        row = torch.repeat_interleave(torch.arange(len(cells), device=self.device), length)
+        codes = self._codes[cells]
+        batch = codes[:, 0] if self._has_batch else torch.zeros(len(cells), dtype=torch.int64, device=self.device)
+        share = share_of(length) if shared else None
+        if share is not None:
+            start, length, codes = start[share.rows], length[share.rows], codes[share.rows]
+        n_own = len(start)
+        row = torch.repeat_interleave(torch.arange(n_own, device=self.device), length)
         first = torch.cumsum(length, 0) - length
         entry = (start - first).index_select(0, row).add_(torch.arange(len(row), device=self.device))
         column, values = self._indices.index_select(0, entry).long(), self._values.index_select(0, entry)
-        counts = SparseRows(row, column, values, len(cells), self.n_genes)
-        codes = self._codes[cells]
+        counts = SparseRows(row, column, values, n_own, self.n_genes)
         one_hot = [
             torch.nn.functional.one_hot(codes[:, j], levels).to(self._values.dtype)
             for j, levels in enumerate(self._levels)
         ]
-        covariates = torch.cat(one_hot, 1) if one_hot else self._values.new_zeros(len(cells), 0)
-        batch = codes[:, 0] if self._has_batch else torch.zeros(len(cells), dtype=torch.int64, device=self.device)
-        return Minibatch(counts, covariates, batch, cells)
+        covariates = torch.cat(one_hot, 1) if one_hot else self._values.new_zeros(n_own, 0)
+        return Minibatch(counts, covariates, batch, cells, share)
 
     def covariate_codes(self, cells: Tensor) -> np.ndarray:
         """Level of each covariate of the cells with the given positions, int64 (n, n_covariates)."""
         codes: np.ndarray = self._codes[cells].cpu().numpy()
         return codes
 
-    def in_order(self, batch_size: int, cells: Tensor | None = None) -> Iterator[Minibatch]:
-        """Minibatches of all cells (or of those given), in their order."""
+    def in_order(self, batch_size: int, cells: Tensor | None = None, shared: bool = False) -> Iterator[Minibatch]:
+        """Minibatches of all cells (or of those given), in their order; ``shared`` as in :meth:`minibatch`."""
         order = torch.arange(self.n_cells, device=self.device) if cells is None else cells
         for part in even_batches(order, batch_size):
-            yield self.minibatch(part)
+            yield self.minibatch(part, shared)
 
 
 def even_batches(order: Tensor, batch_size: int) -> tuple[Tensor, ...]:

@@ -16,7 +16,7 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
-from scrae import checkpoint
+from scrae import checkpoint, distributed
 from scrae._version import __version__
 from scrae.autoencoder import RegularisedAutoencoder
 from scrae.counts import CountsError, empty_cells
@@ -179,11 +179,15 @@ class SCRAE:
                 training = self._prepare_training(counts, covariates)
                 if state is not None:
                     training.load_state(state)
+                distributed.require_same(
+                    "cells, genes, settings, seed and checkpoint",
+                    f"{self._fingerprint} {self.settings} {self.random_state} {max_epochs} {training.progress.epoch}",
+                )
                 self._run(training, max_epochs, model_dir, checkpoint_seconds, started, on_epoch)
         finally:
             if self._module is not None and self._summary:
                 self._module.eval()
-                if model_dir is not None:
+                if model_dir is not None and distributed.in_charge():
                     self.save(model_dir)
         return self
 
@@ -206,6 +210,8 @@ class SCRAE:
                 on_epoch(training.progress.epoch, epochs, dict(training.progress.history[-1]))
             if model_dir is None or time.monotonic() - last_checkpoint < checkpoint_seconds:
                 return
+            if not distributed.in_charge():
+                return
             self._take(training, started)
             with training.best_weights():
                 self._fit_readout(training)
@@ -222,10 +228,18 @@ class SCRAE:
         )
         try:
             training.run(epochs, self.verbose, keep)
-        finally:
-            self._fit_readout(training)
-            self._take(training, started)
-            self._state = training.good_state()
+        except distributed.ProcessLost:
+            raise  # at once: what is left of the time until this process is killed is for the message
+        except BaseException:
+            self._conclude(training, started)
+            raise
+        self._conclude(training, started)
+
+    def _conclude(self, training: Training, started: float) -> None:
+        """Take over what training has come to."""
+        self._fit_readout(training)
+        self._take(training, started)
+        self._state = training.good_state()
 
     def _fit_readout(self, training: Training) -> None:
         """Give the read-out what it needs of the trained codes; the cells it takes follow from the seed alone."""

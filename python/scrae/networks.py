@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from scrae import distributed
 from scrae.data import SparseRows
 
 NORMALISATIONS = ("batch", "slow_batch", "layer", "affine", "none")
@@ -86,13 +87,48 @@ class GaussianNoise(nn.Module):
         self.sd = sd
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.sd * torch.randn_like(x) if self.training and self.sd else x
+        return x + self.sd * distributed.draw_like(torch.randn_like, x) if self.training and self.sd else x
+
+
+class Dropout(nn.Dropout):
+    """``nn.Dropout``, also of rows that several processes share."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or distributed.share_in_hand() is None:
+            return super().forward(x)
+        return x * distributed.draw_like(lambda whole: super(Dropout, self).forward(torch.ones_like(whole)), x)
+
+
+class BatchNorm(nn.BatchNorm1d):
+    """``nn.BatchNorm1d``, with the moments of the whole minibatch where several processes share it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        share = distributed.share_in_hand()
+        if not self.training or share is None:
+            return super().forward(x)
+        size = x.new_tensor(share.sizes)[:, None]
+        own_mean = x.mean(0)
+        own_squares = (x - own_mean).square().sum(0)
+        means, squares = distributed.gather_processes(torch.stack([own_mean, own_squares])).unbind(1)
+        mean = (size * means).sum(0) / share.n_rows
+        around_mean = (squares + size * (means - mean).square()).sum(0)
+        self._follow(mean.detach(), around_mean.detach() / (share.n_rows - 1))
+        normalised = (x - mean) * torch.rsqrt(around_mean / share.n_rows + self.eps)
+        return normalised * self.weight + self.bias if self.affine else normalised
+
+    def _follow(self, mean: Tensor, variance: Tensor) -> None:
+        """Move the running moments."""
+        assert self.num_batches_tracked is not None
+        self.num_batches_tracked.add_(1)
+        for running, value in ((self.running_mean, mean), (self.running_var, variance)):
+            assert running is not None
+            running.lerp_(value, self.momentum or 0.0)
 
 
 def _normalisation(kind: str, width: int) -> nn.Module:
     kinds: dict[str, Callable[[int], nn.Module]] = {
-        "batch": nn.BatchNorm1d,
-        "slow_batch": lambda width: nn.BatchNorm1d(width, eps=1e-3, momentum=0.01),
+        "batch": BatchNorm,
+        "slow_batch": lambda width: BatchNorm(width, eps=1e-3, momentum=0.01),
         "layer": nn.LayerNorm,
         "affine": Affine,
         "none": nn.Identity,
@@ -144,7 +180,7 @@ class HiddenLayers(nn.Sequential):
                 layers.append(GaussianNoise(noise_sd))
             layers.append(_activation(activation))
             if dropout_rate:
-                layers.append(nn.Dropout(dropout_rate))
+                layers.append(Dropout(dropout_rate))
             n_input = width
         super().__init__(*layers)
         self.n_output = n_input
@@ -169,7 +205,7 @@ class Encoder(nn.Module):
         super().__init__()
         self.hidden = hidden
         self.output = nn.Linear(hidden.n_output, n_outputs)
-        self.standardise = nn.BatchNorm1d(n_outputs, affine=False) if standardise else nn.Identity()
+        self.standardise = BatchNorm(n_outputs, affine=False) if standardise else nn.Identity()
 
     def forward(self, x: Tensor | SparseRows) -> tuple[Tensor, Tensor]:
         """Outputs (n_cells, n_outputs) and last hidden layer (n_cells, n_hidden) of input (n_cells, n_genes)."""

@@ -22,8 +22,9 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from scrae import distributed
 from scrae.autoencoder import RegularisedAutoencoder
-from scrae.data import CountData, even_batches
+from scrae.data import CountData, Minibatch, even_batches
 from scrae.phases import Phase
 
 EVALUATION_CELLS = 1024  # cells decoded at once outside training
@@ -114,6 +115,7 @@ class Training:
         ``"interrupted"``.
         """
         self.progress.stop_reason = None
+        distributed.copy_from_first(self.model.state_dict().values())
         self._snapshot = self.state()
         since_snapshot = 0
         bar = tqdm(
@@ -121,11 +123,11 @@ class Training:
             initial=self.progress.epoch,
             desc="scRAE",
             unit="epoch",
-            disable=None if show_progress is None else not show_progress,
+            disable=True if not distributed.in_charge() else None if show_progress is None else not show_progress,
         )
         with bar, self._interrupts():
             while self.progress.epoch < max_epochs and not self._out_of_patience():
-                if self.model.regulariser.start_epoch(self.progress.epoch, self._codes):
+                if distributed.any_of(self.model.regulariser.start_epoch(self.progress.epoch, self._codes)):
                     self.progress.stop_reason = "converged"
                     self._snapshot = self.state()
                     break
@@ -166,25 +168,26 @@ class Training:
         started = time.perf_counter()
         self.model.train()
         for cells in even_batches(order, self.model.settings.batch_size):
-            minibatch = self.data.minibatch(cells)
-            for phase in self.phases:
-                if not phase.due(self.progress.step):
-                    continue
-                for name, value in self._step(phase, phase.loss(minibatch)).items():
-                    sums[name] = sums.get(name, torch.zeros_like(value)) + value
-                    numbers[name] = numbers.get(name, 0) + 1
+            minibatch = self.data.minibatch(cells, shared=True)
+            with distributed.working_on(minibatch.share):
+                for phase in self.phases:
+                    if not phase.due(self.progress.step):
+                        continue
+                    for name, value in self._step(phase, phase.loss(minibatch)).items():
+                        sums[name] = sums.get(name, torch.zeros_like(value)) + value
+                        numbers[name] = numbers.get(name, 0) + 1
             self.progress.step += 1
+            self._interrupted = distributed.any_of(self._interrupted)
             if self._interrupted:
                 break
         means = {name: float(total) / numbers[name] for name, total in sums.items()}
-        if not all(map(math.isfinite, means.values())):
-            return None
-        return means | {"seconds": time.perf_counter() - started}
+        means = distributed.average(means | {"seconds": time.perf_counter() - started})
+        return means if all(map(math.isfinite, means.values())) else None
 
     def _step(self, phase: Phase, losses: dict[str, Tensor]) -> dict[str, Tensor]:
         """One step of one optimiser on the first loss; gradients of nothing else are computed."""
         objective = next(iter(losses.values()))
-        gradients = torch.autograd.grad(objective, phase.parameters, allow_unused=True)
+        gradients = distributed.average_gradients(torch.autograd.grad(objective, phase.parameters, allow_unused=True))
         for parameter, gradient in zip(phase.parameters, gradients, strict=True):
             parameter.grad = gradient
         if phase.clip_gradient is not None:
@@ -208,18 +211,21 @@ class Training:
 
     def _codes(self) -> tuple[Tensor, Tensor]:
         """Positions and codes of the training cells, nothing hidden."""
+        return self.training_cells, torch.cat(self._evaluated(self.model.encode, self.training_cells))
+
+    def _evaluated(self, of: Callable[[Minibatch], Tensor], cells: Tensor) -> list[Tensor]:
+        """What ``of`` says of minibatches of these cells, without gradients."""
+        parts = []
         with torch.no_grad():
-            codes = [self.model.encode(part) for part in self.data.in_order(EVALUATION_CELLS, self.training_cells)]
-        return self.training_cells, torch.cat(codes)
+            for minibatch in self.data.in_order(EVALUATION_CELLS, cells, shared=True):
+                with distributed.working_on(minibatch.share):
+                    parts.append(of(minibatch))
+        return parts
 
     def _validation_reconstruction(self) -> float:
         """-log p(x) of the held-out cells, summed over genes, mean over cells, nothing hidden."""
         self.model.eval()
-        with torch.no_grad():
-            parts = [
-                self.model.reconstruction_sum(minibatch)
-                for minibatch in self.data.in_order(EVALUATION_CELLS, self.validation_cells)
-            ]
+        parts = self._evaluated(self.model.reconstruction_sum, self.validation_cells)
         return float(torch.stack(parts).sum()) / len(self.validation_cells)
 
     def _summary(self) -> str:

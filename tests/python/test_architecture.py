@@ -14,7 +14,7 @@ import scrae
 ROOT = Path(scrae.__file__).parent
 
 LAYERS = [
-    {"_version", "contrast", "counts", "data", "integration", "neighbours", "phases", "threads"},
+    {"_version", "contrast", "counts", "data", "distributed", "integration", "neighbours", "phases", "threads"},
     {"networks", "transforms"},
     {"labels", "library", "likelihoods", "readout", "regularisers"},
     {"settings"},
@@ -24,6 +24,7 @@ LAYERS = [
     {"metrics", "datasets", "pp", "pl"},
     {"tl"},
     {"doctor", "cli", "r"},
+    {"__main__"},
 ]
 """From bottom to top, as in ARCHITECTURE.md."""
 

@@ -8,13 +8,16 @@ from typing import ClassVar, NoReturn
 
 from torch import Tensor, nn
 
-from scrae.data import Minibatch, SparseRows
+from scrae.data import Minibatch
 from scrae.phases import Phase
 
 
 @dataclass(frozen=True)
 class Pass:
     """A minibatch on its way through the autoencoder in training, as far as a regulariser may look at it.
+
+    All of its cells are there, also where several processes share them (:mod:`scrae.distributed`): what is wide is
+    gathered when it is called for.
 
     Attributes
     ----------
@@ -25,9 +28,9 @@ class Pass:
     codes
         What was decoded, (n_cells, n_latent).
     hidden
-        The decoder's last hidden layer, (n_cells, n_hidden).
+        Gives the decoder's last hidden layer, (n_cells, n_hidden).
     target
-        What the decoder had to explain, (n_cells, n_genes).
+        Gives what the decoder had to explain, dense, (n_cells, n_genes).
     mean
         Gives the likelihood's mean, (n_cells, n_genes).
     encode
@@ -37,8 +40,8 @@ class Pass:
     minibatch: Minibatch
     inputs: Callable[[], Tensor]
     codes: Tensor
-    hidden: Tensor
-    target: SparseRows
+    hidden: Callable[[], Tensor]
+    target: Callable[[], Tensor]
     mean: Callable[[], Tensor]
     encode: Callable[[Minibatch], Tensor]
 

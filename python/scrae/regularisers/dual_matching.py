@@ -124,7 +124,7 @@ class DualMatching(NormalPrior):
             with torch.no_grad():
                 passed = run(minibatch)
                 means = passed.mean()
-            return {"data_critic": self.data_critic_loss(passed.target.dense(), means)}
+            return {"data_critic": self.data_critic_loss(passed.target(), means)}
 
         rate, betas = self.critic_learning_rate or learning_rate, (0.9, 0.999)
         return [

@@ -106,7 +106,7 @@ class InformationDimension(Regulariser):
         self.batch_weight = batch_weight
 
     def penalties(self, passed: Pass) -> dict[str, Tensor]:
-        activations = torch.relu(passed.hidden)
+        activations = torch.relu(passed.hidden())
         activations = activations / activations.max().clamp_min(1e-12)
         return {
             "entropy": self.entropy_weight * activation_entropy(activations),

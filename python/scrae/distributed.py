@@ -1,0 +1,306 @@
+"""One training on several processes, which together do what one process would.
+
+Each process has all cells, the same weights and the same random state. Of a minibatch it takes a run of rows through
+the networks; what the losses are made of (codes, log-likelihoods of cells) is gathered from all, so that every process
+computes the same losses, in the same order, as one process would. Differentiated is their mean over the processes: the
+adjoint of gathering is to sum and take the own rows, and gradients of parameters are averaged. What is random is drawn
+for the whole minibatch everywhere, and each process keeps what belongs to its rows.
+
+For a process on its own every function here returns what it was given.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from types import FrameType
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+TIMEOUT = timedelta(minutes=10)  # after which a process that says nothing is taken for dead
+
+
+class ProcessLost(RuntimeError):
+    """Another process of the same training has died, or this one is told to end."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """The rows of a minibatch that this process takes.
+
+    Attributes
+    ----------
+    sizes
+        How many rows each process takes, in the order of the processes.
+    rows
+        Its rows among those of the minibatch.
+    n_entries, entries
+        Stored entries of the whole minibatch, and the run of them that its rows hold.
+    """
+
+    sizes: tuple[int, ...]
+    rows: slice
+    n_entries: int
+    entries: slice
+
+    @property
+    def n_rows(self) -> int:
+        """Rows of the whole minibatch."""
+        return sum(self.sizes)
+
+
+_joined = False
+_lost = False
+_share: Share | None = None
+
+
+# -- who there is ---------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def joined() -> Iterator[None]:
+    """Train together with the other processes that torchrun has started; nothing changes for one on its own.
+
+    Processes find each other by the variables that torchrun sets (``RANK``, ``WORLD_SIZE``, ``MASTER_ADDR``, ...) and
+    talk over gloo, with CUDA tensors over NCCL, each process on a GPU of its own (``LOCAL_RANK``). SIGTERM, by which
+    torchrun ends the others when one has died, becomes a :class:`ProcessLost`.
+    """
+    global _joined, _lost
+    if int(os.environ.get("WORLD_SIZE", "1")) < 2:
+        yield
+        return
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+        dist.init_process_group("cpu:gloo,cuda:nccl", timeout=TIMEOUT)
+    else:
+        dist.init_process_group("gloo", timeout=TIMEOUT)
+    _joined, _lost = True, False
+    try:
+        with _told_to_end():
+            yield
+    finally:
+        if not _lost:
+            dist.destroy_process_group()
+        _joined = False
+
+
+@contextmanager
+def _told_to_end() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def on_terminate(number: int, frame: FrameType | None) -> None:
+        raise _loss("was told to end (SIGTERM): another process has failed, or the job's time is up")
+
+    before = signal.signal(signal.SIGTERM, on_terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def n_processes() -> int:
+    """How many processes train together."""
+    return dist.get_world_size() if _joined else 1
+
+
+def rank() -> int:
+    """The number of this process among them, from 0."""
+    return dist.get_rank() if _joined else 0
+
+
+def in_charge() -> bool:
+    """Whether this process shows progress and writes files: the first one, as long as all are there."""
+    return rank() == 0 and not _lost
+
+
+def _loss(what: str) -> ProcessLost:
+    global _lost
+    _lost = True
+    return ProcessLost(
+        f"process {rank()} of {n_processes()} {what}. Nothing more is written; the same command with --resume goes on "
+        "from the last checkpoint in --model-dir"
+    )
+
+
+def _together(collective: Callable[..., Any], *arguments: Any, **options: Any) -> None:
+    """Do something that all processes do at this point."""
+    try:
+        collective(*arguments, **options)
+    except ProcessLost:
+        raise
+    except RuntimeError as error:
+        reason = str(error).split("] ", 1)[-1].split(". ")[0]  # without the place in gloo's sources, and its advice
+        raise _loss(f"cannot reach the others: one of them has died, or its machine ({reason})") from error
+
+
+# -- rows of a minibatch --------------------------------------------------------------------------------------------
+
+
+def share_of(n_entries: Tensor) -> Share | None:
+    """What this process takes of a minibatch whose cells have so many stored entries each, int64 (n_cells,).
+
+    None where there is one process only.
+
+    Raises
+    ------
+    ValueError
+        There are more processes than cells.
+    """
+    number, n_cells = n_processes(), len(n_entries)
+    if number == 1:
+        return None
+    if n_cells < number:
+        raise ValueError(
+            f"{number} processes cannot share a minibatch of {n_cells} cells; take fewer processes, or a larger "
+            "batch_size"
+        )
+    sizes = tuple(n_cells // number + (other < n_cells % number) for other in range(number))
+    first = sum(sizes[: rank()])
+    last = first + sizes[rank()]
+    ends = [0, *torch.cumsum(n_entries, 0).tolist()]
+    return Share(sizes, slice(first, last), ends[-1], slice(ends[first], ends[last]))
+
+
+@contextmanager
+def working_on(share: Share | None) -> Iterator[None]:
+    """Within it, rows are those of the minibatch that ``share`` is a part of; None: all processes have all rows."""
+    global _share
+    before, _share = _share, share
+    try:
+        yield
+    finally:
+        _share = before
+
+
+def share_in_hand() -> Share | None:
+    """What :func:`working_on` was given."""
+    return _share
+
+
+class _Gather(torch.autograd.Function):
+    """Rows of all processes from the own ones; the adjoint sums what all processes ask of the own rows."""
+
+    @staticmethod
+    def forward(ctx: Any, own: Tensor, rows: slice, n_rows: int) -> Tensor:
+        ctx.rows = rows
+        whole = own.new_zeros((n_rows, *own.shape[1:]))
+        whole[rows] = own
+        _together(dist.all_reduce, whole)
+        return whole
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None, None]:
+        gradient = grad_outputs[0].clone(memory_format=torch.contiguous_format)
+        _together(dist.all_reduce, gradient)
+        return gradient[ctx.rows], None, None
+
+
+def gather_rows(own: Tensor) -> Tensor:
+    """(n_rows, ...) of the minibatch from those of this process, (n_own, ...), differentiable."""
+    if _share is None:
+        return own
+    whole: Tensor = _Gather.apply(own, _share.rows, _share.n_rows)  # type: ignore[no-untyped-call]
+    return whole
+
+
+def own_rows(whole: Tensor) -> Tensor:
+    """Those of this process, (n_own, ...), from all rows of the minibatch, (n_rows, ...)."""
+    return whole if _share is None else whole[_share.rows]
+
+
+def gather_processes(own: Tensor) -> Tensor:
+    """One tensor of each process, (n_processes, ...), from the own one, differentiable."""
+    if _share is None:
+        return own[None]
+    whole: Tensor = _Gather.apply(own[None], slice(rank(), rank() + 1), n_processes())  # type: ignore[no-untyped-call]
+    return whole
+
+
+def draw_like(draw: Callable[[Tensor], Tensor], own: Tensor, of_entries: bool = False) -> Tensor:
+    """Random numbers of the shape of ``own``, as one process would draw them for the whole minibatch.
+
+    Parameters
+    ----------
+    draw
+        Gives random numbers in the shape of its argument, whose values do not matter: ``torch.rand_like``.
+    own
+        (n_own, ...), rows of this process; or its stored entries, (n_own_entries,).
+    of_entries
+        Whether they are entries.
+    """
+    if _share is None:
+        return draw(own)
+    if of_entries:
+        return draw(own.new_empty(_share.n_entries))[_share.entries]
+    return draw(own.new_empty((_share.n_rows, *own.shape[1:])))[_share.rows]
+
+
+# -- what all must agree on -----------------------------------------------------------------------------------------
+
+
+def average_gradients(gradients: Sequence[Tensor | None]) -> list[Tensor | None]:
+    """The mean over the processes, in one message."""
+    if n_processes() == 1:
+        return list(gradients)
+    present = [gradient for gradient in gradients if gradient is not None]
+    flat = torch.cat([gradient.flatten() for gradient in present])
+    _together(dist.all_reduce, flat)
+    parts = iter(torch.split(flat.div_(n_processes()), [gradient.numel() for gradient in present]))
+    return [None if gradient is None else next(parts).view_as(gradient) for gradient in gradients]
+
+
+def average(values: Mapping[str, float]) -> dict[str, float]:
+    """The mean of each value over the processes, the same bits everywhere."""
+    if n_processes() == 1:
+        return dict(values)
+    means = torch.tensor(list(values.values()), dtype=torch.float64)
+    _together(dist.all_reduce, means)
+    return dict(zip(values, (means / n_processes()).tolist(), strict=True))
+
+
+def any_of(value: bool) -> bool:
+    """Whether it is so in any process."""
+    if n_processes() == 1:
+        return value
+    number = torch.tensor([int(value)])
+    _together(dist.all_reduce, number)
+    return bool(number.item())
+
+
+def copy_from_first(tensors: Iterable[Tensor]) -> None:
+    """Give all processes the values that the first one has; shapes are the same everywhere."""
+    if n_processes() > 1:
+        for tensor in tensors:
+            if tensor.numel():
+                _together(dist.broadcast, tensor, 0)
+
+
+def require_same(what: str, value: str) -> None:
+    """Refuse to go on with processes that do not agree.
+
+    Raises
+    ------
+    ValueError
+        ``value`` is not the same everywhere.
+    """
+    if n_processes() == 1:
+        return
+    digest = int.from_bytes(hashlib.blake2b(value.encode(), digest_size=7).digest(), "big")
+    least_and_minus_most = torch.tensor([digest, -digest])
+    _together(dist.all_reduce, least_and_minus_most, op=dist.ReduceOp.MIN)
+    if least_and_minus_most.tolist() != [digest, -digest]:
+        raise ValueError(
+            f"the {n_processes()} processes do not have the same {what}: give all of them the same command, and files "
+            "and --model-dir that all of them see"
+        )

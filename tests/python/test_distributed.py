@@ -1,0 +1,131 @@
+"""Several processes train what one process trains, and stop together."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import anndata
+import numpy as np
+import pytest
+
+import train_in_double
+from scrae import distributed
+from scrae.checkpoint import STATE
+from scrae.cli import main
+
+TORCHRUN = [sys.executable, "-W", "error", "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore::FutureWarning:torch"}
+
+
+@pytest.fixture
+def h5ad(pbmc, tmp_path):
+    pbmc.obs["batch"] = np.where(np.arange(pbmc.n_obs) % 3, "a", "b")
+    pbmc.write_h5ad(tmp_path / "in.h5ad")
+    return tmp_path / "in.h5ad"
+
+
+def test_two_processes_train_every_preset_as_one_does(tmp_path):
+    """Minibatches of 15 and 16 cells, three batches, every regulariser; losses, held-out losses and codes."""
+    script = Path(train_in_double.__file__)
+    subprocess.run([*TORCHRUN, script, tmp_path / "two.npz"], env=ENVIRONMENT, check=True, timeout=120)
+    two, one = np.load(tmp_path / "two.npz"), train_in_double.train_all()
+    assert two["n_processes"] == 2
+    for name, expected in one.items():
+        assert np.isfinite(expected).all()
+        np.testing.assert_allclose(two[name], expected, rtol=1e-6, atol=1e-6 * np.abs(expected).max(), err_msg=name)
+
+
+def test_a_killed_process_stops_the_others_and_the_run_resumes_to_what_one_process_gives(h5ad, tmp_path):
+    def command(out, epochs, *more):
+        options = [
+            "--preset",
+            "scvi",
+            "--batch-key",
+            "batch",
+            "--genes",
+            "all",
+            "--seed",
+            "1",
+            "--max-epochs",
+            str(epochs),
+        ]
+        return ["run", str(h5ad), "--out", str(tmp_path / out), *options, *more]
+
+    together, folder = [*TORCHRUN, "-m", "scrae"], str(tmp_path / "model")
+    run = subprocess.Popen(
+        [*together, *command("two.h5ad", 5000, "--model-dir", folder)],
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_for(Path(folder, STATE))
+    os.kill(process_of(run.pid, rank=1), signal.SIGKILL)
+    started = time.monotonic()
+    _, errors = run.communicate(timeout=60)
+    assert time.monotonic() - started < 30
+    assert run.returncode != 0
+    assert "scrae: process 0 of 2" in errors
+    assert "--resume goes on from the last checkpoint" in errors
+    assert not (tmp_path / "two.h5ad").exists()
+
+    done = subprocess.run(
+        [*together, *command("two.h5ad", 3, "--model-dir", folder, "--resume")],
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert done.stdout.count("700 cells x 765 genes, 3 epochs (max_epochs)") == 1
+    assert main(command("one.h5ad", 3, "--quiet")) == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"in.h5ad", "model", "one.h5ad", "two.h5ad"}
+
+    one, two = anndata.read_h5ad(tmp_path / "one.h5ad"), anndata.read_h5ad(tmp_path / "two.h5ad")
+    history, expected = (found.uns["scrae"]["history"].drop(columns="seconds") for found in (two, one))
+    np.testing.assert_allclose(history, expected, rtol=1e-4)
+    scale = np.abs(one.obsm["X_scrae"]).max()
+    np.testing.assert_allclose(two.obsm["X_scrae"], one.obsm["X_scrae"], atol=1e-4 * scale)
+
+
+def wait_for(path: Path, seconds: float = 60.0) -> None:
+    until = time.monotonic() + seconds
+    while not path.exists():
+        assert time.monotonic() < until, f"no {path}"
+        time.sleep(0.05)
+
+
+def process_of(parent: int, rank: int) -> int:
+    """The child of torchrun with this rank."""
+    for process in Path("/proc").iterdir():
+        if not process.name.isdigit():
+            continue
+        try:
+            fields = (process / "stat").read_text().rsplit(")", 1)[1].split()
+            variables = (process / "environ").read_bytes().split(b"\0")
+        except OSError:  # it has ended
+            continue
+        if int(fields[1]) == parent and f"RANK={rank}".encode() in variables:
+            return int(process.name)
+    raise AssertionError(f"torchrun has no process of rank {rank}")
+
+
+def test_one_process_alone_is_left_as_it_was(monkeypatch):
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    with distributed.joined():
+        assert (distributed.n_processes(), distributed.rank(), distributed.in_charge()) == (1, 0, True)
+        assert distributed.any_of(False) is False
+        distributed.require_same("cells", "these")
+
+
+def test_more_processes_than_cells_of_a_minibatch_are_refused(monkeypatch):
+    import torch
+
+    monkeypatch.setattr(distributed, "n_processes", lambda: 3)
+    with pytest.raises(ValueError, match="3 processes cannot share a minibatch of 2 cells"):
+        distributed.share_of(torch.ones(2, dtype=torch.int64))
