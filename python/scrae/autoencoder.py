@@ -19,7 +19,7 @@ from scrae.regularisers import Pass, Regulariser
 from scrae.settings import Settings
 from scrae.transforms import CountTransform
 
-LIBRARY_CELLS = 4096  # cells whose library sizes are computed at once
+LIBRARY_CELLS = 1024  # cells whose library sizes are computed at once
 
 
 class RegularisedAutoencoder(nn.Module):

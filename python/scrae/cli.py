@@ -62,6 +62,9 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
     run.add_argument("--model-dir", type=Path, help="folder for the model and its checkpoints")
     run.add_argument("--resume", action="store_true", help="go on from the checkpoint in --model-dir, if there is one")
+    run.add_argument(
+        "--from-disk", action="store_true", help="leave the counts of an h5ad on disk: for files larger than memory"
+    )
     run.add_argument("--quiet", action="store_true", help="no progress bar and no summary")
 
     info = commands.add_parser("info", help="what a saved model is")
@@ -91,12 +94,16 @@ def _run(options: argparse.Namespace) -> int:
 
 def _train(options: argparse.Namespace) -> int:
     from scrae import distributed, tl
+    from scrae.h5ad import map_h5ad, write_beside
 
     settings = {} if options.n_latent is None else {"n_latent": options.n_latent}
-    adata = read_counts(options.input)
+    if options.from_disk:
+        adata, layer = map_h5ad(options.input, options.layer), None
+    else:
+        adata, layer = read_counts(options.input), options.layer
     tl.scrae(
         adata,
-        layer=options.layer,
+        layer=layer,
         genes=options.genes,
         n_genes=options.n_genes,
         batch_key=options.batch_key,
@@ -109,7 +116,9 @@ def _train(options: argparse.Namespace) -> int:
         resume=options.resume,
         **settings,
     )
-    if distributed.in_charge():
+    if distributed.in_charge() and options.from_disk:
+        write_beside(options.input, adata, options.out)
+    elif distributed.in_charge():
         _write(adata, options.out)
     summary = adata.uns["scrae"]["summary"]
     if not options.quiet:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,8 @@ import scipy.sparse as sp
 
 from scrae.counts import WHERE_COUNTS_ARE, CountsError, as_counts, empty_cells, looks_like_counts
 from scrae.data import Covariates
+from scrae.h5ad import map_h5ad
+from scrae.mapped import blocks, is_mapped
 from scrae.settings import unknown
 
 
@@ -116,7 +119,8 @@ def read_cells(data: Any, layer: str | None = None, *, copy: bool = True) -> Cel
     Parameters
     ----------
     data
-        AnnData (in memory, a view, or backed), or a matrix of cells x genes (dense or scipy sparse).
+        AnnData (in memory, a view, or backed), a matrix of cells x genes (dense or scipy sparse), or the path of an
+        h5ad file, whose counts stay on disk (:func:`scrae.h5ad.map_h5ad`).
     layer
         Layer of the AnnData that holds raw counts; None: ``adata.X``.
     copy
@@ -129,6 +133,8 @@ def read_cells(data: Any, layer: str | None = None, *, copy: bool = True) -> Cel
     ValueError
         No such layer, gene names that are not unique.
     """
+    if isinstance(data, str | os.PathLike):
+        data, layer = map_h5ad(data, layer), None
     if hasattr(data, "obs_names") and hasattr(data, "var_names"):
         return _read_anndata(data, layer, copy)
     if layer is not None:
@@ -150,6 +156,8 @@ def _read_anndata(adata: Any, layer: str | None, copy: bool) -> Cells:
     matrix = adata.X if layer is None else adata.layers[layer]
     if matrix is None:
         raise CountsError(f"{where} is empty: there is no matrix. {_suggestion(adata, layer)}")
+    if isinstance(matrix, sp.csr_matrix | sp.csr_array) and is_mapped(matrix):
+        copy = False  # it is ours, and too large
     try:
         counts = as_counts(_in_memory(matrix), where, adata.obs_names, adata.var_names, copy=copy)
     except CountsError as error:
@@ -250,7 +258,10 @@ def fingerprint(counts: sp.csr_array, covariates: Covariates) -> str:
     """A digest of the training data, to resume on the same and nothing else."""
     digest = hashlib.blake2b(digest_size=16)
     digest.update(repr((counts.shape, covariates.levels)).encode())
-    for part in (counts.indptr.astype(np.int64), counts.indices.astype(np.int64), counts.data, covariates.codes):
+    digest.update(counts.indptr.astype(np.int64).data)
+    for block in blocks(counts):
+        digest.update(block.indices.astype(np.int64).data)
+    for part in (counts.data, covariates.codes):
         digest.update(np.ascontiguousarray(part).data)
     return digest.hexdigest()
 

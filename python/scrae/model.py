@@ -23,6 +23,7 @@ from scrae.counts import CountsError, empty_cells
 from scrae.data import CountData, Covariates, Minibatch
 from scrae.inputs import Cells, CovariateCoding, fingerprint, read_cells
 from scrae.labels import CellTypes, fit_cell_types
+from scrae.mapped import by_rows
 from scrae.presets import settings_of
 from scrae.readout import LANDMARKS
 from scrae.regularisers import Regulariser
@@ -122,7 +123,8 @@ class SCRAE:
         Parameters
         ----------
         data
-            AnnData, or a matrix of raw counts, cells x genes (dense or scipy sparse).
+            AnnData, or a matrix of raw counts, cells x genes (dense or scipy sparse); or the path of an h5ad file that
+            is too large for memory, whose counts stay on disk (docs/SCALE.md) and give the same bits.
         layer
             Layer of the AnnData with raw counts; None: ``adata.X``.
         genes
@@ -160,7 +162,9 @@ class SCRAE:
         """
         cells = read_cells(data, layer)
         chosen = np.arange(cells.counts.shape[1]) if genes is None else cells.positions(genes)
-        counts = cells.counts if genes is None else sp.csr_array(cells.counts[:, chosen])
+        counts = cells.counts
+        if genes is not None:
+            counts = by_rows(counts, lambda rows: sp.csr_array(rows[:, chosen]), len(chosen))
         self._check_shape(counts, cells.where)
         coding = CovariateCoding.fit(cells, batch_key, categorical_covariate_keys)
         covariates = coding.code(cells)
@@ -737,9 +741,13 @@ class SCRAE:
             ),
             shape=(cells.counts.shape[1], self._n_genes),
         )
-        counts = sp.csr_array(cells.counts @ take)
-        counts.sort_indices()
-        return counts
+
+        def of_model(rows: sp.csr_array) -> sp.csr_array:
+            taken = sp.csr_array(rows @ take)
+            taken.sort_indices()
+            return taken
+
+        return by_rows(cells.counts, of_model, self._n_genes)
 
     def _data(self, counts: sp.csr_array, covariates: Covariates) -> CountData:
         return CountData(

@@ -16,6 +16,7 @@ import torch
 from scipy.sparse.linalg import LinearOperator, svds
 from torch import Tensor, nn
 
+from scrae import mapped
 from scrae.data import CountData, Covariates, Minibatch, SparseRows
 from scrae.integration import without_covariates
 from scrae.neighbours import nearest
@@ -81,16 +82,20 @@ class Readout(nn.Module):
         if self.n_pcs == 0:
             return
         self.scaled.fit(counts)
-        cells = CountData(counts, Covariates.none(counts.shape[0]), torch.device("cpu"))
-        entries = self.scaled(cells.minibatch(torch.arange(cells.n_cells)).counts)
-        background = entries.background
-        assert background is not None
-        # Centring takes out what stands in a column where nothing is stored: only the entries' excess over it is left.
-        excess = sp.csr_array(
-            ((entries.values - background[entries.column]).numpy().astype(np.float64), counts.indices, counts.indptr),
-            shape=counts.shape,
-        )
-        mean = excess.mean(0)
+        n_cells, n_genes = counts.shape
+        background = (-self.scaled.gene_mean / self.scaled.gene_sd).double().numpy()
+        mean = np.zeros(n_genes)
+
+        def excess_of(block: sp.csr_array) -> np.ndarray:
+            # Centring takes out what stands in a column where nothing is stored: only the entries' excess is left.
+            cells = CountData(block, Covariates.none(block.shape[0]), torch.device("cpu"))
+            entries = self.scaled(cells.minibatch(torch.arange(cells.n_cells)).counts)
+            assert entries.background is not None
+            excess: np.ndarray = (entries.values - entries.background[entries.column]).numpy().astype(np.float64)
+            np.add.at(mean, block.indices, excess * (1.0 / n_cells))
+            return excess
+
+        excess = sp.csr_array((mapped.entries(counts, excess_of), counts.indices, counts.indptr), shape=counts.shape)
         centred = LinearOperator(
             shape=excess.shape,
             matvec=lambda v: excess @ v.ravel() - mean @ v.ravel(),
@@ -98,14 +103,14 @@ class Readout(nn.Module):
             dtype=np.float64,
         )
         start = np.random.default_rng(0).normal(size=min(excess.shape))  # a constant is what centring takes out
-        n_found = min(self.n_pcs, cells.n_cells - 1)  # more there are not: their loadings stay 0
+        n_found = min(self.n_pcs, n_cells - 1)  # more there are not: their loadings stay 0
         _, size, right = svds(centred, k=n_found, v0=start)
         order = np.argsort(-size)
         right, size = right[order], size[order]
         right *= np.sign(right[np.arange(len(right)), np.abs(right).argmax(1)])[:, None]
-        right *= np.sqrt(cells.n_cells) / np.sqrt((size**2).sum())
+        right *= np.sqrt(n_cells) / np.sqrt((size**2).sum())
         self.loadings[:, :n_found] = torch.as_tensor(right.T)
-        self.offset[:n_found] = torch.as_tensor((background.double().numpy() + mean) @ right.T)
+        self.offset[:n_found] = torch.as_tensor((background + mean) @ right.T)
 
     def fit(
         self, data: CountData, landmarks: Tensor, encode: Callable[[Minibatch], Tensor], random_state: int = 0

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from scrae.data import SparseRows
+from scrae.mapped import blocks
 
 
 class CountTransform(nn.Module):
@@ -64,13 +65,17 @@ class CountTransform(nn.Module):
 
     def _fit_genes(self, counts: sp.csr_array, library_size: np.ndarray) -> None:
         """Mean and standard deviation (n - 1) of each gene's log-normalised values; 1 where a gene is constant."""
-        n_cells = counts.shape[0]
+        n_cells, n_genes = counts.shape
         size_factor = float(self.scale) / library_size
-        lognorm = counts.copy()
-        lognorm.data = np.log1p(counts.data * np.repeat(size_factor, np.diff(counts.indptr)))
-        mean = lognorm.sum(axis=0) / n_cells
-        lognorm.data **= 2
-        variance = np.maximum(lognorm.sum(axis=0) - n_cells * mean**2, 0.0) / max(n_cells - 1, 1)
+        sums, squares = np.zeros((2, n_genes), dtype=size_factor.dtype)
+        start = 0
+        for block in blocks(counts):
+            of_block = size_factor[start : (start := start + block.shape[0])]
+            lognorm = np.log1p(block.data * np.repeat(of_block, np.diff(block.indptr)))
+            np.add.at(sums, block.indices, lognorm)
+            np.add.at(squares, block.indices, lognorm**2)
+        mean = sums / n_cells
+        variance = np.maximum(squares - n_cells * mean**2, 0.0) / max(n_cells - 1, 1)
         self.gene_mean.copy_(torch.as_tensor(mean))
         self.gene_sd.copy_(torch.as_tensor(np.where(variance > 1e-12, np.sqrt(variance), 1.0)))
 

@@ -14,11 +14,23 @@ import scrae
 ROOT = Path(scrae.__file__).parent
 
 LAYERS = [
-    {"_version", "contrast", "counts", "data", "distributed", "integration", "neighbours", "phases", "threads"},
+    {
+        "_version",
+        "contrast",
+        "counts",
+        "data",
+        "distributed",
+        "integration",
+        "mapped",
+        "neighbours",
+        "phases",
+        "threads",
+    },
     {"networks", "transforms"},
     {"labels", "library", "likelihoods", "readout", "regularisers"},
     {"settings"},
-    {"presets", "autoencoder", "inputs", "checkpoint"},
+    {"presets", "autoencoder", "h5ad", "checkpoint"},
+    {"inputs"},
     {"training"},
     {"model"},
     {"metrics", "datasets", "pp", "pl"},

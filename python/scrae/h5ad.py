@@ -1,0 +1,134 @@
+"""Files of cells that are trained on without being read into memory: h5ad in, h5ad out."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from scrae import mapped
+from scrae.counts import CountsError, as_counts
+from scrae.settings import unknown
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+
+def map_h5ad(path: str | os.PathLike[str], layer: str | None = None) -> AnnData:
+    """The cells of an h5ad file with their counts on disk.
+
+    The counts are checked and copied, a block of cells at a time, into a file without a name where temporary files are
+    (:mod:`scrae.mapped`), uncompressed: 8 bytes for each that is not zero. What is done with them then takes no memory
+    that grows with their number, only with that of the cells.
+
+    Parameters
+    ----------
+    path
+        h5ad with the counts by cell: CSR, or dense.
+    layer
+        Layer with raw counts; None: ``X``.
+
+    Returns
+    -------
+    AnnData with ``obs``, ``var`` and, as ``X``, the counts of the layer; nothing else of the file.
+
+    Raises
+    ------
+    FileNotFoundError
+        No such file.
+    ValueError
+        Not h5ad, no such layer, or stored by gene (CSC).
+    scrae.CountsError
+        These are not raw counts.
+    """
+    import h5py
+    from anndata import AnnData
+
+    read, _ = _elements()
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"there is no {path}")
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read as h5ad: {error}") from error
+    with file:
+        if "obs" not in file or "var" not in file:
+            raise ValueError(f"{path} is not h5ad: it has no obs and var")
+        layers = list(file.get("layers", {}))
+        if layer is not None and layer not in layers:
+            raise ValueError(unknown("layer", layer, layers, str(path)))
+        where = "X" if layer is None else f"layers/{layer}"
+        if where not in file:
+            raise CountsError(f"{path} has no {where}: there is no matrix")
+        obs, var = read(file["obs"]), read(file["var"])
+        parts = _checked(file[where], f"{where} of {path}", obs.index, var.index)
+        counts = mapped.on_disk(parts, len(var))
+    return AnnData(X=sp.csr_matrix(counts), obs=obs, var=var)
+
+
+def _checked(stored: Any, where: str, cell_names: Any, gene_names: Any) -> Iterator[sp.csr_array]:
+    """Counts a block of cells at a time."""
+    sparse = hasattr(stored, "keys")
+    kind = stored.attrs.get("encoding-type", "?") if sparse else "array"
+    if kind not in ("csr_matrix", "array"):
+        raise ValueError(
+            f"{where} is stored as {kind}; cells are read one after the other, so it has to be CSR: "
+            "adata.X = adata.X.tocsr() where it fits in memory"
+        )
+    n_cells, n_genes = len(cell_names), len(gene_names)
+    indptr = stored["indptr"][:].astype(np.int64) if sparse else np.arange(n_cells + 1, dtype=np.int64) * n_genes
+    for start, stop in pairwise(mapped.edges(indptr)):
+        if sparse:
+            entries = slice(indptr[start], indptr[stop])
+            arrays = (stored["data"][entries], stored["indices"][entries], indptr[start : stop + 1] - entries.start)
+            block: Any = sp.csr_array(arrays, shape=(stop - start, n_genes))
+        else:
+            block = stored[start:stop]
+        yield as_counts(block, where, cell_names[start:stop], gene_names, copy=False)
+
+
+def write_beside(source: Path, adata: AnnData, path: Path) -> None:
+    """Write ``path``: the file ``source``, with what was added to the ``adata`` that :func:`map_h5ad` gave of it.
+
+    Parameters
+    ----------
+    source
+        The h5ad file, copied as it is.
+    adata
+        Its ``obsm``, ``uns``, ``obs`` and ``var`` are written; the first two beside what is there.
+    path
+        The result, written aside and moved into place.
+    """
+    import h5py
+
+    _, write = _elements()
+    aside = path.with_name(f".{path.name}.part")
+    try:
+        shutil.copyfile(source, aside)
+        with h5py.File(aside, "r+") as file:
+            write(file, "obs", adata.obs)
+            write(file, "var", adata.var)
+            for name, added in (("obsm", adata.obsm), ("uns", adata.uns)):
+                if name not in file:
+                    write(file, name, {})
+                for key, value in added.items():
+                    write(file[name], key, value)
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _elements() -> tuple[Any, Any]:
+    """anndata's functions that read and write a part of a file."""
+    try:
+        from anndata.io import read_elem, write_elem
+    except ImportError:  # anndata 0.10
+        from anndata.experimental import read_elem, write_elem
+    return read_elem, write_elem

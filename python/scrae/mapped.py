@@ -1,0 +1,127 @@
+"""Counts that stay on disk: CSR whose entries are in files, mapped, so that numpy and torch see arrays like any others.
+
+What is made of such counts, entry by entry, is on disk again. The files have no name and are gone when nobody uses
+them; they are made where temporary files are (``TMPDIR``), which must not be a disk in memory. What is read of them is
+kept in memory by the operating system as long as there is room, so that minibatches in any order cost little.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+BLOCK = 2**21  # stored entries in hand at once
+
+
+class ArrayOnDisk:
+    """An array that grows at its end, in a file without a name, which is open within ``with``.
+
+    Parameters
+    ----------
+    dtype
+        Type of its entries.
+    """
+
+    def __init__(self, dtype: type[np.generic]) -> None:
+        self.dtype = dtype
+        self._file = tempfile.TemporaryFile(prefix="scrae-")  # noqa: SIM115 (closed by __exit__)
+        self._size = 0
+
+    def __enter__(self) -> ArrayOnDisk:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._file.close()
+
+    def append(self, values: np.ndarray) -> None:
+        """Add ``values`` (n,) at the end.
+
+        Raises
+        ------
+        OSError
+            The disk is full.
+        """
+        try:
+            self._file.write(np.ascontiguousarray(values, dtype=self.dtype).data)
+        except OSError as error:
+            raise OSError(
+                error.errno,
+                f"no room for the counts in {tempfile.gettempdir()} ({error.strerror}): set TMPDIR to a larger disk",
+            ) from error
+        self._size += len(values)
+
+    def array(self) -> np.ndarray:
+        """All of it, (n,), mapped; it stays when the file is closed."""
+        if self._size == 0:
+            return np.zeros(0, dtype=self.dtype)
+        self._file.flush()
+        return np.memmap(self._file, dtype=self.dtype, mode="r+", shape=(self._size,))
+
+
+def is_mapped(counts: sp.csr_array | sp.csr_matrix) -> bool:
+    """Whether the entries are on disk."""
+    array: Any = counts.data
+    while isinstance(array, np.ndarray):
+        if isinstance(array, np.memmap):
+            return True
+        array = array.base
+    return False
+
+
+def edges(indptr: np.ndarray) -> np.ndarray:
+    """Where to cut cells into blocks of about :data:`BLOCK` stored entries: 0, ..., n_cells."""
+    ends = np.searchsorted(indptr, np.arange(BLOCK, indptr[-1], BLOCK), side="left")
+    return np.unique(np.concatenate([[0], ends, [len(indptr) - 1]]))
+
+
+def blocks(counts: sp.csr_array) -> Iterator[sp.csr_array]:
+    """Consecutive cells, with about :data:`BLOCK` stored entries together."""
+    for start, stop in pairwise(edges(counts.indptr)):
+        stored = slice(counts.indptr[start], counts.indptr[stop])
+        indptr = counts.indptr[start : stop + 1] - stored.start
+        shape = (stop - start, counts.shape[1])
+        yield sp.csr_array((counts.data[stored], counts.indices[stored], indptr), shape=shape)
+
+
+def on_disk(parts: Iterator[sp.csr_array], n_genes: int) -> sp.csr_array:
+    """Consecutive cells, float32, put together on disk, cells x ``n_genes``."""
+    lengths = [np.zeros(1, dtype=np.int64)]
+    with ArrayOnDisk(np.float32) as data, ArrayOnDisk(np.int32) as indices:
+        for part in parts:
+            data.append(part.data)
+            indices.append(part.indices)
+            lengths.append(np.diff(part.indptr).astype(np.int64))
+        indptr = np.cumsum(np.concatenate(lengths))
+        if indptr[-1] >= 2**31:
+            return _with_long_indices(data.array(), indices.array(), indptr, n_genes)
+        return sp.csr_array((data.array(), indices.array(), indptr.astype(np.int32)), shape=(len(indptr) - 1, n_genes))
+
+
+def _with_long_indices(data: np.ndarray, indices: np.ndarray, indptr: np.ndarray, n_genes: int) -> sp.csr_array:
+    """scipy has one type for both; it would make the other in memory."""
+    with ArrayOnDisk(np.int64) as long:
+        for start in range(0, len(indices), BLOCK):
+            long.append(indices[start : start + BLOCK])
+        return sp.csr_array((data, long.array(), indptr), shape=(len(indptr) - 1, n_genes))
+
+
+def by_rows(counts: sp.csr_array, of: Callable[[sp.csr_array], sp.csr_array], n_genes: int) -> sp.csr_array:
+    """``of(counts)``, cells x ``n_genes``, where ``of`` looks at each cell by itself; on disk if the counts are."""
+    if not is_mapped(counts):
+        return of(counts)
+    return on_disk(map(of, blocks(counts)), n_genes)
+
+
+def entries(counts: sp.csr_array, of: Callable[[sp.csr_array], np.ndarray]) -> np.ndarray:
+    """``of`` of each block of cells, float64 (stored entries,), one after the other; on disk if the counts are."""
+    if not is_mapped(counts):
+        return np.concatenate([of(block) for block in blocks(counts)])
+    with ArrayOnDisk(np.float64) as result:
+        for block in blocks(counts):
+            result.append(of(block))
+        return result.array()

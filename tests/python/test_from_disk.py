@@ -1,0 +1,162 @@
+"""Counts that stay on disk train what they train in memory, and take no memory."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import anndata
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+import scrae
+from scrae import mapped
+from scrae.cli import main
+from scrae.h5ad import map_h5ad
+from scrae.inputs import read_cells
+
+
+@pytest.fixture(autouse=True)
+def few_entries_at_once(monkeypatch):
+    """Blocks of a few cells, so that there are many."""
+    monkeypatch.setattr(mapped, "BLOCK", 1000)
+
+
+@pytest.fixture
+def h5ad(pbmc, tmp_path):
+    pbmc.obs["batch"] = np.where(np.arange(pbmc.n_obs) % 3, "a", "b")
+    pbmc.layers["doubled"] = pbmc.X * 2
+    pbmc.write_h5ad(tmp_path / "in.h5ad")
+    return tmp_path / "in.h5ad"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"input_transform": "lognorm", "n_pcs": 0}, {"preset": "reference"}],
+    ids=["default", "lognorm", "reference"],
+)
+def test_a_file_gives_the_bits_that_its_counts_in_memory_give(h5ad, pbmc, settings):
+    genes = pbmc.var_names[40:300]
+    of_file = scrae.SCRAE(max_epochs=2, verbose=False, **settings).fit(h5ad, genes=genes, batch_key="batch")
+    in_memory = scrae.SCRAE(max_epochs=2, verbose=False, **settings).fit(pbmc, genes=genes, batch_key="batch")
+    np.testing.assert_array_equal(of_file.embed(), in_memory.embed())
+    np.testing.assert_array_equal(of_file.embed(h5ad), in_memory.embed())
+    assert of_file._fingerprint == in_memory._fingerprint
+    assert mapped.is_mapped(of_file._training_cells[0])
+    assert not mapped.is_mapped(in_memory._training_cells[0])
+
+
+def test_a_training_in_memory_resumes_from_disk(h5ad, pbmc, tmp_path, quick):
+    settings = quick | {"max_epochs": None}
+    whole = scrae.SCRAE(**settings).fit(pbmc, max_epochs=3)
+    scrae.SCRAE(**settings).fit(pbmc, max_epochs=2, model_dir=tmp_path / "model")
+    resumed = scrae.SCRAE(**settings).fit(h5ad, max_epochs=3, model_dir=tmp_path / "model", resume=True)
+    np.testing.assert_array_equal(resumed.embed(), whole.embed())
+
+
+def test_the_command_line_adds_to_a_copy_of_the_file(h5ad, tmp_path):
+    options = ["--layer", "doubled", "--n-genes", "100", "--max-epochs", "2", "--batch-key", "batch", "--quiet"]
+    for out, more in (("memory.h5ad", []), ("disk.h5ad", ["--from-disk"])):
+        assert main(["run", str(h5ad), "--out", str(tmp_path / out), *options, *more]) == 0
+    found, expected = (anndata.read_h5ad(tmp_path / name) for name in ("disk.h5ad", "memory.h5ad"))
+    for where, key in (("obsm", "X_scrae"), ("layers", "doubled")):
+        found_values, expected_values = (getattr(adata, where)[key] for adata in (found, expected))
+        assert abs(found_values - expected_values).max() == 0
+    assert abs(found.X - expected.X).max() == 0
+    assert found.var.equals(expected.var)
+    assert set(found.uns) == set(expected.uns)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["disk.h5ad", "in.h5ad", "memory.h5ad"]
+
+
+def test_dense_counts_and_stored_zeros_are_read(tmp_path):
+    counts = np.random.default_rng(0).poisson(1.0, (50, 8)).astype(np.float32)
+    counts[:, 0] += 1
+    stored = sp.csr_matrix(np.ones_like(counts))
+    stored.data[:] = counts.ravel()
+    for name, matrix in (("dense", counts), ("zeros", stored)):
+        anndata.AnnData(matrix).write_h5ad(tmp_path / f"{name}.h5ad")
+        cells = read_cells(tmp_path / f"{name}.h5ad")
+        np.testing.assert_array_equal(cells.counts.toarray(), counts)
+        assert cells.counts.nnz == np.count_nonzero(counts)
+        assert mapped.is_mapped(cells.counts)
+
+
+def test_long_indices_are_on_disk_too():
+    counts = sp.random_array((30, 20), density=0.3, format="csr", random_state=0, dtype=np.float32)
+    long = mapped._with_long_indices(counts.data, counts.indices, counts.indptr.astype(np.int64), 20)
+    assert long.indices.dtype == np.int64 or long.indices.dtype == np.int32
+    np.testing.assert_array_equal(long.toarray(), counts.toarray())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda a: setattr(a, "X", a.X.tocsc()), "is stored as csc_matrix"),
+        (lambda a: setattr(a, "X", a.X * 0.5), "are fractional"),
+        (lambda a: setattr(a, "X", a.X * 0), "all zero"),
+        (lambda a: setattr(a, "X", None), "has no X"),
+    ],
+    ids=["by gene", "no counts", "empty", "no matrix"],
+)
+def test_files_without_counts_by_cell_are_refused(small, tmp_path, change, message):
+    change(small)
+    small.write_h5ad(tmp_path / "in.h5ad")
+    with pytest.raises(ValueError, match=message):
+        read_cells(tmp_path / "in.h5ad")
+
+
+def test_what_is_no_file_of_cells_is_refused(h5ad, tmp_path):
+    (tmp_path / "text.h5ad").write_text("nothing")
+    with pytest.raises(FileNotFoundError, match="there is no"):
+        map_h5ad(tmp_path / "nowhere.h5ad")
+    with pytest.raises(ValueError, match="cannot be read as h5ad"):
+        map_h5ad(tmp_path / "text.h5ad")
+    with pytest.raises(ValueError, match="no layer 'count'"):
+        map_h5ad(h5ad, "count")
+
+
+MEASURED = """
+import sys, threading, time
+import scrae.h5ad, scrae.mapped
+scrae.mapped.BLOCK = 2**18
+
+def anonymous():
+    lines = open("/proc/self/status").read().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) / 1024
+
+def most(path):
+    found, done = [], threading.Event()
+    def watch():
+        while not done.wait(0.005):
+            found.append(anonymous())
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    model = scrae.SCRAE("ae", n_hidden=(16,), n_latent=4, n_pcs=5, batch_size=1024, max_epochs=1, verbose=False)
+    model.fit(path).embed()
+    done.set()
+    watcher.join()
+    return max(found)
+
+few = most(sys.argv[1])
+print(most(sys.argv[2]) - few)
+"""
+
+
+def test_memory_does_not_grow_with_the_counts(tmp_path):
+    """16 million counts are 128 MB in memory, and what fitting makes of them a multiple of that."""
+    rng = np.random.default_rng(0)
+    n_genes, a_cell = 800, 400
+    for name, n_cells in (("few", 8000), ("many", 40_000)):
+        indices = np.concatenate([np.sort(rng.permuted(np.arange(n_genes))[:a_cell]) for _ in range(2000)])
+        indices = np.tile(indices, n_cells // 2000).astype(np.int32)
+        data = rng.integers(1, 9, len(indices)).astype(np.float32)
+        counts = sp.csr_matrix((data, indices, np.arange(0, len(indices) + 1, a_cell)), shape=(n_cells, n_genes))
+        anndata.AnnData(counts).write_h5ad(tmp_path / f"{name}.h5ad")
+    taken = subprocess.run(
+        [sys.executable, "-c", MEASURED, tmp_path / "few.h5ad", tmp_path / "many.h5ad"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert float(taken.stdout) < 80
