@@ -15,13 +15,14 @@ if TYPE_CHECKING:
     from scrae import datasets, metrics, pl, pp, tl
     from scrae.checkpoint import ModelFolderError
     from scrae.counts import CountsError
-    from scrae.model import SCRAE, NotFittedError
+    from scrae.model import SCRAE
+    from scrae.trained import NotFittedError
     from scrae.training import TrainingDiverged
 
 _MODULES = ("datasets", "metrics", "pl", "pp", "tl")
 _NAMES = {
     "SCRAE": "scrae.model",
-    "NotFittedError": "scrae.model",
+    "NotFittedError": "scrae.trained",
     "CountsError": "scrae.counts",
     "ModelFolderError": "scrae.checkpoint",
     "TrainingDiverged": "scrae.training",

@@ -32,6 +32,7 @@ LAYERS = [
     {"presets", "autoencoder", "h5ad", "checkpoint"},
     {"inputs"},
     {"training"},
+    {"trained"},
     {"model"},
     {"metrics", "datasets", "pp", "pl"},
     {"tl"},
