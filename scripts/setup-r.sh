@@ -11,12 +11,12 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 
 # What the package imports and what its tests, checks and vignettes use.
-cran="callr class cli ggplot2 jsonlite knitr Matrix processx ps reticulate rmarkdown roxygen2 Seurat SeuratObject testthat"
+cran="callr cli ggplot2 jsonlite knitr Matrix processx ps reticulate rmarkdown roxygen2 Seurat SeuratObject testthat"
 bioconductor="BiocCheck BiocStyle DelayedArray HDF5Array S4Vectors scater SingleCellExperiment SummarizedExperiment"
 debian="r-base-dev r-recommended pandoc qpdf tidy"
 for package in $cran; do
     case $package in
-        class | Matrix) ;; # in r-recommended
+        Matrix) ;; # in r-recommended
         *) debian="$debian r-cran-$(echo "$package" | tr '[:upper:]' '[:lower:]')" ;;
     esac
 done

@@ -10,7 +10,7 @@ set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 cd "$root"
 system=${SCRAE_R45:-/var/tmp/scrae-r45}
-packages="r-base-dev r-recommended r-cran-callr r-cran-class r-cran-cli r-cran-ggplot2 r-cran-jsonlite r-cran-processx
+packages="r-base-dev r-recommended r-cran-callr r-cran-cli r-cran-ggplot2 r-cran-jsonlite r-cran-processx
     r-cran-ps r-cran-reticulate r-cran-seurat r-cran-seuratobject r-cran-testthat r-bioc-delayedarray r-bioc-hdf5array
     r-bioc-s4vectors r-bioc-singlecellexperiment r-bioc-summarizedexperiment
     libpython3-dev"
