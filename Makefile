@@ -6,7 +6,8 @@ DATA ?= ../shared/data
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint format bench-speed bench-profile bench-accuracy bench-genes bench-genes-accuracy
-.PHONY: bench-family bench-prior bench-labels bench-batch peers lock clean
+.PHONY: bench-family bench-prior bench-labels bench-batch bench-denoise bench-synthetic bench-differential bench-outliers
+.PHONY: peers lock clean
 .PHONY: setup-r test-r check test-r45 test-install bench-r
 
 help: ## list these targets
@@ -80,16 +81,35 @@ bench-family: setup ## every preset, latent 2, 10, 20: Table 2 and Figures 2-6 o
 bench-prior: setup ## clustering and held-out likelihood by the strength of the prior, fixed or learned; resumable (DATA=folder of h5ad)
 	@$(python) benchmarks/prior.py --data $(DATA) --markdown benchmarks/results/prior.md --figure benchmarks/results/prior.png
 
-bench-labels: setup ## types from 10 % of the labels, calibration and unknown types, beside classifiers on PCA (DATA=folder of h5ad)
-	@$(python) benchmarks/labels.py --data $(DATA) --markdown benchmarks/results/labels.md
+# After `make peers` the methods of others are measured, too.
+PEER := $(if $(wildcard .venv-peers/.ready),--peer .venv-peers/bin/python --methods)
 
-bench-batch: setup ## how batches mix and types stay apart, beside PCA (after `make peers` Harmony, scvi-tools) (DATA=folder of h5ad)
+bench-labels: setup ## types from some labels, calibration, unknown types, beside classifiers on PCA and scANVI (DATA=folder of h5ad)
+	@$(python) benchmarks/labels.py --data $(DATA) --markdown benchmarks/results/labels.md \
+	$(if $(PEER),$(PEER) scrae scrae_map lr knn lr_harmony knn_harmony scanvi)
+
+bench-batch: setup ## how batches mix and types stay apart, beside PCA, Harmony and scVI (DATA=folder of h5ad)
 	@$(python) benchmarks/batch.py --data $(DATA) --markdown benchmarks/results/batch.md \
-	$(if $(wildcard .venv-peers/.ready),--peer .venv-peers/bin/python --methods scrae default pca30 harmony scvi_batch)
+	$(if $(PEER),--scib benchmarks/results/batch_scib.csv $(PEER) scrae default pca30 harmony scvi_batch)
 
-peers: setup ## an environment of its own with scvi-tools and Harmony, to measure beside
+bench-denoise: setup ## denoising by held-out molecules, beside DCA, scVI and MAGIC (DATA=folder of h5ad)
+	@$(python) benchmarks/denoise.py --data $(DATA) --markdown benchmarks/results/denoise.md \
+	$(if $(PEER),$(PEER) default dca counts mean magic scvi_denoised)
+
+bench-synthetic: setup ## cells from the prior beside held-out ones, and those of scVI (DATA=folder of h5ad)
+	@$(python) benchmarks/synthetic.py --data $(DATA) --markdown benchmarks/results/synthetic.md \
+	$(if $(PEER),$(PEER) real default independent scvi_samples)
+
+bench-differential: setup ## false discoveries and power, beside scanpy's Wilcoxon and scVI (DATA=folder of h5ad)
+	@$(python) benchmarks/differential.py --data $(DATA) --markdown benchmarks/results/differential.md \
+	$(if $(PEER),$(PEER) scrae wilcoxon scvi_de)
+
+bench-outliers: setup ## doublets, ambient and shuffled counts among real cells (DATA=folder of h5ad)
+	@$(python) benchmarks/outliers.py --data $(DATA) --markdown benchmarks/results/outliers.md
+
+peers: setup ## an environment of its own with scvi-tools, Harmony, MAGIC and scib-metrics, to measure beside
 	@test -e .venv-peers/.ready || { $(python) -m venv --clear .venv-peers && .venv-peers/bin/pip install --quiet \
-	"$$(grep '^torch==' requirements.lock)" "scvi-tools>=1.3" "harmonypy>=2" && touch .venv-peers/.ready; }
+	"$$(grep '^torch==' requirements.lock)" "scvi-tools>=1.3" "harmonypy>=2" "magic-impute>=3" "scib-metrics>=0.5" && touch .venv-peers/.ready; }
 
 test-install: setup-r ## install the R package from a clone that is gone afterwards, and Python from a folder of wheels, offline
 	@scripts/test-install.sh

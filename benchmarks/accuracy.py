@@ -29,7 +29,7 @@ import pandas as pd
 import scanpy as sc
 import torch
 from memory import peak_memory_mb, restart_peak
-from peers import METHODS as PEERS
+from peers import EMBEDDINGS as PEERS
 from tqdm import tqdm
 
 import scrae
@@ -57,7 +57,7 @@ Embedded = tuple[np.ndarray, dict[str, object]]
 def embed(adata: anndata.AnnData, method: str, seed: int, peer: str | None) -> Embedded:
     """Embedding of a method, and facts about its training."""
     if method in PEERS:
-        return embed_by_peer(adata, method, seed, peer)
+        return ask_peer(adata, method, seed, peer)
     restart_peak()
     if method.startswith("pca"):
         embedding = scrae.metrics.scaled_pca(adata, int(method.removeprefix("pca")), seed)
@@ -72,16 +72,16 @@ def embed(adata: anndata.AnnData, method: str, seed: int, peer: str | None) -> E
     return model.embed(), facts | {"peak_memory_mb": peak_memory_mb()}
 
 
-def embed_by_peer(adata: anndata.AnnData, method: str, seed: int, peer: str | None) -> Embedded:
-    """The same by another package, in a process of the Python that has it."""
+def ask_peer(adata: anndata.AnnData, method: str, seed: int, peer: str | None) -> Embedded:
+    """The answer of another package (benchmarks/peers.py), in a process of the Python that has it."""
     if peer is None:
         raise SystemExit(f"{method} is another package's: give --peer a Python that has it (make peers makes one)")
     with tempfile.TemporaryDirectory() as folder:
-        counts, embedding = Path(folder) / "counts.h5ad", Path(folder) / "embedding.npy"
+        counts, answer = Path(folder) / "counts.h5ad", Path(folder) / "answer.npy"
         adata.write_h5ad(counts)
-        command = [peer, str(Path(__file__).with_name("peers.py")), method, str(counts), str(seed), str(embedding)]
+        command = [peer, str(Path(__file__).with_name("peers.py")), method, str(counts), str(seed), str(answer)]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-        return np.load(embedding), {"peak_memory_mb": float(done.stdout.splitlines()[-1])}
+        return np.load(answer), {"peak_memory_mb": float(done.stdout.splitlines()[-1])}
 
 
 def with_chosen_genes(

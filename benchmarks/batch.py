@@ -6,14 +6,16 @@
 DIR holds h5ad files with raw counts in X, types in obs["cell_type"] and batches in obs["batch"]. Every method sees the
 same cells and genes (chosen within batches); none sees types. Methods: ``scrae`` (the default preset with
 ``batch_key``), any method of benchmarks/accuracy.py, which is told of no batch (``default``, ``pca30``, ``scvi``), and
-with ``--peer`` ``harmony`` and ``scvi_batch``, which are. Scores as in benchmarks/mixing.py. One row per (data set,
-method, seed); rows that are there already are not computed again.
+with ``--peer`` ``harmony`` and ``scvi_batch``, which are (``scvi_batch`` with one seed). Scores as in
+benchmarks/mixing.py. One row per (data set, method, seed); rows that are there already are not computed again.
+
+With ``--scib FILE.csv``, and a peer that has scib-metrics, the embeddings of the first seed get its scores as well
+(Luecken et al. 2022): they are kept in embeddings/ beside FILE.csv and judged together, one table at the end.
 """
 
 from __future__ import annotations
 
 import argparse
-import time
 from functools import lru_cache
 from pathlib import Path
 
@@ -21,8 +23,9 @@ import anndata
 import numpy as np
 import pandas as pd
 import torch
-from accuracy import KEYS, embed, markdown, mean_and_spread, publish, resumed, with_chosen_genes
+from accuracy import KEYS, ask_peer, embed, markdown, mean_and_spread, publish, resumed, with_chosen_genes
 from mixing import OF_BATCHES, OF_TYPES, mixing_scores
+from peers import SCIB
 
 import scrae
 
@@ -30,27 +33,29 @@ DATASETS = ["cellbench_3cl", "kang_ifnb_2800", "baron_human2_4"]
 SCORES = ["overall", "batches", "types", *OF_BATCHES, *OF_TYPES]
 
 
-def measure(adata: anndata.AnnData, method: str, seed: int, peer: str | None) -> dict[str, object]:
-    started = time.perf_counter()
+def embedding_of(adata: anndata.AnnData, method: str, seed: int, peer: str | None) -> np.ndarray:
     if method == "scrae":
-        embedding = scrae.SCRAE(random_state=seed, verbose=False).fit(adata, batch_key="batch").embed()
-    else:
-        embedding, _ = embed(adata, method, seed, peer)
-    seconds = time.perf_counter() - started
-    batch, types = (adata.obs[key].astype(str).to_numpy() for key in ("batch", "cell_type"))
-    return {"seconds": seconds} | mixing_scores(np.asarray(embedding), batch, types, seed)
+        return scrae.SCRAE(random_state=seed, verbose=False).fit(adata, batch_key="batch").embed()
+    return np.asarray(embed(adata, method, seed, peer)[0])
 
 
-def ranked(results: pd.DataFrame) -> str:
-    """Methods by their mean overall score, then a table for each data set, as Markdown."""
-    means = results.groupby(["method", "dataset"])[SCORES].mean()
-    order = means.groupby("method").mean().sort_values("overall", ascending=False)
-    first = means["overall"].groupby("dataset").idxmax().str[0].value_counts()
+def judged_by_scib(adata: anndata.AnnData, embeddings: dict[str, np.ndarray], peer: str | None) -> pd.DataFrame:
+    """Scores of scib-metrics, (n_methods, n_scores)."""
+    judged = adata.copy()
+    judged.obsm = embeddings
+    return pd.DataFrame(ask_peer(judged, "scib", 0, peer)[0], index=list(embeddings), columns=list(SCIB))
+
+
+def ranked(results: pd.DataFrame, scores: list[str]) -> str:
+    """Methods by the mean of the first score over data sets, then a table for each data set, as Markdown."""
+    means = results.groupby(["method", "dataset"])[scores].mean()
+    order = means.groupby("method").mean().sort_values(scores[0], ascending=False)
+    first = means[scores[0]].groupby("dataset").idxmax().str[0].value_counts()
     table = order.map("{:.3f}".format)
     table.insert(0, "first on", [str(first.get(method, 0)) for method in order.index])
     parts = [markdown(table, f"mean of {results['dataset'].nunique()} data sets")]
     for name, rows in results.groupby("dataset"):
-        cells = rows.groupby("method")[SCORES].agg(mean_and_spread)
+        cells = rows.groupby("method")[scores].agg(mean_and_spread)
         parts.append(markdown(cells.reindex([m for m in order.index if m in cells.index]), str(name)))
     return "\n\n".join(parts)
 
@@ -63,7 +68,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--n-genes", type=int, default=2000)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--peer", help="a Python with scvi-tools and harmonypy")
+    parser.add_argument("--peer", help="a Python with scvi-tools, harmonypy and scib-metrics")
+    parser.add_argument("--scib", type=Path, help="table of the scores of scib-metrics, if wanted")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/batch.csv"))
     parser.add_argument("--markdown", type=Path)
     options = parser.parse_args()
@@ -76,12 +82,34 @@ def main() -> None:
             raise SystemExit(f'{name} has no obs["batch"]: there is nothing to integrate')
         return with_chosen_genes(adata, options.n_genes, "hvg", batch_key="batch")
 
-    wanted = [(name, m, seed) for name in options.datasets for m in options.methods for seed in range(options.seeds)]
-    shown = resumed(
-        options.out, KEYS, wanted, lambda name, method, seed: measure(load(name), method, seed, options.peer)
-    )
-    text = ranked(shown)
-    publish(text, options.markdown)
+    folder = options.scib and options.scib.parent / "embeddings"
+
+    def measure(name: str, method: str, seed: int) -> dict[str, object]:
+        adata = load(name)
+        embedding = embedding_of(adata, method, seed, options.peer)
+        if folder and seed == 0:
+            folder.mkdir(parents=True, exist_ok=True)
+            np.save(folder / f"{name}-{method}.npy", embedding)
+        batch, types = (adata.obs[key].astype(str).to_numpy() for key in ("batch", "cell_type"))
+        return dict(mixing_scores(embedding, batch, types, seed))
+
+    wanted = [
+        (name, method, seed)
+        for name in options.datasets
+        for method in options.methods
+        for seed in range(1 if method == "scvi_batch" else options.seeds)
+    ]
+    parts = [ranked(resumed(options.out, KEYS, wanted, measure), SCORES)]
+    if folder:
+        tables = []
+        for name in options.datasets:
+            kept = {method: folder / f"{name}-{method}.npy" for method in options.methods}
+            found = {method: np.load(file) for method, file in kept.items() if file.exists()}
+            tables.append(judged_by_scib(load(name), found, options.peer).assign(dataset=name))
+        scores = pd.concat(tables).rename_axis("method").reset_index()
+        scores.to_csv(options.scib, index=False, float_format="%.5f")
+        parts += ["## scib-metrics, first seed", ranked(scores, list(SCIB))]
+    publish("\n\n".join(parts), options.markdown)
 
 
 if __name__ == "__main__":

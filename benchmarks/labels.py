@@ -1,15 +1,24 @@
-"""Types from a few labels: accuracy, calibration, and cells of a type that the reference lacks.
+"""Types from some labels: accuracy, calibration, and cells of a type that the reference lacks.
 
-    python benchmarks/labels.py --data DIR [--datasets NAME ...] [--share 0.1] [--seeds 3] [--leave-out 3]
-                                [--out labels.csv] [--markdown labels.md]
+    python benchmarks/labels.py --data DIR [--datasets NAME ...] [--batches NAME ...] [--share 0.1] [--seeds 5]
+                                [--leave-out 2] [--peer PYTHON] [--out labels.csv] [--markdown labels.md]
 
-DIR holds h5ad files with raw counts in X and types in obs["cell_type"]. With a seed, ``--share`` of the cells of each
-type (two at least) keep their label; the others are predicted and scored. Methods: ``scrae`` (unsupervised training on
-all cells, then ``fit_labels``), logistic regression (``lr``) and 15 nearest neighbours (``knn``) on 30 scaled principal
-components of all cells. Then each of the ``--leave-out`` largest types is left out of reference and training: half of
-the other cells are the reference, and the score is the AUROC of the unknown type against the other half (by one minus
-the highest probability for ``lr`` and ``knn``). One row per (data set, method, left out, seed); rows that are there
-already are not computed again.
+DIR holds h5ad files with raw counts in X and types in obs["cell_type"]. Designs:
+
+- ``share``, for ``--datasets``: ``--share`` of the cells of each type (two at least), drawn with the seed, keep their
+  label; the others are predicted;
+- ``from B``, for ``--batches``, which have obs["batch"]: the cells of batch B keep their label, those of the other
+  batches are predicted. A type that B lacks cannot be right;
+- ``without T``, for ``--datasets``, each of the ``--leave-out`` largest types T: half of the other cells are the
+  reference, and the score is the AUROC of T against the other half.
+
+Methods: ``scrae`` (unsupervised training on all cells, with ``batch_key`` in ``from B``, then ``fit_labels``),
+``scrae_map`` (trained on batch B alone, the others mapped), logistic regression (``lr``) and 15 nearest neighbours
+(``knn``) on 30 scaled principal components of all cells; with ``--peer`` the same two on Harmony of them
+(``lr_harmony``, ``knn_harmony``, in ``from B``), and ``scanvi``: SCANVI of scvi-tools from a pre-trained SCVI, with
+their defaults, on all cells, told the batch in ``from B``; one seed, and no ``without T``. How strange a cell is: for
+scRAE, in ``without T`` trained on the reference alone, its familiarity, for the others one minus the highest
+probability. One row per (data set, design, method, seed); rows that are there already are not computed again.
 """
 
 from __future__ import annotations
@@ -22,15 +31,16 @@ import anndata
 import numpy as np
 import pandas as pd
 import torch
-from accuracy import markdown, mean_and_spread, publish, resumed, with_chosen_genes
+from accuracy import ask_peer, markdown, mean_and_spread, publish, resumed, with_chosen_genes
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score, roc_auc_score
 from sklearn.neighbors import KNeighborsClassifier
 
 import scrae
 
-KEYS = ["dataset", "method", "left_out", "seed"]
-METHODS = ("scrae", "lr", "knn")
+KEYS = ["dataset", "design", "method", "seed"]
+METHODS = ("scrae", "scrae_map", "lr", "knn", "lr_harmony", "knn_harmony", "scanvi")
+OF_BATCHES = ("scrae_map", "lr_harmony", "knn_harmony")  # methods that need batches
 SCORES = ("accuracy", "macro_f1", "calibration_error", "unknown_auroc")
 BINS = 15  # of the confidence
 
@@ -52,50 +62,83 @@ def calibration_error(confidence: np.ndarray, right: np.ndarray) -> float:
     return float(sum(gaps) / len(confidence))
 
 
+@lru_cache(maxsize=1)
+def load(path: Path, n_genes: int, batch_key: str | None) -> anndata.AnnData:
+    adata = with_chosen_genes(anndata.read_h5ad(path), n_genes, "hvg", batch_key=batch_key)
+    if batch_key is None and "batch" in adata.obs:
+        del adata.obs["batch"]
+    return adata
+
+
+@lru_cache(maxsize=1)
+def trained(path: Path, n_genes: int, batch_key: str | None, cells: bytes, told: bool, seed: int) -> scrae.SCRAE:
+    """The default model, trained on some cells (boolean) without labels, and told the batch or not."""
+    chosen = load(path, n_genes, batch_key)[np.frombuffer(cells, dtype=bool)].copy()
+    return scrae.SCRAE(random_state=seed, verbose=False).fit(chosen, batch_key=batch_key if told else None)
+
+
 def predict(
-    adata: anndata.AnnData, reference: np.ndarray, method: str, seed: int, train_on: np.ndarray
+    path: Path, n_genes: int, design: str, method: str, seed: int, reference: np.ndarray, peer: str | None
 ) -> tuple[pd.DataFrame, np.ndarray]:
-    """Probabilities of all cells (a column for each type of the reference), and how unfamiliar each cell is."""
+    """Probabilities of all cells (a column for each type of the reference), and how strange each cell is."""
+    batch_key = "batch" if design.startswith("from ") else None
+    adata = load(path, n_genes, batch_key)
     types = adata.obs["cell_type"].astype(str).to_numpy()
-    if method == "scrae":
-        adata.obs["known"] = np.where(reference, types, "Unknown")
-        model = scrae.SCRAE(random_state=seed, verbose=False).fit(adata[train_on].copy())
+    adata.obs["known"] = np.where(reference, types, "Unknown")
+    if method in ("scrae", "scrae_map"):
+        alone = method == "scrae_map" or design.startswith("without ")
+        train_on = reference if alone else np.ones(len(types), dtype=bool)
+        model = trained(path, n_genes, batch_key, train_on.tobytes(), not alone, seed)
         table = model.fit_labels(adata, "known").predict(adata, return_probabilities=True)
         return table.drop(columns="familiarity"), -table["familiarity"].to_numpy()
-    embedding = scrae.metrics.scaled_pca(adata, 30, seed)
+    if method == "scanvi":
+        table = pd.DataFrame(ask_peer(adata, method, seed, peer)[0], columns=np.unique(types[reference]))
+        return table, 1 - table.max(axis=1).to_numpy()
+    classifier = LogisticRegression(max_iter=5000) if method.startswith("lr") else KNeighborsClassifier(15)
+    if method.endswith("harmony"):
+        embedding = ask_peer(adata, "harmony", seed, peer)[0]
+    else:
+        embedding = scrae.metrics.scaled_pca(adata, 30, seed)
     embedding = embedding / embedding[reference].std()
-    classifier = LogisticRegression(max_iter=5000) if method == "lr" else KNeighborsClassifier(15)
     classifier.fit(embedding[reference], types[reference])
     table = pd.DataFrame(classifier.predict_proba(embedding), columns=classifier.classes_)
     return table, 1 - table.max(axis=1).to_numpy()
 
 
-def measure(adata: anndata.AnnData, method: str, left_out: str, seed: int, share: float) -> dict[str, object]:
+def measure(
+    path: Path, n_genes: int, design: str, method: str, seed: int, share: float, peer: str | None
+) -> dict[str, object]:
+    kind, _, what = design.partition(" ")
+    adata = load(path, n_genes, "batch" if kind == "from" else None)
     types = adata.obs["cell_type"].astype(str).to_numpy()
+    reference = {
+        "share": lambda: split(types, share, seed),
+        "from": lambda: (adata.obs["batch"].astype(str) == what).to_numpy(),
+        "without": lambda: (types != what) & split(types, 0.5, seed),
+    }[kind]()
+    table, strange = predict(path, n_genes, design, method, seed, reference, peer)
     row: dict[str, object] = dict.fromkeys(SCORES, np.nan)
-    if left_out == "-":
-        labelled = split(types, share, seed)
-        table, _ = predict(adata, labelled, method, seed, np.ones(len(types), dtype=bool))
-        names, confidence = np.asarray(table.columns)[table.to_numpy().argmax(1)], table.max(axis=1).to_numpy()
-        right = names[~labelled] == types[~labelled]
-        row["accuracy"] = right.mean()
-        row["macro_f1"] = f1_score(types[~labelled], names[~labelled], average="macro")
-        row["calibration_error"] = calibration_error(confidence[~labelled], right)
+    if kind == "without":
+        row["unknown_auroc"] = roc_auc_score((types == what)[~reference], strange[~reference])
     else:
-        unknown = types == left_out
-        reference = ~unknown & split(types, 0.5, seed)
-        _, strange = predict(adata, reference, method, seed, reference)
-        row["unknown_auroc"] = roc_auc_score(unknown[~reference], strange[~reference])
+        names, confidence = np.asarray(table.columns)[table.to_numpy().argmax(1)], table.max(axis=1).to_numpy()
+        right = names[~reference] == types[~reference]
+        row["accuracy"] = right.mean()
+        row["macro_f1"] = f1_score(types[~reference], names[~reference], average="macro")
+        row["calibration_error"] = calibration_error(confidence[~reference], right)
     return row
 
 
 def table(results: pd.DataFrame) -> str:
-    """Scores by method, mean and standard deviation over seeds (and over the types left out), one table a data set."""
+    """Scores by method, mean and standard deviation over seeds (and over the types left out), one table a design."""
+    known = results["design"].str.startswith("from ")
+    title = results["dataset"].where(~known, results["dataset"] + ", labels " + results["design"])
     parts = []
-    for name, rows in results.groupby("dataset"):
-        cells = pd.DataFrame(
-            {s: rows.dropna(subset=s).groupby("method")[s].agg(mean_and_spread) for s in SCORES}
-        ).reindex([m for m in METHODS if m in set(rows["method"])])
+    for name, rows in results.groupby(title, sort=False):
+        scores = [score for score in SCORES if rows[score].notna().any()]
+        cells = rows.groupby("method", sort=False)[scores].agg(
+            lambda values: mean_and_spread(values.dropna()) if values.notna().any() else None
+        )
         parts.append(markdown(cells, str(name)))
     return "\n\n".join(parts)
 
@@ -104,28 +147,44 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--datasets", nargs="*", default=["zheng_sorted_3874", "zeisel_1799"])
-    parser.add_argument("--methods", nargs="*", default=list(METHODS), choices=METHODS)
+    parser.add_argument("--batches", nargs="*", default=["kang_ifnb_2800", "baron_human2_4"])
+    parser.add_argument("--methods", nargs="*", default=["scrae", "scrae_map", "lr", "knn"], choices=METHODS)
     parser.add_argument("--share", type=float, default=0.1)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--leave-out", type=int, default=3, help="how many types, the largest first")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--leave-out", type=int, default=2, help="how many types, the largest first")
     parser.add_argument("--n-genes", type=int, default=2000)
+    parser.add_argument("--peer", help="a Python with scvi-tools and harmonypy")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/labels.csv"))
     parser.add_argument("--markdown", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
 
-    @lru_cache(maxsize=1)
-    def load(name: str) -> anndata.AnnData:
-        return with_chosen_genes(anndata.read_h5ad(options.data / f"{name}.h5ad"), options.n_genes, "hvg")
-
     wanted = []
-    for name in options.datasets:
-        types = anndata.read_h5ad(options.data / f"{name}.h5ad", backed="r").obs["cell_type"].astype(str)
-        for left_out in ["-", *types.value_counts().index[: options.leave_out]]:
-            wanted += [(name, m, left_out, seed) for seed in range(options.seeds) for m in options.methods]
-    shown = resumed(options.out, KEYS, wanted, lambda name, *which: measure(load(name), *which, share=options.share))
-    text = table(shown)
-    publish(text, options.markdown)
+    for name in dict.fromkeys([*options.datasets, *options.batches]):
+        cells = anndata.read_h5ad(options.data / f"{name}.h5ad", backed="r").obs
+        designs = []
+        if name in options.datasets:
+            largest = cells["cell_type"].astype(str).value_counts().index[: options.leave_out]
+            designs += ["share", *(f"without {left_out}" for left_out in largest)]
+        if name in options.batches:
+            designs += [f"from {batch}" for batch in sorted(cells["batch"].astype(str).unique())]
+        wanted += [
+            (name, design, method, seed)
+            for method in options.methods
+            for seed in range(1 if method == "scanvi" else options.seeds)
+            for design in designs
+            if (design.startswith("from ") or method not in OF_BATCHES)
+            and not (design.startswith("without ") and method == "scanvi")
+        ]
+    shown = resumed(
+        options.out,
+        KEYS,
+        wanted,
+        lambda name, *which: measure(
+            options.data / f"{name}.h5ad", options.n_genes, *which, share=options.share, peer=options.peer
+        ),
+    )
+    publish(table(shown), options.markdown)
 
 
 if __name__ == "__main__":

@@ -1,35 +1,74 @@
-"""Embeddings of other packages, computed by a Python that has them (``make peers`` makes one in .venv-peers).
+"""What other packages answer, computed by a Python that has them (``make peers`` makes one in .venv-peers).
 
-    .venv-peers/bin/python benchmarks/peers.py METHOD COUNTS.h5ad SEED EMBEDDING.npy
+    .venv-peers/bin/python benchmarks/peers.py METHOD COUNTS.h5ad SEED ANSWER.npy
 
-``scvi``: SCVI of scvi-tools with its own defaults, told nothing of batches; ``scvi_batch``: the same, told
-``obs["batch"]``. ``harmony``: Harmony (harmonypy) on 30 scaled principal components, told ``obs["batch"]``. Prints the
-peak of memory in MB. Called by benchmarks/accuracy.py.
+Each with its own defaults. Embeddings (``EMBEDDINGS``): ``scvi``, SCVI of scvi-tools told nothing of batches;
+``scvi_batch``, the same, told ``obs["batch"]``; ``harmony``, Harmony (harmonypy) on 30 scaled principal components,
+told ``obs["batch"]``. Other answers (``ANSWERS``): ``scanvi``, probabilities of types from ``obs["known"]``, "Unknown"
+where there is no label, told ``obs["batch"]`` if it is there; ``scvi_denoised`` and ``magic``, expected counts;
+``scvi_samples``, counts of as many cells from the prior; ``scvi_de``, of "a" against "b" of ``obs["group"]``;
+``scib``, scores of scib-metrics for all of ``obsm``. Prints the peak of memory in MB. Called by
+:func:`accuracy.ask_peer`.
+
+A trained SCVI is kept in $SCVI_MODELS, if that is set, and used again for all but ``scvi``, whose time counts.
 """
 
 from __future__ import annotations
 
+import hashlib
 import logging
+import os
 import sys
 import warnings
+from pathlib import Path
+from typing import Any
 
 import anndata
 import numpy as np
 from memory import peak_memory_mb
 
+SCIB = (  # names of scib-metrics
+    "Total",
+    "Batch correction",
+    "Bio conservation",
+    "iLISI",
+    "KBET",
+    "Graph connectivity",
+    "BRAS",
+    "PCR comparison",
+    "Isolated labels",
+    "KMeans NMI",
+    "KMeans ARI",
+    "Silhouette label",
+    "cLISI",
+)
 
-def scvi(adata: anndata.AnnData, seed: int, batch_key: str | None = None) -> np.ndarray:
+
+def trained(adata: anndata.AnnData, seed: int, batch_key: str | None, anew: bool) -> Any:
+    """SCVI, trained with its defaults."""
     import scvi
 
     scvi.settings.seed = seed
     scvi.model.SCVI.setup_anndata(adata, batch_key=batch_key)
+    what = hashlib.sha256(f"{seed} {batch_key} {adata.shape}".encode())
+    for part in (adata.X.data, adata.X.indices):
+        what.update(np.ascontiguousarray(part).tobytes())
+    kept = Path(os.environ["SCVI_MODELS"]) / what.hexdigest()[:16] if "SCVI_MODELS" in os.environ else None
+    if kept is not None and kept.exists() and not anew:
+        return scvi.model.SCVI.load(kept, adata, accelerator="cpu")
     model = scvi.model.SCVI(adata)
     model.train(accelerator="cpu", enable_progress_bar=False)
-    return np.asarray(model.get_latent_representation())
+    if kept is not None:
+        model.save(kept, overwrite=True)
+    return model
+
+
+def scvi(adata: anndata.AnnData, seed: int) -> np.ndarray:
+    return np.asarray(trained(adata, seed, None, anew=True).get_latent_representation())
 
 
 def scvi_batch(adata: anndata.AnnData, seed: int) -> np.ndarray:
-    return scvi(adata, seed, "batch")
+    return np.asarray(trained(adata, seed, "batch", anew=False).get_latent_representation())
 
 
 def harmony(adata: anndata.AnnData, seed: int) -> np.ndarray:
@@ -44,11 +83,79 @@ def harmony(adata: anndata.AnnData, seed: int) -> np.ndarray:
     return np.asarray(harmonypy.run_harmony(adata.obsm["X_pca"], adata.obs, "batch", random_state=seed).Z_corr)
 
 
-METHODS = {"scvi": scvi, "scvi_batch": scvi_batch, "harmony": harmony}
+def scanvi(adata: anndata.AnnData, seed: int) -> np.ndarray:
+    """Probabilities, a column for each type that has a label, sorted by name."""
+    from scvi.model import SCANVI
+
+    pretrained = trained(adata, seed, "batch" if "batch" in adata.obs else None, anew=False)
+    model = SCANVI.from_scvi_model(pretrained, "Unknown", "known")
+    model.train(accelerator="cpu", enable_progress_bar=False)
+    types = sorted(set(adata.obs["known"].astype(str)) - {"Unknown"})
+    return model.predict(soft=True)[types].to_numpy()
+
+
+def scvi_denoised(adata: anndata.AnnData, seed: int) -> np.ndarray:
+    """Means over 25 draws of the code, at the cell's own library size."""
+    model = trained(adata, seed, None, anew=False)
+    return np.asarray(model.get_normalized_expression(library_size="latent", n_samples=25, return_numpy=True))
+
+
+def scvi_samples(adata: anndata.AnnData, seed: int) -> np.ndarray:
+    """Codes from the standard normal, library sizes of the training cells, counts from the likelihood."""
+    import torch
+
+    model = trained(adata, seed, None, anew=False)
+    torch.manual_seed(seed)
+    library = torch.tensor(np.log(np.asarray(adata.X.sum(1)))).float()
+    code = torch.randn(adata.n_obs, model.module.n_latent)
+    with torch.inference_mode():
+        parts = model.module.generative(z=code, library=library, batch_index=torch.zeros_like(library).long())
+        return parts["px"].sample().numpy()
+
+
+def scvi_de(adata: anndata.AnnData, seed: int) -> np.ndarray:
+    """For each gene whether it is called at an FDR of 0.05, the probability of a change, and its log2 fold."""
+    model = trained(adata, seed, None, anew=False)
+    table = model.differential_expression(groupby="group", group1="a", group2="b", silent=True)
+    return table.loc[adata.var_names, ["is_de_fdr_0.05", "proba_de", "lfc_mean"]].to_numpy(dtype=np.float64)
+
+
+def magic(adata: anndata.AnnData, seed: int) -> np.ndarray:
+    """MAGIC of square roots of counts at one library size, squared, and at the cell's own library size again."""
+    import magic
+
+    totals = np.asarray(adata.X.sum(1))
+    roots = np.sqrt(adata.X.toarray() * (np.median(totals) / totals))
+    shares = np.asarray(magic.MAGIC(random_state=seed, verbose=0).fit_transform(roots)) ** 2
+    return shares / shares.sum(1, keepdims=True) * totals
+
+
+def scib(adata: anndata.AnnData, seed: int) -> np.ndarray:
+    """Scores of scib-metrics, with its defaults, for each part of ``obsm``: (n_embeddings, ``SCIB``)."""
+    import scanpy as sc
+    from scib_metrics.benchmark import Benchmarker
+
+    embeddings = list(adata.obsm)
+    sc.pp.normalize_total(adata)
+    sc.pp.log1p(adata)
+    judge = Benchmarker(adata, "batch", "cell_type", embeddings, progress_bar=False)
+    judge.benchmark()
+    return judge.get_results().loc[embeddings, list(SCIB)].to_numpy(dtype=np.float64)
+
+
+EMBEDDINGS = {"scvi": scvi, "scvi_batch": scvi_batch, "harmony": harmony}
+ANSWERS = {
+    "scanvi": scanvi,
+    "scib": scib,
+    "scvi_denoised": scvi_denoised,
+    "scvi_samples": scvi_samples,
+    "scvi_de": scvi_de,
+    "magic": magic,
+}
 
 if __name__ == "__main__":
     method, counts, seed, out = sys.argv[1:]
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
-    np.save(out, METHODS[method](anndata.read_h5ad(counts), int(seed)))
+    np.save(out, (EMBEDDINGS | ANSWERS)[method](anndata.read_h5ad(counts), int(seed)))
     print(peak_memory_mb())

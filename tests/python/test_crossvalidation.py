@@ -9,16 +9,26 @@ import scipy.sparse as sp
 from sklearn.metrics import mean_poisson_deviance
 
 import scrae
-from scrae.tl.crossvalidation import _scores
+from scrae.tl.crossvalidation import split_molecules, sums_of_scores
 
 
 def test_scores_are_scikit_learn_s_deviance_and_numpy_s_correlation():
     rng = np.random.default_rng(0)
     truth, expected = rng.poisson(2.0, (5, 40)).astype(float), rng.gamma(2.0, size=(5, 40))
-    deviance, _, correlation = _scores(truth, expected, 50.0)
+    deviance, _, correlation = sums_of_scores(truth, expected, 50.0)
     assert deviance == pytest.approx(5 * mean_poisson_deviance(truth.ravel(), expected.ravel()))
     logs = [np.log1p(50 * x / x.sum(1, keepdims=True)) for x in (truth, expected)]
     assert correlation == pytest.approx(sum(np.corrcoef(a, b)[0, 1] for a, b in zip(*logs, strict=True)))
+
+
+def test_each_molecule_is_on_one_side_and_thinning_is_binomial():
+    rng = np.random.default_rng(2)
+    counts = sp.csr_array(rng.poisson(3.0, (300, 80)).astype(np.float32))
+    one, other = split_molecules(counts, 0.3, 4)
+    assert abs(one + other - counts).max() == 0
+    deviation = (one.toarray() - 0.3 * counts.toarray()) / np.sqrt(0.21 * np.maximum(counts.toarray(), 1))
+    assert abs(deviation[counts.toarray() > 0].mean()) < 0.03
+    assert deviation[counts.toarray() > 0].std() == pytest.approx(1, abs=0.02)
 
 
 def test_denoised_means_predict_held_out_molecules_better_than_counts_and_than_gene_means(pbmc):

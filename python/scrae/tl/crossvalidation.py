@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 CELLS = 2048  # dense in hand at once
 LEAST = 1e-8  # counts, under a log
+SCORES = ("poisson", "squared_error", "correlation")
 UNSEEN = 0.5  # molecules added to each gene, so that one without any on the training side has a mean
 
 
@@ -60,11 +62,7 @@ def molecular_cross_validation(
     if not 0 < share < 1:
         raise ValueError(f"share is the share of molecules to train on, between 0 and 1, not {share:g}")
     counts = read_cells(adata, layer).counts
-    rng = np.random.default_rng(random_state)
-    kept = rng.binomial(counts.data.astype(np.int64), share).astype(np.float32)
-    train, test = (
-        sp.csr_array((part, counts.indices, counts.indptr), counts.shape) for part in (kept, counts.data - kept)
-    )
+    train, test = split_molecules(counts, share, random_state)
     empty = int(((train.sum(1) == 0) | (test.sum(1) == 0)).sum())
     if empty:
         raise ValueError(
@@ -72,26 +70,41 @@ def molecular_cross_validation(
             "counts in these genes; leave out such cells, or take more genes"
         )
     model = SCRAE(**{"random_state": random_state, "verbose": False, **settings}).fit(train)
-    totals = np.asarray(train.sum(1), dtype=np.float64)
-    per_gene = np.asarray(train.sum(0), dtype=np.float64) + UNSEEN
-    rates = per_gene / per_gene.sum()
-    sums = pd.DataFrame(0.0, index=["denoised", "counts", "mean"], columns=["poisson", "squared_error", "correlation"])
+    target = float(np.median(train.sum(1)))
+    means = gene_means(train)
+    sums = pd.DataFrame(0.0, index=["denoised", "counts", "mean"], columns=list(SCORES))
     for start in range(0, counts.shape[0], CELLS):
         part = slice(start, start + CELLS)
         truth = test[part].toarray().astype(np.float64)
         predictions = {
             "denoised": model.denoise(train[part], library_size="observed"),
             "counts": train[part].toarray(),
-            "mean": totals[part, None] * rates,
+            "mean": means(part),
         }
         for name, prediction in predictions.items():
-            expected = prediction.astype(np.float64) * (1 - share) / share
-            sums.loc[name] += _scores(truth, expected, float(np.median(totals)))
+            sums.loc[name] += sums_of_scores(truth, prediction.astype(np.float64) * (1 - share) / share, target)
     return sums / counts.shape[0]
 
 
-def _scores(truth: np.ndarray, expected: np.ndarray, target: float) -> np.ndarray:
-    """Sums over cells of the three scores, counts (n_cells, n_genes)."""
+def split_molecules(counts: sp.csr_array, share: float, random_state: int = 0) -> tuple[sp.csr_array, sp.csr_array]:
+    """Each molecule on the first side with probability ``share``, else on the other; both (n_cells, n_genes)."""
+    rng = np.random.default_rng(random_state)
+    kept = rng.binomial(counts.data.astype(np.int64), share).astype(np.float32)
+    one, other = (
+        sp.csr_array((part, counts.indices, counts.indptr), counts.shape) for part in (kept, counts.data - kept)
+    )
+    return one, other
+
+
+def gene_means(counts: sp.csr_array) -> Callable[[slice], np.ndarray]:
+    """A function of a slice of cells: what each would have if all were alike but for their totals, float64."""
+    totals = np.asarray(counts.sum(1), dtype=np.float64)
+    per_gene = np.asarray(counts.sum(0), dtype=np.float64) + UNSEEN
+    return lambda part: totals[part, None] * (per_gene / per_gene.sum())
+
+
+def sums_of_scores(truth: np.ndarray, expected: np.ndarray, target: float) -> np.ndarray:
+    """Sums over cells of the three scores, counts (n_cells, n_genes); logs of counts scaled to the total ``target``."""
     with np.errstate(divide="ignore"):
         log_ratio = np.where(truth > 0, np.log(np.maximum(truth, LEAST)) - np.log(expected), 0.0)
     deviance = 2 * (truth * log_ratio - truth + expected).mean(1)

@@ -1,0 +1,100 @@
+"""Denoising, judged by molecules that were held out (molecular cross-validation, Batson et al. 2019).
+
+    python benchmarks/denoise.py --data DIR [--datasets NAME ...] [--methods default dca ...] [--seeds 5]
+                                 [--peer PYTHON] [--out denoise.csv] [--markdown denoise.md]
+
+DIR holds h5ad files with raw counts in X. Half of the molecules of each cell, drawn with the seed, are given to a
+method, which predicts the other half; no label is used. Methods: presets of scRAE (``default``, ``dca``), the half
+itself (``counts``), gene means at the cell's size (``mean``), and with ``--peer`` ``scvi_denoised`` (SCVI of
+scvi-tools) and ``magic``, each with its own defaults; one split of ``scvi_denoised``. Scores as in
+scrae.tl.molecular_cross_validation; ``floored`` is the Poisson deviance after a hundredth of the gene means was mixed
+in, so that a zero that turns out wrong costs much but not everything. One row per (data set, method, seed); rows that
+are there already are not computed again.
+"""
+
+from __future__ import annotations
+
+import argparse
+from functools import lru_cache
+from pathlib import Path
+
+import anndata
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+import torch
+from accuracy import KEYS, ask_peer, markdown, mean_and_spread, publish, resumed, with_chosen_genes
+
+import scrae
+from scrae.tl.crossvalidation import SCORES, gene_means, split_molecules, sums_of_scores
+
+METHODS = ["default", "dca", "counts", "mean"]
+FLOOR = 0.01  # of the gene means, mixed in
+COLUMNS = ("poisson", "floored", *SCORES[1:])
+
+
+def predicted(train: sp.csr_array, method: str, seed: int, peer: str | None) -> np.ndarray:
+    """Expected counts at each cell's own size, (n_cells, n_genes)."""
+    if method == "counts":
+        return train.toarray()
+    if method == "mean":
+        return gene_means(train)(slice(None))
+    if method in ("scvi_denoised", "magic"):
+        return ask_peer(anndata.AnnData(sp.csr_matrix(train)), method, seed, peer)[0]
+    return scrae.SCRAE(method, random_state=seed, verbose=False).fit(train).denoise(library_size="observed")
+
+
+def measure(adata: anndata.AnnData, method: str, seed: int, peer: str | None) -> dict[str, object]:
+    train, test = split_molecules(sp.csr_array(adata.X), 0.5, seed)
+    whole = np.asarray((train.sum(1) > 0) & (test.sum(1) > 0))
+    train, truth = train[whole], test[whole].toarray().astype(np.float64)
+    expected = predicted(train, method, seed, peer).astype(np.float64)
+    floored = (1 - FLOOR) * expected + FLOOR * gene_means(train)(slice(None))
+    target = float(np.median(train.sum(1)))
+    poisson, squared_error, correlation = sums_of_scores(truth, expected, target) / len(truth)
+    scores = [poisson, sums_of_scores(truth, floored, target)[0] / len(truth), squared_error, correlation]
+    return dict(zip(COLUMNS, scores, strict=True))
+
+
+def table(results: pd.DataFrame) -> str:
+    """Scores by method, mean and standard deviation over splits, one table a data set."""
+    parts = []
+    for name, rows in results.groupby("dataset", sort=False):
+        cells = rows.groupby("method", sort=False)[list(COLUMNS)].agg(
+            lambda values: "infinite" if np.isinf(values).any() else mean_and_spread(values)
+        )
+        parts.append(markdown(cells, str(name)))
+    return "\n\n".join(parts)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--datasets", nargs="*", default=["zheng_sorted_3874", "zeisel_1799"])
+    parser.add_argument("--methods", nargs="*", default=METHODS)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--n-genes", type=int, default=2000)
+    parser.add_argument("--peer", help="a Python with scvi-tools and magic-impute")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/denoise.csv"))
+    parser.add_argument("--markdown", type=Path)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+
+    @lru_cache(maxsize=1)
+    def load(name: str) -> anndata.AnnData:
+        return with_chosen_genes(anndata.read_h5ad(options.data / f"{name}.h5ad"), options.n_genes, "hvg")
+
+    wanted = [
+        (name, method, seed)
+        for name in options.datasets
+        for method in options.methods
+        for seed in range(1 if method == "scvi_denoised" else options.seeds)
+    ]
+    results = resumed(
+        options.out, KEYS, wanted, lambda name, method, seed: measure(load(name), method, seed, options.peer)
+    )
+    publish(table(results), options.markdown)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,125 @@
+"""Strange cells, made from real ones: how well a score tells them from the cells that the model was trained on.
+
+    python benchmarks/outliers.py --data DIR [--datasets NAME ...] [--methods default lof] [--seeds 5]
+                                  [--out outliers.csv] [--markdown outliers.md]
+
+DIR holds h5ad files with raw counts in X and types in obs["cell_type"]. With a seed, 400 of each kind are made:
+``doublets`` (the sum of two cells of different types), ``thinned`` (the same at the library size of one of the two,
+binomially), ``ambient`` (a cell's library size dealt to genes in their overall shares) and ``shuffled`` (the counts of
+a cell dealt to other genes). Score: AUROC against all real cells. Types serve to make doublets, never to train.
+Methods, all fitted to the real cells alone: presets of scRAE (``default``: scrae.tl.outliers), and ``lof``, the local
+outlier factor (Breunig et al. 2000) on 30 principal components of log-normalised, scaled counts, scikit-learn's with
+its defaults. ``above_3``: share of the real cells whose score is above 3 (scRAE). One row per (data set, method, seed);
+rows that are there already are not computed again.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+
+import anndata
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+import torch
+from accuracy import KEYS, markdown, mean_and_spread, publish, resumed, with_chosen_genes
+from sklearn.decomposition import PCA
+from sklearn.metrics import roc_auc_score
+from sklearn.neighbors import LocalOutlierFactor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+
+import scrae
+
+METHODS = ["default", "lof"]
+STRANGE = 400  # cells of each kind
+
+
+def strange_cells(adata: anndata.AnnData, seed: int) -> dict[str, np.ndarray]:
+    """Counts of each kind, (400, n_genes)."""
+    rng = np.random.default_rng(seed)
+    counts, types = adata.X.toarray().astype(np.int64), adata.obs["cell_type"].astype(str).to_numpy()
+    one = rng.integers(adata.n_obs, size=STRANGE)
+    other = np.array([rng.choice(np.flatnonzero(types != types[cell])) for cell in one])
+    doublets = counts[one] + counts[other]
+    library = counts.sum(1)
+    thinned = rng.binomial(doublets, (library[one] / doublets.sum(1))[:, None])
+    ambient = np.stack([rng.multinomial(n, counts.sum(0) / counts.sum()) for n in library[one]])
+    kinds = {
+        "doublets": doublets,
+        "thinned": thinned,
+        "ambient": ambient,
+        "shuffled": rng.permuted(counts[one], axis=1),
+    }
+    return {kind: cells[cells.sum(1) > 0].astype(np.float32) for kind, cells in kinds.items()}
+
+
+def isolation(counts: np.ndarray, seed: int) -> Callable[[np.ndarray], np.ndarray]:
+    """A function of counts: the local outlier factor among these cells, larger for strange ones."""
+    target = np.median(counts.sum(1))
+
+    def log_normalised(counts: np.ndarray) -> np.ndarray:
+        return np.log1p(counts * (target / counts.sum(1, keepdims=True)))
+
+    clip = FunctionTransformer(lambda scaled: np.minimum(scaled, 10))
+    coordinates = make_pipeline(FunctionTransformer(log_normalised), StandardScaler(), clip, PCA(30, random_state=seed))
+    judge = LocalOutlierFactor(novelty=True).fit(coordinates.fit_transform(counts))
+    return lambda cells: -judge.score_samples(coordinates.transform(cells))
+
+
+def measure(adata: anndata.AnnData, method: str, seed: int) -> dict[str, object]:
+    kinds = strange_cells(adata, seed)
+    row: dict[str, object] = {"above_3": np.nan}
+    if method == "lof":
+        score_of = isolation(adata.X.toarray(), seed)
+        ordinary, found = score_of(adata.X.toarray()), [score_of(counts) for counts in kinds.values()]
+    else:
+        model = scrae.SCRAE(method, random_state=seed, verbose=False).fit(adata)
+        ordinary = scrae.tl.outliers(adata, model)["score"].to_numpy()
+        cells = [anndata.AnnData(sp.csr_matrix(counts), var=adata.var.copy()) for counts in kinds.values()]
+        found = [scrae.tl.outliers(part, model, reference=adata)["score"].to_numpy() for part in cells]
+        row["above_3"] = (ordinary > 3).mean()
+    for kind, score in zip(kinds, found, strict=True):
+        truth = np.repeat([0, 1], [len(ordinary), len(score)])
+        row[kind] = roc_auc_score(truth, np.r_[ordinary, score])
+    return row
+
+
+def table(results: pd.DataFrame) -> str:
+    """AUROC by method, mean and standard deviation over seeds, one table a data set."""
+    scores = [name for name in results if name not in KEYS]
+    parts = []
+    for name, rows in results.groupby("dataset", sort=False):
+        cells = rows.groupby("method", sort=False)[scores].agg(
+            lambda values: mean_and_spread(values) if values.notna().any() else None
+        )
+        parts.append(markdown(cells, str(name)))
+    return "\n\n".join(parts)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--datasets", nargs="*", default=["zheng_pbmc68k_700", "zheng_sorted_3874"])
+    parser.add_argument("--methods", nargs="*", default=METHODS)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--n-genes", type=int, default=2000)
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/outliers.csv"))
+    parser.add_argument("--markdown", type=Path)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+
+    @lru_cache(maxsize=1)
+    def load(name: str) -> anndata.AnnData:
+        return with_chosen_genes(anndata.read_h5ad(options.data / f"{name}.h5ad"), options.n_genes, "hvg")
+
+    wanted = [(name, m, seed) for name in options.datasets for m in options.methods for seed in range(options.seeds)]
+    results = resumed(options.out, KEYS, wanted, lambda name, method, seed: measure(load(name), method, seed))
+    publish(table(results), options.markdown)
+
+
+if __name__ == "__main__":
+    main()
