@@ -77,6 +77,15 @@ def trained(path: Path, n_genes: int, batch_key: str | None, cells: bytes, told:
     return scrae.SCRAE(random_state=seed, verbose=False).fit(chosen, batch_key=batch_key if told else None)
 
 
+@lru_cache(maxsize=1)
+def coordinates(
+    path: Path, n_genes: int, batch_key: str | None, harmony: bool, seed: int, peer: str | None
+) -> np.ndarray:
+    """30 scaled principal components of all cells, or Harmony of them, told the batch; no label is used."""
+    adata = load(path, n_genes, batch_key)
+    return ask_peer(adata, "harmony", seed, peer)[0] if harmony else scrae.metrics.scaled_pca(adata, 30, seed)
+
+
 def predict(
     path: Path, n_genes: int, design: str, method: str, seed: int, reference: np.ndarray, peer: str | None
 ) -> tuple[pd.DataFrame, np.ndarray]:
@@ -95,10 +104,7 @@ def predict(
         table = pd.DataFrame(ask_peer(adata, method, seed, peer)[0], columns=np.unique(types[reference]))
         return table, 1 - table.max(axis=1).to_numpy()
     classifier = LogisticRegression(max_iter=5000) if method.startswith("lr") else KNeighborsClassifier(15)
-    if method.endswith("harmony"):
-        embedding = ask_peer(adata, "harmony", seed, peer)[0]
-    else:
-        embedding = scrae.metrics.scaled_pca(adata, 30, seed)
+    embedding = coordinates(path, n_genes, batch_key, method.endswith("harmony"), seed, peer)
     embedding = embedding / embedding[reference].std()
     classifier.fit(embedding[reference], types[reference])
     table = pd.DataFrame(classifier.predict_proba(embedding), columns=classifier.classes_)
