@@ -84,14 +84,19 @@ def main() -> None:
 
     folder = options.scib and options.scib.parent / "embeddings"
 
+    def embedding(name: str, method: str, seed: int) -> np.ndarray:
+        """With ``--scib`` the first seed's is kept, and taken again."""
+        if folder is None or seed > 0:
+            return embedding_of(load(name), method, seed, options.peer)
+        folder.mkdir(parents=True, exist_ok=True)
+        kept = folder / f"{name}-{method}.npy"
+        if not kept.exists():
+            np.save(kept, embedding_of(load(name), method, seed, options.peer))
+        return np.asarray(np.load(kept))
+
     def measure(name: str, method: str, seed: int) -> dict[str, object]:
-        adata = load(name)
-        embedding = embedding_of(adata, method, seed, options.peer)
-        if folder and seed == 0:
-            folder.mkdir(parents=True, exist_ok=True)
-            np.save(folder / f"{name}-{method}.npy", embedding)
-        batch, types = (adata.obs[key].astype(str).to_numpy() for key in ("batch", "cell_type"))
-        return dict(mixing_scores(embedding, batch, types, seed))
+        batch, types = (load(name).obs[key].astype(str).to_numpy() for key in ("batch", "cell_type"))
+        return dict(mixing_scores(embedding(name, method, seed), batch, types, seed))
 
     wanted = [
         (name, method, seed)
@@ -103,8 +108,7 @@ def main() -> None:
     if folder:
         tables = []
         for name in options.datasets:
-            kept = {method: folder / f"{name}-{method}.npy" for method in options.methods}
-            found = {method: np.load(file) for method, file in kept.items() if file.exists()}
+            found = {method: embedding(name, method, 0) for method in options.methods}
             tables.append(judged_by_scib(load(name), found, options.peer).assign(dataset=name))
         scores = pd.concat(tables).rename_axis("method").reset_index()
         scores.to_csv(options.scib, index=False, float_format="%.5f")

@@ -114,9 +114,9 @@ def scvi_samples(adata: anndata.AnnData, seed: int) -> np.ndarray:
 
 
 def scvi_de(adata: anndata.AnnData, seed: int) -> np.ndarray:
-    """For each gene whether it is called at an FDR of 0.05, the probability of a change, and its log2 fold."""
+    """For each gene whether it is called at an FDR of 0.05, the probability of a change, and its log2 fold change."""
     model = trained(adata, seed, None, anew=False)
-    table = model.differential_expression(groupby="group", group1="a", group2="b", silent=True)
+    table = model.differential_expression(groupby="group", group1="a", group2="b", mode="change", silent=True)
     return table.loc[adata.var_names, ["is_de_fdr_0.05", "proba_de", "lfc_mean"]].to_numpy(dtype=np.float64)
 
 
