@@ -19,7 +19,7 @@ import ast
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -135,6 +135,34 @@ def markdown(cells: pd.DataFrame, corner: str) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
+def mean_and_spread_of_known(values: pd.Series) -> str | None:
+    """The same of those that are not missing; None: all are."""
+    known = values.dropna()
+    if np.isinf(known).any():
+        return "infinite"
+    return mean_and_spread(known) if len(known) else None
+
+
+def tables(results: pd.DataFrame, by: str | pd.Series, scores: Sequence[str], with_empty: bool = False) -> str:
+    """A table for each ``by``: methods by scores, over seeds; with those that no method has, or without."""
+    parts = []
+    for name, rows in results.groupby(by, sort=False):
+        shown = [score for score in scores if with_empty or rows[score].notna().any()]
+        cells = rows.groupby("method", sort=False)[shown].agg(mean_and_spread_of_known)
+        parts.append(markdown(cells, str(name)))
+    return "\n\n".join(parts)
+
+
+def loader(data: Path, n_genes: int, genes: str = "hvg") -> Callable[[str], anndata.AnnData]:
+    """A function that reads a data set of the folder by name, on its chosen genes, and keeps the last one."""
+
+    @lru_cache(maxsize=1)
+    def load(name: str) -> anndata.AnnData:
+        return with_chosen_genes(anndata.read_h5ad(data / f"{name}.h5ad"), n_genes, genes)
+
+    return load
+
+
 def publish(text: str, path: Path | None) -> None:
     """Print a text, and write it where a path is given."""
     print(text)
@@ -174,10 +202,7 @@ def main() -> None:
         for seed in range(options.seeds)
     ]
 
-    @lru_cache(maxsize=1)
-    def load(name: str) -> anndata.AnnData:
-        return with_chosen_genes(anndata.read_h5ad(options.data / f"{name}.h5ad"), options.n_genes, options.genes)
-
+    load = loader(options.data, options.n_genes, options.genes)
     shown = resumed(
         options.out, KEYS, wanted, lambda name, method, seed: measure(load(name), method, seed, options.peer)
     )

@@ -15,15 +15,13 @@ are there already are not computed again.
 from __future__ import annotations
 
 import argparse
-from functools import lru_cache
 from pathlib import Path
 
 import anndata
 import numpy as np
-import pandas as pd
 import scipy.sparse as sp
 import torch
-from accuracy import KEYS, ask_peer, markdown, mean_and_spread, publish, resumed, with_chosen_genes
+from accuracy import KEYS, ask_peer, loader, publish, resumed, tables
 
 import scrae
 from scrae.tl.crossvalidation import SCORES, gene_means, split_molecules, sums_of_scores
@@ -56,17 +54,6 @@ def measure(adata: anndata.AnnData, method: str, seed: int, peer: str | None) ->
     return dict(zip(COLUMNS, scores, strict=True))
 
 
-def table(results: pd.DataFrame) -> str:
-    """Scores by method, mean and standard deviation over splits, one table a data set."""
-    parts = []
-    for name, rows in results.groupby("dataset", sort=False):
-        cells = rows.groupby("method", sort=False)[list(COLUMNS)].agg(
-            lambda values: "infinite" if np.isinf(values).any() else mean_and_spread(values)
-        )
-        parts.append(markdown(cells, str(name)))
-    return "\n\n".join(parts)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
@@ -80,10 +67,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
 
-    @lru_cache(maxsize=1)
-    def load(name: str) -> anndata.AnnData:
-        return with_chosen_genes(anndata.read_h5ad(options.data / f"{name}.h5ad"), options.n_genes, "hvg")
-
+    load = loader(options.data, options.n_genes)
     wanted = [
         (name, method, seed)
         for name in options.datasets
@@ -93,7 +77,7 @@ def main() -> None:
     results = resumed(
         options.out, KEYS, wanted, lambda name, method, seed: measure(load(name), method, seed, options.peer)
     )
-    publish(table(results), options.markdown)
+    publish(tables(results, "dataset", COLUMNS), options.markdown)
 
 
 if __name__ == "__main__":

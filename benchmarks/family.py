@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import time
 import warnings
-from functools import lru_cache
 from pathlib import Path
 
 import anndata
@@ -26,7 +25,7 @@ import numpy as np
 import pandas as pd
 import scanpy as sc
 import torch
-from accuracy import markdown, mean_and_spread, publish, resumed, with_chosen_genes
+from accuracy import loader, markdown, mean_and_spread, publish, resumed
 from oracle import SNAPSHOTS, Oracle
 
 import scrae
@@ -201,9 +200,7 @@ def main() -> None:
     ]
     kept = None if options.figures is None else options.figures / "embeddings"
 
-    @lru_cache(maxsize=1)
-    def load(name: str) -> anndata.AnnData:
-        return with_chosen_genes(anndata.read_h5ad(options.data / f"{name}.h5ad"), options.n_genes, options.genes)
+    load = loader(options.data, options.n_genes, options.genes)
 
     def one(name: str, preset: str, n_latent: int, seed: int) -> dict[str, object]:
         with warnings.catch_warnings():

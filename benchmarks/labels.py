@@ -31,7 +31,7 @@ import anndata
 import numpy as np
 import pandas as pd
 import torch
-from accuracy import ask_peer, markdown, mean_and_spread, publish, resumed, with_chosen_genes
+from accuracy import ask_peer, publish, resumed, tables, with_chosen_genes
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score, roc_auc_score
 from sklearn.neighbors import KNeighborsClassifier
@@ -139,14 +139,7 @@ def table(results: pd.DataFrame) -> str:
     """Scores by method, mean and standard deviation over seeds (and over the types left out), one table a design."""
     known = results["design"].str.startswith("from ")
     title = results["dataset"].where(~known, results["dataset"] + ", labels " + results["design"])
-    parts = []
-    for name, rows in results.groupby(title, sort=False):
-        scores = [score for score in SCORES if rows[score].notna().any()]
-        cells = rows.groupby("method", sort=False)[scores].agg(
-            lambda values: mean_and_spread(values.dropna()) if values.notna().any() else None
-        )
-        parts.append(markdown(cells, str(name)))
-    return "\n\n".join(parts)
+    return tables(results, title, SCORES)
 
 
 def main() -> None:

@@ -17,15 +17,13 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from functools import lru_cache
 from pathlib import Path
 
 import anndata
 import numpy as np
-import pandas as pd
 import scipy.sparse as sp
 import torch
-from accuracy import KEYS, markdown, mean_and_spread, publish, resumed, with_chosen_genes
+from accuracy import KEYS, loader, publish, resumed, tables
 from sklearn.decomposition import PCA
 from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import LocalOutlierFactor
@@ -88,18 +86,6 @@ def measure(adata: anndata.AnnData, method: str, seed: int) -> dict[str, object]
     return row
 
 
-def table(results: pd.DataFrame) -> str:
-    """AUROC by method, mean and standard deviation over seeds, one table a data set."""
-    scores = [name for name in results if name not in KEYS]
-    parts = []
-    for name, rows in results.groupby("dataset", sort=False):
-        cells = rows.groupby("method", sort=False)[scores].agg(
-            lambda values: mean_and_spread(values) if values.notna().any() else None
-        )
-        parts.append(markdown(cells, str(name)))
-    return "\n\n".join(parts)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
@@ -112,13 +98,10 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
 
-    @lru_cache(maxsize=1)
-    def load(name: str) -> anndata.AnnData:
-        return with_chosen_genes(anndata.read_h5ad(options.data / f"{name}.h5ad"), options.n_genes, "hvg")
-
+    load = loader(options.data, options.n_genes)
     wanted = [(name, m, seed) for name in options.datasets for m in options.methods for seed in range(options.seeds)]
     results = resumed(options.out, KEYS, wanted, lambda name, method, seed: measure(load(name), method, seed))
-    publish(table(results), options.markdown)
+    publish(tables(results, "dataset", list(results.columns.drop(KEYS)), with_empty=True), options.markdown)
 
 
 if __name__ == "__main__":

@@ -14,14 +14,12 @@ there already are not computed again.
 from __future__ import annotations
 
 import argparse
-from functools import lru_cache
 from pathlib import Path
 
 import anndata
 import numpy as np
-import pandas as pd
 import torch
-from accuracy import KEYS, ask_peer, markdown, mean_and_spread, publish, resumed, with_chosen_genes
+from accuracy import KEYS, ask_peer, loader, publish, resumed, tables
 
 import scrae
 
@@ -63,15 +61,6 @@ def measure(adata: anndata.AnnData, method: str, seed: int, peer: str | None) ->
     return dict(scrae.tl.compare_cells(adata.X[held_out], synthetic, random_state=seed))
 
 
-def table(results: pd.DataFrame) -> str:
-    """Scores by method, mean and standard deviation over seeds, one table a data set."""
-    scores = [name for name in results if name not in KEYS]
-    parts = []
-    for name, rows in results.groupby("dataset", sort=False):
-        parts.append(markdown(rows.groupby("method", sort=False)[scores].agg(mean_and_spread), str(name)))
-    return "\n\n".join(parts)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
@@ -85,10 +74,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
 
-    @lru_cache(maxsize=1)
-    def load(name: str) -> anndata.AnnData:
-        return with_chosen_genes(anndata.read_h5ad(options.data / f"{name}.h5ad"), options.n_genes, "hvg")
-
+    load = loader(options.data, options.n_genes)
     wanted = [
         (name, method, seed)
         for name in options.datasets
@@ -98,7 +84,7 @@ def main() -> None:
     results = resumed(
         options.out, KEYS, wanted, lambda name, method, seed: measure(load(name), method, seed, options.peer)
     )
-    publish(table(results), options.markdown)
+    publish(tables(results, "dataset", list(results.columns.drop(KEYS))), options.markdown)
 
 
 if __name__ == "__main__":

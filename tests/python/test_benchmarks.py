@@ -289,7 +289,7 @@ def test_designs_of_differential_expression_have_no_change_where_they_say_so(pro
     counts = pbmc.X.toarray()
     counts[:150, :5] += np.array([2, 4, 8, 16, 32])  # markers of type one
     pbmc.X = sp.csr_matrix(counts)
-    cells, fixed, _ = differential.designed(pbmc, "shuffled", "one", "other", 0)
+    cells, fixed = differential.designed(pbmc, "shuffled", "one", "other", 0)
     assert dict(cells.obs["group"].value_counts()) == {"a": 150, "b": 150}
     assert fixed.sum() == 153
     whole = np.flatnonzero(~fixed)
