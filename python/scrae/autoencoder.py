@@ -69,7 +69,7 @@ class RegularisedAutoencoder(nn.Module):
         self.regulariser.connect(n_genes, self.decoder.n_output)
         self.noise = GaussianNoise(settings.noise_sd)
         self.readout = (
-            Readout(settings.n_latent, n_genes, settings.n_pcs, settings.smoothing)
+            Readout((settings.n_latent, self.encoder.hidden.n_output), n_genes, settings.n_pcs, settings.smoothing)
             if settings.n_pcs or settings.smoothing
             else None
         )
@@ -120,29 +120,35 @@ class RegularisedAutoencoder(nn.Module):
         masked = transformed.with_values(entries)
         return self.noise(masked.dense()) if self.settings.noise_sd else masked
 
+    def _encoded(self, counts: SparseRows) -> tuple[Tensor, Tensor]:
+        """Codes and last hidden layer as the embedding takes them: full counts, no noise, running statistics."""
+        was_training = self.encoder.training
+        self.encoder.eval()
+        outputs, hidden = self.encoder(self.input_transform(counts))
+        self.encoder.train(was_training)
+        return self.regulariser.codes(outputs), hidden
+
     def encode(self, minibatch: Minibatch) -> Tensor:
-        """Codes (n_cells, n_latent) as the embedding gives them: full counts, no noise, running statistics.
+        """Codes (n_cells, n_latent) as the embedding takes them, also in the middle of training.
 
         Of all cells of the minibatch, also where several processes share it.
         """
-        was_training = self.encoder.training
-        self.encoder.eval()
-        outputs, _ = self.encoder(self.input_transform(minibatch.counts))
-        self.encoder.train(was_training)
-        return distributed.gather_rows(self.regulariser.codes(outputs))
+        return distributed.gather_rows(self._encoded(minibatch.counts)[0])
+
+    def encode_hidden(self, minibatch: Minibatch) -> Tensor:
+        """The encoder's last hidden layer (n_cells, n_hidden) of the same cells in the same way."""
+        return distributed.gather_rows(self._encoded(minibatch.counts)[1])
+
+    def features(self, minibatch: Minibatch) -> Tensor:
+        """Both side by side, (n_cells, n_latent + n_hidden)."""
+        return distributed.gather_rows(torch.cat(self._encoded(minibatch.counts), 1))
 
     def embed(self, minibatch: Minibatch) -> Tensor:
         """The embedding: codes as they are, or read out (:class:`scrae.readout.Readout`). Evaluation mode."""
-        codes = self.encode(minibatch)
         if self.readout is None:
-            return codes
-        result: Tensor = self.readout(codes, minibatch.counts)
+            return self.encode(minibatch)
+        result: Tensor = self.readout(self.features(minibatch), minibatch.counts)
         return result
-
-    def encode_hidden(self, minibatch: Minibatch) -> Tensor:
-        """The encoder's last hidden layer (n_cells, n_hidden) for full counts. Evaluation mode."""
-        hidden: Tensor = self.encoder(self.encoder_input(minibatch.counts))[1]
-        return hidden
 
     def decode(self, codes: Tensor, covariates: Tensor, log_library: Tensor, batch: Tensor) -> tuple[Tensor, ...]:
         """Parameters of the likelihood for codes (n_cells, n_latent)."""

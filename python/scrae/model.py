@@ -249,7 +249,7 @@ class SCRAE(Trained):
         rng = np.random.default_rng(self.random_state)
         landmarks = np.sort(rng.choice(n_cells, min(n_cells, LANDMARKS), replace=False))
         positions = torch.as_tensor(landmarks, device=self.device)
-        readout.fit(training.data, positions, self._fitted().encode, self.random_state)
+        readout.fit(training.data, positions, self._fitted().features, self.random_state)
 
     def _take(self, training: Training, started: float) -> None:
         """Copy what the user sees of a training into the model."""

@@ -1,13 +1,14 @@
-"""From codes to the embedding: codes beside linear components, moved towards what surrounds them, seen from its axes.
+"""From the encoder to the embedding: learned features beside linear ones, moved towards what surrounds them.
 
-Codes follow curves that a count model finds and a linear one does not; principal components of the scaled genes give
-each gene the same weight, which a likelihood of counts does not. Joined, and smoothed over the neighbour graph, they
-cluster better than either (benchmarks/LOG.md).
+Codes follow curves that a count model finds and a linear one does not, and the hidden layer that they are taken from
+keeps what ten of them have no room for; principal components of the scaled genes give each gene the same weight, which
+a likelihood of counts does not. Joined, and smoothed over the neighbour graph, they cluster better than any of them
+(benchmarks/LOG.md).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,35 +27,39 @@ LANDMARKS = 5000  # cells that carry the neighbour graph, at most
 NEIGHBOURS = 15
 STEPS = 30  # of the random walk
 BLOCK = 1024  # cells in hand at once
+CONSTANT = 1e-6  # standard deviation below which a feature does not vary
 AVERAGED = 6  # landmarks around a cell with which it moves
 
 
 class Readout(nn.Module):
-    """The first ``n_latent`` principal axes of y.
+    """The first principal axes of y, as many as there are codes.
 
-        x    = [(z - mean(z)) / sd(z), (s - mean(s)) V], both blocks at mean square norm 1 over the training cells
-        y(x) = x + mean over the nearest landmarks l of [h_l - x_l + weight * (P^t h)_l]
+        x    = [(z - mean(z)) / sd(z), (h - mean(h)) / sd(h), (s - mean(s)) V]
+        y(x) = x + mean over the nearest landmarks l of [u_l - x_l + weight * (P^t u)_l]
         e(y) = (y - mean(y)) U
 
-    h are the landmarks' x without what batches and other covariates add to them (:mod:`scrae.integration`), and x where
-    there are none. P is the random walk on the symmetric neighbour graph of h (every landmark its own neighbour, too),
-    V holds the principal axes of the scaled genes s of all training cells, U those of the landmarks' y. New cells need
-    no batch: they move as the landmarks around them do.
+    z are codes, h the encoder's last hidden layer, s the scaled genes. Over the training cells the learned part and the
+    linear part of x have mean square norm 1 each, and z and h the same share of it. u are the landmarks' x without
+    what batches and other covariates add to them (:mod:`scrae.integration`), and x where there are none. P is the
+    random walk on the symmetric neighbour graph of u (every landmark its own neighbour, too), V holds the principal
+    axes of s of all training cells, U those of the landmarks' y. New cells need no batch: they move as the landmarks
+    around them do.
 
     Parameters
     ----------
-    n_latent
-        Dimensions of the codes z and of the embedding.
+    widths
+        Dimensions of each block of learned features; those of the first, the codes z, are those of the embedding.
     n_genes
         Number of modelled genes.
     n_pcs
-        Principal components of the scaled genes s; 0: codes alone.
+        Principal components of the scaled genes s; 0: learned features alone.
     weight
         Of the smoothed part; 0: none.
     """
 
-    code_mean: Tensor
-    code_scale: Tensor
+    share: Tensor
+    feature_mean: Tensor
+    feature_factor: Tensor
     loadings: Tensor
     offset: Tensor
     landmarks: Tensor
@@ -62,20 +67,23 @@ class Readout(nn.Module):
     centre: Tensor
     axes: Tensor
 
-    def __init__(self, n_latent: int, n_genes: int, n_pcs: int, weight: float) -> None:
+    def __init__(self, widths: Sequence[int], n_genes: int, n_pcs: int, weight: float) -> None:
         super().__init__()
         self.n_pcs = min(n_pcs, n_genes - 1)
         self.weight = weight
-        n_dimensions = n_latent + self.n_pcs
+        n_features = sum(widths)
+        n_dimensions = n_features + self.n_pcs
         self.scaled = CountTransform("scaled", n_genes)
-        self.register_buffer("code_mean", torch.zeros(n_latent))
-        self.register_buffer("code_scale", torch.ones(n_latent))
+        shares = torch.cat([torch.full((width,), 1 / (len(widths) * width)) for width in widths])
+        self.register_buffer("share", shares, persistent=False)  # of the mean square norm, each feature's
+        self.register_buffer("feature_mean", torch.zeros(n_features))
+        self.register_buffer("feature_factor", torch.ones(n_features))
         self.register_buffer("loadings", torch.zeros(n_genes, self.n_pcs))
         self.register_buffer("offset", torch.zeros(self.n_pcs))
         self.register_buffer("landmarks", torch.zeros(0, n_dimensions))
         self.register_buffer("shift", torch.zeros(0, n_dimensions))
         self.register_buffer("centre", torch.zeros(n_dimensions))
-        self.register_buffer("axes", torch.eye(n_dimensions, n_latent))
+        self.register_buffer("axes", torch.eye(n_dimensions, widths[0]))
 
     def fit_components(self, counts: sp.csr_array) -> None:
         """Take the linear part from the training counts."""
@@ -113,9 +121,9 @@ class Readout(nn.Module):
         self.offset[:n_found] = torch.as_tensor((background + mean) @ right.T)
 
     def fit(
-        self, data: CountData, landmarks: Tensor, encode: Callable[[Minibatch], Tensor], random_state: int = 0
+        self, data: CountData, landmarks: Tensor, features: Callable[[Minibatch], Tensor], random_state: int = 0
     ) -> None:
-        """Take from the trained codes what the embedding needs.
+        """Take from the trained encoder what the embedding needs.
 
         Parameters
         ----------
@@ -123,19 +131,21 @@ class Readout(nn.Module):
             The training cells.
         landmarks
             Positions of those that carry the neighbour graph, int64 (n_landmarks,).
-        encode
-            Codes of a minibatch.
+        features
+            The learned blocks of a minibatch side by side, (n_cells, sum of their widths).
         random_state
             Seed of the correction for covariates.
         """
         with torch.no_grad():
             minibatches = list(data.in_order(BLOCK, landmarks))
-            codes = [encode(minibatch) for minibatch in minibatches]
-            every = torch.cat(codes)
-            self.code_mean.copy_(every.mean(0))
-            self.code_scale.copy_(every.std(0).clamp_min(1e-6) * every.shape[1] ** 0.5)
-            parts = zip(codes, minibatches, strict=True)
-            coordinates = torch.cat([self.coordinates(z, minibatch.counts) for z, minibatch in parts])
+            learned = [features(minibatch) for minibatch in minibatches]
+            every = torch.cat(learned)
+            sd = every.std(0)
+            self.feature_mean.copy_(every.mean(0))
+            # A feature that is the same in all landmarks says nothing, and must not blow up in a new cell.
+            self.feature_factor.copy_(torch.where(sd > CONSTANT, self.share.sqrt() / sd, 0.0))
+            parts = zip(learned, minibatches, strict=True)
+            coordinates = torch.cat([self.coordinates(part, minibatch.counts) for part, minibatch in parts])
             self._fit_shift(coordinates, data.covariate_codes(landmarks), random_state)
             self._fit_axes(self.shifted(coordinates))
 
@@ -152,7 +162,7 @@ class Readout(nn.Module):
 
     @staticmethod
     def _walked(coordinates: np.ndarray) -> np.ndarray:
-        """P^t h."""
+        """P^t u."""
         n = len(coordinates)
         points = torch.as_tensor(coordinates)
         near = nearest(points, points, min(NEIGHBOURS, max(2, n // 5), n - 1) + 1).numpy()
@@ -179,26 +189,26 @@ class Readout(nn.Module):
         self.centre.copy_(torch.as_tensor(mean))
         self.axes.copy_(torch.as_tensor(axes))
 
-    def coordinates(self, codes: Tensor, counts: SparseRows) -> Tensor:
-        """x, (n_cells, n_latent + n_pcs)."""
-        parts = [(codes - self.code_mean) / self.code_scale]
+    def coordinates(self, features: Tensor, counts: SparseRows) -> Tensor:
+        """x, (n_cells, n_dimensions)."""
+        parts = [(features - self.feature_mean) * self.feature_factor]
         if self.n_pcs:
             parts.append(self.scaled(counts).dense() @ self.loadings - self.offset)
         return torch.cat(parts, 1)
 
     def shifted(self, coordinates: Tensor) -> Tensor:
-        """y(x), (n_cells, n_latent + n_pcs)."""
+        """y(x), (n_cells, n_dimensions)."""
         if not len(self.landmarks):
             return coordinates
         near = nearest(coordinates, self.landmarks, min(AVERAGED, len(self.landmarks)))
         return coordinates + self.shift[near].mean(1)
 
-    def forward(self, codes: Tensor, counts: SparseRows) -> Tensor:
+    def forward(self, features: Tensor, counts: SparseRows) -> Tensor:
         """The embedding, (n_cells, n_latent)."""
-        return (self.shifted(self.coordinates(codes, counts)) - self.centre) @ self.axes
+        return (self.shifted(self.coordinates(features, counts)) - self.centre) @ self.axes
 
     def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *rest: Any) -> None:
         for name in ("landmarks", "shift"):  # their number follows from the training cells
             if prefix + name in state:
-                setattr(self, name, torch.empty_like(state[prefix + name], device=self.code_mean.device))
+                setattr(self, name, torch.empty_like(state[prefix + name], device=self.feature_mean.device))
         super()._load_from_state_dict(state, prefix, *rest)

@@ -62,8 +62,9 @@ class Settings:
     contrast_temperature
         Its temperature.
     n_pcs
-        Principal components of the scaled genes that join the codes in the embedding, whose dimensions stay
-        ``n_latent`` (:class:`scrae.readout.Readout`); what a batch or another covariate adds is taken out of both.
+        Principal components of the scaled genes that join the codes and the encoder's last hidden layer in the
+        embedding, whose dimensions stay ``n_latent`` (:class:`scrae.readout.Readout`); what a batch or another
+        covariate adds is taken out of all.
     smoothing
         How far the embedding is moved towards what surrounds a cell (:class:`scrae.readout.Readout`); 0: not at all.
         With both 0 the embedding is the codes.

@@ -19,7 +19,7 @@ def data_of(adata) -> CountData:
 
 
 def test_components_are_those_of_scaled_pca_at_unit_mean_square(pbmc):
-    readout = Readout(2, pbmc.n_vars, n_pcs=8, weight=0.0)
+    readout = Readout((2,), pbmc.n_vars, n_pcs=8, weight=0.0)
     readout.fit_components(sp.csr_array(pbmc.X))
     minibatch = data_of(pbmc).minibatch(torch.arange(pbmc.n_obs))
     components = readout.coordinates(torch.zeros(pbmc.n_obs, 2), minibatch.counts)[:, 2:].numpy()
@@ -32,7 +32,7 @@ def test_components_are_those_of_scaled_pca_at_unit_mean_square(pbmc):
 
 def test_smoothing_is_a_random_walk_on_the_symmetric_neighbour_graph(pbmc):
     codes = torch.randn(pbmc.n_obs, 3, generator=torch.Generator().manual_seed(0))
-    readout = Readout(3, pbmc.n_vars, n_pcs=0, weight=0.5)
+    readout = Readout((3,), pbmc.n_vars, n_pcs=0, weight=0.5)
     readout.fit(data_of(pbmc), torch.arange(pbmc.n_obs), lambda minibatch: codes[minibatch.cells])
     x = ((codes - codes.mean(0)) / codes.std(0)).double().numpy() / np.sqrt(3)
 
@@ -49,13 +49,35 @@ def test_smoothing_is_a_random_walk_on_the_symmetric_neighbour_graph(pbmc):
     np.testing.assert_allclose(embedding * np.sign((embedding * axes).sum(0)), axes, atol=1e-3)
 
 
-def test_the_embedding_keeps_the_widest_axes_of_codes_and_components(pbmc):
-    model = scrae.SCRAE(n_latent=4, n_pcs=10, smoothing=0, max_epochs=3, verbose=False).fit(pbmc)
-    readout = model._module.readout
-    codes = torch.as_tensor(model.codes())
-    minibatch = data_of(pbmc).minibatch(torch.arange(pbmc.n_obs))
+def coordinates_of(model, adata) -> np.ndarray:
+    minibatch = data_of(adata).minibatch(torch.arange(adata.n_obs))
     with torch.no_grad():
-        expected = PCA(4).fit_transform(readout.coordinates(codes, minibatch.counts).numpy())
+        return model._module.readout.coordinates(model._module.features(minibatch), minibatch.counts).numpy()
+
+
+def test_codes_and_hidden_layer_weigh_together_as_much_as_the_components(pbmc):
+    model = scrae.SCRAE(n_latent=4, n_hidden=(32, 16), n_pcs=10, max_epochs=3, verbose=False).fit(pbmc)
+    codes, hidden, components = np.split(coordinates_of(model, pbmc), [4, 20], axis=1)
+    expected = model.codes() - model.codes().mean(0)
+    np.testing.assert_allclose(codes, expected / expected.std(0, ddof=1) / np.sqrt(2 * 4), atol=1e-5)
+    for block, share in ((codes, 0.5), (hidden, 0.5), (components, 1.0)):
+        assert (block**2).sum(1).mean() == pytest.approx(share, rel=0.01)
+    assert hidden.std(0) == pytest.approx(hidden.std(0).mean(), rel=1e-3)
+
+
+def test_a_feature_that_never_varied_cannot_blow_up_in_a_new_cell(pbmc):
+    readout = Readout((2, 1), pbmc.n_vars, n_pcs=0, weight=0.0)
+    features = torch.randn(pbmc.n_obs, 3, generator=torch.Generator().manual_seed(0))
+    features[:, 2] = 0.0
+    readout.fit(data_of(pbmc), torch.arange(pbmc.n_obs), lambda minibatch: features[minibatch.cells])
+    minibatch = data_of(pbmc).minibatch(torch.arange(1))
+    dead, alive = torch.tensor([[0.0, 0.0, 0.0]]), torch.tensor([[0.0, 0.0, 1.0]])
+    assert torch.equal(readout(dead, minibatch.counts), readout(alive, minibatch.counts))
+
+
+def test_the_embedding_keeps_the_widest_axes_of_what_is_joined(pbmc):
+    model = scrae.SCRAE(n_latent=4, n_pcs=10, smoothing=0, max_epochs=3, verbose=False).fit(pbmc)
+    expected = PCA(4).fit_transform(coordinates_of(model, pbmc))
     embedding = model.embed()
     np.testing.assert_allclose(embedding * np.sign((embedding * expected).sum(0)), expected, atol=1e-3)
 
@@ -112,7 +134,7 @@ def test_what_a_batch_adds_to_the_codes_is_taken_out_for_new_cells_too(pbmc):
     codes = torch.as_tensor(codes, dtype=torch.float32)
     covariates = Covariates(batch[:, None], (2,))
     data = CountData(sp.csr_array(pbmc.X), covariates, torch.device("cpu"), has_batch=True)
-    readout = Readout(4, pbmc.n_vars, n_pcs=0, weight=0.0)
+    readout = Readout((4,), pbmc.n_vars, n_pcs=0, weight=0.0)
     readout.fit(data, torch.arange(500), lambda minibatch: codes[minibatch.cells])
     new = torch.arange(500, 700)
     embedding = readout(codes[new], data.minibatch(new).counts).numpy()
