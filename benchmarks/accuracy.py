@@ -1,7 +1,7 @@
 """How well embeddings cluster: k-means and Leiden against known labels, over data sets, methods and seeds.
 
     python benchmarks/accuracy.py --data DIR [--datasets NAME ...] [--methods default pca10 ...] [--seeds 3]
-                                  [--peer PYTHON] [--out results.csv] [--markdown table.md]
+                                  [--peer PYTHON] [--embeddings DIR] [--out results.csv] [--markdown table.md]
 
 DIR holds h5ad files with raw counts in X and labels in obs["cell_type"]. Labels are used for the scores and for the
 number of k-means clusters, never in training, stopping or choosing. Every method sees the same cells and the same
@@ -9,13 +9,15 @@ genes. A method is ``pca10`` (any number), a preset, a preset with other setting
 ``default:mask_rate=0.5,n_latent=20``, or with ``--peer`` one of benchmarks/peers.py: ``scvi``, and ``harmony`` where
 the data have obs["batch"]. Clusterings are k-means with the number of types, Leiden at scanpy's resolution of 1, and
 Leiden at the resolution with the best silhouette, which needs no labels. One row per (data set, method, seed); rows
-that are there already are not computed again.
+that are there already are not computed again. With ``--embeddings`` every embedding is kept in a folder, and taken from
+there the next time: scores can change without another training.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
+import json
 import subprocess
 import tempfile
 import time
@@ -94,14 +96,28 @@ def with_chosen_genes(
     return chosen
 
 
-def measure(adata: anndata.AnnData, method: str, seed: int, peer: str | None) -> dict[str, object]:
-    """Scores of one method with one seed, each clustering under its own prefix."""
+def kept(path: Path | None, make: Callable[[], Embedded]) -> Embedded:
+    """What ``make`` gives, with the seconds it took; kept at a path (.npz), and taken from there the next time."""
+    if path is None or not path.exists():
+        started = time.perf_counter()
+        embedding, facts = make()
+        facts = {"seconds": time.perf_counter() - started} | facts
+        if path is None:
+            return embedding, facts
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(path, embedding=embedding, facts=json.dumps(facts))
+    with np.load(path) as stored:
+        return stored["embedding"], json.loads(str(stored["facts"]))
+
+
+def measure(
+    adata: anndata.AnnData, method: str, seed: int, peer: str | None, path: Path | None = None
+) -> dict[str, object]:
+    """Scores of one method with one seed, each clustering under its own prefix; the embedding is kept at a path."""
     labels = adata.obs["cell_type"].astype(str).to_numpy()
-    started = time.perf_counter()
-    embedding, facts = embed(adata, method, seed, peer)
-    seconds = time.perf_counter() - started
+    embedding, facts = kept(path, lambda: embed(adata, method, seed, peer))
     size = {"cells": adata.n_obs, "genes": adata.n_vars}
-    row: dict[str, object] = size | {"epochs": 0, "stop_reason": "", "seconds": seconds} | facts
+    row: dict[str, object] = size | {"epochs": 0, "stop_reason": "", "seconds": 0.0} | facts
     for name, clusters in CLUSTERINGS.items():
         found = scrae.metrics.scores(labels, clusters(embedding, len(set(labels)), seed))
         row |= {f"{name}_{score}": value for score, value in found.items()}
@@ -188,6 +204,7 @@ def main() -> None:
     parser.add_argument("--genes", default="hvg")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--peer", help="a Python with scvi-tools and harmonypy")
+    parser.add_argument("--embeddings", type=Path, help="folder to keep embeddings in")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/accuracy.csv"))
     parser.add_argument("--markdown", type=Path)
     options = parser.parse_args()
@@ -203,9 +220,12 @@ def main() -> None:
     ]
 
     load = loader(options.data, options.n_genes, options.genes)
-    shown = resumed(
-        options.out, KEYS, wanted, lambda name, method, seed: measure(load(name), method, seed, options.peer)
-    )
+
+    def row(name: str, method: str, seed: int) -> dict[str, object]:
+        path = options.embeddings and options.embeddings / f"{name}-{method}-{seed}.npz"
+        return measure(load(name), method, seed, options.peer, path)
+
+    shown = resumed(options.out, KEYS, wanted, row)
     scores = [f"{clustering}_{score}" for clustering in CLUSTERINGS for score in ("NMI", "ARI")]
     text = "\n\n".join(table(shown, score) for score in scores)
     publish(text, options.markdown)

@@ -1,16 +1,17 @@
 """Integration: how well batches mix and types stay apart, over data sets, methods and seeds.
 
     python benchmarks/batch.py --data DIR [--datasets NAME ...] [--methods scrae pca30 ...] [--seeds 5]
-                               [--peer PYTHON] [--out batch.csv] [--markdown batch.md]
+                               [--peer PYTHON] [--embeddings DIR] [--out batch.csv] [--markdown batch.md]
 
 DIR holds h5ad files with raw counts in X, types in obs["cell_type"] and batches in obs["batch"]. Every method sees the
 same cells and genes (chosen within batches); none sees types. Methods: ``scrae`` (the default preset with
 ``batch_key``), any method of benchmarks/accuracy.py, which is told of no batch (``default``, ``pca30``, ``scvi``), and
 with ``--peer`` ``harmony`` and ``scvi_batch``, which are (``scvi_batch`` with one seed). Scores as in
-benchmarks/mixing.py. One row per (data set, method, seed); rows that are there already are not computed again.
+benchmarks/mixing.py. One row per (data set, method, seed); rows that are there already are not computed again, nor are
+embeddings where ``--embeddings`` names a folder to keep them in (not that of benchmarks/accuracy.py: genes differ).
 
 With ``--scib FILE.csv``, and a peer that has scib-metrics, the embeddings of the first seed get its scores as well
-(Luecken et al. 2022): they are kept in embeddings/ beside FILE.csv and judged together, one table at the end.
+(Luecken et al. 2022); they are kept in embeddings/ beside FILE.csv if nothing else is said.
 """
 
 from __future__ import annotations
@@ -23,7 +24,18 @@ import anndata
 import numpy as np
 import pandas as pd
 import torch
-from accuracy import KEYS, ask_peer, embed, markdown, mean_and_spread, publish, resumed, with_chosen_genes
+from accuracy import (
+    KEYS,
+    Embedded,
+    ask_peer,
+    embed,
+    kept,
+    markdown,
+    mean_and_spread,
+    publish,
+    resumed,
+    with_chosen_genes,
+)
 from mixing import OF_BATCHES, OF_TYPES, mixing_scores
 from peers import SCIB
 
@@ -33,10 +45,11 @@ DATASETS = ["cellbench_3cl", "kang_ifnb_2800", "baron_human2_4"]
 SCORES = ["overall", "batches", "types", *OF_BATCHES, *OF_TYPES]
 
 
-def embedding_of(adata: anndata.AnnData, method: str, seed: int, peer: str | None) -> np.ndarray:
+def embed_batches(adata: anndata.AnnData, method: str, seed: int, peer: str | None) -> Embedded:
+    """As :func:`accuracy.embed`, with one method more."""
     if method == "scrae":
-        return scrae.SCRAE(random_state=seed, verbose=False).fit(adata, batch_key="batch").embed()
-    return np.asarray(embed(adata, method, seed, peer)[0])
+        return scrae.SCRAE(random_state=seed, verbose=False).fit(adata, batch_key="batch").embed(), {}
+    return embed(adata, method, seed, peer)
 
 
 def judged_by_scib(adata: anndata.AnnData, embeddings: dict[str, np.ndarray], peer: str | None) -> pd.DataFrame:
@@ -70,6 +83,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--peer", help="a Python with scvi-tools, harmonypy and scib-metrics")
     parser.add_argument("--scib", type=Path, help="table of the scores of scib-metrics, if wanted")
+    parser.add_argument("--embeddings", type=Path, help="folder to keep embeddings in")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/batch.csv"))
     parser.add_argument("--markdown", type=Path)
     options = parser.parse_args()
@@ -82,17 +96,11 @@ def main() -> None:
             raise SystemExit(f'{name} has no obs["batch"]: there is nothing to integrate')
         return with_chosen_genes(adata, options.n_genes, "hvg", batch_key="batch")
 
-    folder = options.scib and options.scib.parent / "embeddings"
+    folder = options.embeddings or (options.scib and options.scib.parent / "embeddings")
 
     def embedding(name: str, method: str, seed: int) -> np.ndarray:
-        """With ``--scib`` the first seed's is kept, and taken again."""
-        if folder is None or seed > 0:
-            return embedding_of(load(name), method, seed, options.peer)
-        folder.mkdir(parents=True, exist_ok=True)
-        kept = folder / f"{name}-{method}.npy"
-        if not kept.exists():
-            np.save(kept, embedding_of(load(name), method, seed, options.peer))
-        return np.asarray(np.load(kept))
+        path = folder and folder / f"{name}-{method}-{seed}.npz"
+        return kept(path, lambda: embed_batches(load(name), method, seed, options.peer))[0]
 
     def measure(name: str, method: str, seed: int) -> dict[str, object]:
         batch, types = (load(name).obs[key].astype(str).to_numpy() for key in ("batch", "cell_type"))
@@ -105,7 +113,7 @@ def main() -> None:
         for seed in range(1 if method == "scvi_batch" else options.seeds)
     ]
     parts = [ranked(resumed(options.out, KEYS, wanted, measure), SCORES)]
-    if folder:
+    if options.scib:
         tables = []
         for name in options.datasets:
             found = {method: embedding(name, method, 0) for method in options.methods}

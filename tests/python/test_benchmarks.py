@@ -42,6 +42,19 @@ def test_rows_that_are_there_are_not_measured_again(program, tmp_path):
         resumed(out, ["dataset", "seed"], [("c", 0)], lambda *_: {"ARI": 0.0})
 
 
+def test_embeddings_that_were_kept_are_scored_again_without_another_training(program, tmp_path, monkeypatch):
+    adata = scrae.datasets.pbmc()[::4].copy()
+    accuracy, path = program("accuracy"), tmp_path / "embeddings" / "pbmc-default-0.npz"
+    first = accuracy.measure(adata, "default:max_epochs=2", 0, None, path)
+    with np.load(path) as stored:
+        expected = scrae.SCRAE(random_state=0, verbose=False).fit(adata, max_epochs=2).embed()
+        np.testing.assert_array_equal(stored["embedding"], expected)
+    monkeypatch.setattr(accuracy, "embed", lambda *_: pytest.fail("trained again"))
+    assert accuracy.measure(adata, "default:max_epochs=2", 0, None, path) == first
+    assert first["epochs"] == 2
+    assert first["seconds"] > 0
+
+
 def test_table_of_genes_shows_honest_beside_oracle_and_means_of_choices_that_all_data_have(program):
     rows = [
         ("klein_1000", "hvg", 0.5, 0.6), ("klein_1000", "hvg", 0.7, 0.8), ("klein_1000", "m3drop", 0.4, 0.4),
