@@ -56,7 +56,7 @@ def judged_by_scib(adata: anndata.AnnData, embeddings: dict[str, np.ndarray], pe
     """Scores of scib-metrics, (n_methods, n_scores)."""
     judged = adata.copy()
     judged.obsm = embeddings
-    return pd.DataFrame(ask_peer(judged, "scib", 0, peer)[0], index=list(embeddings), columns=list(SCIB))
+    return pd.DataFrame(ask_peer(judged, "scib", 0, peer)[0], index=sorted(embeddings), columns=list(SCIB))
 
 
 def ranked(results: pd.DataFrame, scores: list[str]) -> str:

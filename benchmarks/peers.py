@@ -131,11 +131,11 @@ def magic(adata: anndata.AnnData, seed: int) -> np.ndarray:
 
 
 def scib(adata: anndata.AnnData, seed: int) -> np.ndarray:
-    """Scores of scib-metrics, with its defaults, for each part of ``obsm``: (n_embeddings, ``SCIB``)."""
+    """Scores of scib-metrics, with its defaults, for each part of ``obsm``, by name: (n_embeddings, ``SCIB``)."""
     import scanpy as sc
     from scib_metrics.benchmark import Benchmarker
 
-    embeddings = list(adata.obsm)
+    embeddings = sorted(adata.obsm)  # a file gives them back in another order than they were put in
     sc.pp.normalize_total(adata)
     sc.pp.log1p(adata)
     judge = Benchmarker(adata, "batch", "cell_type", embeddings, progress_bar=False)
