@@ -117,7 +117,7 @@ def measure(
     labels = adata.obs["cell_type"].astype(str).to_numpy()
     embedding, facts = kept(path, lambda: embed(adata, method, seed, peer))
     size = {"cells": adata.n_obs, "genes": adata.n_vars}
-    row: dict[str, object] = size | {"epochs": 0, "stop_reason": "", "seconds": 0.0} | facts
+    row: dict[str, object] = size | {"epochs": 0, "stop_reason": "", "seconds": facts["seconds"]} | facts
     for name, clusters in CLUSTERINGS.items():
         found = scrae.metrics.scores(labels, clusters(embedding, len(set(labels)), seed))
         row |= {f"{name}_{score}": value for score, value in found.items()}

@@ -99,7 +99,8 @@ def main() -> None:
     folder = options.embeddings or (options.scib and options.scib.parent / "embeddings")
 
     def embedding(name: str, method: str, seed: int) -> np.ndarray:
-        path = folder and folder / f"{name}-{method}-{seed}.npz"
+        wanted_again = options.embeddings or seed == 0  # scib-metrics judges the first seed's
+        path = folder / f"{name}-{method}-{seed}.npz" if folder and wanted_again else None
         return kept(path, lambda: embed_batches(load(name), method, seed, options.peer))[0]
 
     def measure(name: str, method: str, seed: int) -> dict[str, object]:

@@ -55,8 +55,8 @@ def scores(labels: Sequence[Any] | np.ndarray, clusters: Sequence[Any] | np.ndar
 def kmeans(embedding: np.ndarray, n_clusters: int, random_state: int = 0) -> np.ndarray:
     """k-means clusters of an embedding (n_cells, n_dimensions), best of 50 starts: int (n_cells,).
 
-    With ten starts, scikit-learn's usual number, a third of the seeds miss the best clusters of a tissue with a dozen
-    unequal types; what is compared is then luck.
+    With ten starts, a third of the seeds miss the best clusters of the pancreas of Baron et al., 14 unequal types
+    (benchmarks/LOG.md); what is compared is then luck.
     """
     result: np.ndarray = KMeans(n_clusters, n_init=50, random_state=random_state).fit_predict(embedding)
     return result
