@@ -6,7 +6,7 @@ DATA ?= ../shared/data
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint format bench-speed bench-profile bench-accuracy bench-genes bench-genes-accuracy
-.PHONY: bench-family bench-prior bench-labels bench-batch bench-denoise bench-synthetic bench-differential bench-outliers
+.PHONY: bench-family bench-prior bench-vae-report bench-labels bench-batch bench-denoise bench-synthetic bench-differential bench-outliers
 .PHONY: peers lock clean
 .PHONY: setup-r test-r check test-r45 test-install bench-r
 
@@ -80,6 +80,10 @@ bench-family: setup ## every preset, latent 2, 10, 20: Table 2 and Figures 2-6 o
 
 bench-prior: setup ## clustering and held-out likelihood by the strength of the prior, fixed or learned; resumable (DATA=folder of h5ad)
 	@$(python) benchmarks/prior.py --data $(DATA) --markdown benchmarks/results/prior.md --figure benchmarks/results/prior.png
+
+bench-vae-report: setup ## AE, beta-VAE and beta-VSC on PBMC 3k as in a report, over seeds; resumable (DATA=folder of h5ad)
+	@$(python) benchmarks/vae_report.py --data $(DATA) --markdown benchmarks/results/vae_report.md \
+	--figure benchmarks/results/vae_report.png
 
 # After `make peers` the methods of others are measured, too.
 PEER := $(if $(wildcard .venv-peers/.ready),--peer .venv-peers/bin/python --methods)

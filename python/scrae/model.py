@@ -8,7 +8,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -28,9 +28,6 @@ from scrae.readout import LANDMARKS
 from scrae.settings import Settings, epochs_for, patience_for
 from scrae.trained import Trained
 from scrae.training import Training
-
-if TYPE_CHECKING:
-    pass
 
 SMALLEST_VALIDATION = 10  # fewer held-out cells say too little to stop by
 

@@ -145,6 +145,30 @@ def test_one_command_draws_scores_against_the_strength_of_either_prior(program, 
     assert (tmp_path / "prior.png").stat().st_size > 10_000
 
 
+def test_one_command_repeats_the_report_on_variational_autoencoders(program, tmp_path, monkeypatch, capsys):
+    scrae.datasets.pbmc()[::4].write_h5ad(tmp_path / "pbmc.h5ad")
+    arguments = [
+        "vae_report", "--data", str(tmp_path), "--datasets", "pbmc", "--presets", "ae", "beta_vsc", "--seeds", "1",
+        "--n-genes", "100", "--max-epochs", "2", "--out", str(tmp_path / "report.csv"),
+        "--markdown", str(tmp_path / "report.md"), "--figure", str(tmp_path / "report.png"),
+    ]  # fmt: skip
+    monkeypatch.setattr(sys, "argv", arguments)
+    program("vae_report").main()
+    rows = pd.read_csv(tmp_path / "report.csv").set_index("preset")
+    assert list(rows.index) == ["ae", "beta_vsc"]
+    adata = scrae.datasets.pbmc()[::4].copy()
+    with_chosen_genes = program("accuracy").with_chosen_genes
+    adata = with_chosen_genes(adata, 100, "hvg")
+    embedding = scrae.SCRAE("ae", random_state=0, verbose=False).fit(adata, max_epochs=2).embed()
+    labels = adata.obs["cell_type"].astype(str)
+    clusters = scrae.metrics.kmeans(embedding, labels.nunique(), 0)
+    assert rows.loc["ae", "embedding_NMI"] == pytest.approx(scrae.metrics.scores(labels, clusters)["NMI"], abs=1e-5)
+    assert rows.loc["ae", "tsne_NMI"] != rows.loc["ae", "embedding_NMI"]
+    text = (tmp_path / "report.md").read_text()
+    assert text in capsys.readouterr().out
+    assert (tmp_path / "report.png").stat().st_size > 10_000
+
+
 def test_methods_of_others_ask_for_a_python_that_has_them(program, pbmc):
     with pytest.raises(SystemExit, match=r"--peer .*make peers"):
         program("accuracy").embed(pbmc, "scvi", 0, None)

@@ -1,0 +1,108 @@
+"""Does the plain autoencoder beat its variational kin? The experiment of a report on PBMC 3k, over seeds.
+
+    python benchmarks/vae_report.py --data DIR [--datasets pbmc3k_2638] [--presets ae beta_vae beta_vsc default]
+                                    [--seeds 5] [--n-genes 2000] [--out results.csv] [--markdown table.md]
+                                    [--figure heatmap.png]
+
+"Variational autoencoders for single-cell transcriptomics data" (okunator/Variational-Autoencoders) trains an
+autoencoder, a beta-VAE and a beta-VSC on scaled counts (200 epochs of 256 cells, 6 latent dimensions, beta 2), brings
+each latent space to two dimensions by t-SNE with perplexity 40, clusters those with k-means, and finds the plain
+autoencoder ahead. The presets of that name are these models. Here each is trained with several seeds, k-means is scored
+on the t-SNE, as there, and on the embedding itself; the report has one training of each and all genes. One row per
+(data set, preset, seed); rows that are there already are not computed again.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import anndata
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import torch
+from accuracy import loader, publish, resumed, tables
+from sklearn.manifold import TSNE
+
+import scrae
+
+mpl.use("Agg")
+import matplotlib.pyplot as plt
+
+KEYS = ["dataset", "preset", "seed"]
+SCORES = ("NMI", "ARI", "homogeneity", "completeness")  # the report's
+PERPLEXITY = 40  # the report's
+SPACES = {"tsne": "t-SNE of the embedding, two dimensions", "embedding": "the embedding"}
+
+
+def measure(adata: anndata.AnnData, preset: str, seed: int, max_epochs: int | None) -> dict[str, object]:
+    """Scores of k-means with the true number of types in both spaces, and what the training took."""
+    labels = adata.obs["cell_type"].astype(str).to_numpy()
+    model = scrae.SCRAE(preset, random_state=seed, verbose=False).fit(adata, max_epochs=max_epochs)
+    embedding = model.embed()
+    spaces = {
+        "tsne": TSNE(perplexity=PERPLEXITY, random_state=seed).fit_transform(embedding),
+        "embedding": embedding,
+    }
+    row: dict[str, object] = {"cells": adata.n_obs, "genes": adata.n_vars, "epochs": model.summary["epochs"]}
+    row["seconds"] = float(model.history["seconds"].sum())
+    for space, coordinates in spaces.items():
+        found = scrae.metrics.scores(labels, scrae.metrics.kmeans(coordinates, len(set(labels)), seed))
+        row |= {f"{space}_{score}": found[score] for score in SCORES}
+    return row
+
+
+def draw(results: pd.DataFrame, path: Path) -> None:
+    """The report's heat map: models by scores on the t-SNE, means over seeds, a panel for each data set."""
+    names = list(dict.fromkeys(results["dataset"]))
+    fig, panels = plt.subplots(1, len(names), figsize=(5.0 * len(names), 2.8), squeeze=False, layout="constrained")
+    for panel, name in zip(panels[0], names, strict=True):
+        of_data = results[results["dataset"] == name].groupby("preset", sort=False)
+        means = of_data[[f"tsne_{score}" for score in SCORES]].mean()
+        image = panel.imshow(means, vmin=0.0, vmax=1.0, cmap="viridis", aspect="auto")
+        panel.set_xticks(range(len(SCORES)), SCORES)
+        panel.set_yticks(range(len(means)), means.index)
+        for (row, column), value in np.ndenumerate(means.to_numpy()):
+            panel.text(column, row, f"{value:.2f}", ha="center", va="center", color="w" if value < 0.6 else "k")
+        panel.set_title(f"{name}: k-means on the t-SNE", fontsize=10)
+    fig.colorbar(image, ax=panels[0].tolist(), shrink=0.9)
+    fig.savefig(path, dpi=150)
+    plt.close(fig)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--datasets", nargs="*", default=["pbmc3k_2638"], help="names of files without .h5ad")
+    parser.add_argument("--presets", nargs="*", default=["ae", "beta_vae", "beta_vsc", "default"])
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--n-genes", type=int, default=2000)
+    parser.add_argument("--max-epochs", type=int, help="for a quick look (default: the preset's)")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/vae_report.csv"))
+    parser.add_argument("--markdown", type=Path)
+    parser.add_argument("--figure", type=Path)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+
+    wanted: list[tuple[object, ...]] = [
+        (name, preset, seed) for name in options.datasets for seed in range(options.seeds) for preset in options.presets
+    ]
+    load = loader(options.data, options.n_genes)
+    results = resumed(
+        options.out, KEYS, wanted,
+        lambda name, preset, seed: measure(load(name), preset, seed, options.max_epochs),
+    )  # fmt: skip
+    results = results.rename(columns={"preset": "method"})
+    parts = []
+    for space, title in SPACES.items():
+        of_space = {f"{space}_{score}": score for score in SCORES}
+        shown = results[["dataset", "method", *of_space, "seconds"]].rename(columns=of_space)
+        parts.append(f"k-means on {title}:\n\n" + tables(shown, "dataset", [*SCORES, "seconds"]))
+    publish("\n\n".join(parts), options.markdown)
+    if options.figure is not None:
+        draw(results.rename(columns={"method": "preset"}), options.figure)
+
+
+if __name__ == "__main__":
+    main()
