@@ -16,28 +16,16 @@ With ``--scib FILE.csv``, and a peer that has scib-metrics, the embeddings of th
 
 from __future__ import annotations
 
-import argparse
-from functools import lru_cache
 from pathlib import Path
 
 import anndata
 import numpy as np
 import pandas as pd
-import torch
-from accuracy import (
-    KEYS,
-    Embedded,
-    ask_peer,
-    embed,
-    kept,
-    markdown,
-    mean_and_spread,
-    publish,
-    resumed,
-    with_chosen_genes,
-)
+from accuracy import Embedded, embed, kept
+from experiment import KEYS, ask_peer, command, loader, options, resumed
 from mixing import OF_BATCHES, OF_TYPES, mixing_scores
 from peers import SCIB
+from tables import markdown, mean_and_spread, publish
 
 import scrae
 
@@ -74,34 +62,24 @@ def ranked(results: pd.DataFrame, scores: list[str]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--datasets", nargs="*", default=DATASETS)
-    parser.add_argument("--methods", nargs="*", default=["scrae", "default", "pca30"])
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--n-genes", type=int, default=2000)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--peer", help="a Python with scvi-tools, harmonypy and scib-metrics")
+    parser = command(
+        __doc__,
+        "batch",
+        datasets=DATASETS,
+        methods=["scrae", "default", "pca30"],
+        peer="scvi-tools, harmonypy and scib-metrics",
+    )
     parser.add_argument("--scib", type=Path, help="table of the scores of scib-metrics, if wanted")
     parser.add_argument("--embeddings", type=Path, help="folder to keep embeddings in")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/batch.csv"))
-    parser.add_argument("--markdown", type=Path)
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
+    typed = options(parser)
 
-    @lru_cache(maxsize=1)
-    def load(name: str) -> anndata.AnnData:
-        adata = anndata.read_h5ad(options.data / f"{name}.h5ad")
-        if "batch" not in adata.obs:
-            raise SystemExit(f'{name} has no obs["batch"]: there is nothing to integrate')
-        return with_chosen_genes(adata, options.n_genes, "hvg", batch_key="batch")
-
-    folder = options.embeddings or (options.scib and options.scib.parent / "embeddings")
+    load = loader(typed.data, typed.n_genes, batch_key="batch")
+    folder = typed.embeddings or (typed.scib and typed.scib.parent / "embeddings")
 
     def embedding(name: str, method: str, seed: int) -> np.ndarray:
-        wanted_again = options.embeddings or seed == 0  # scib-metrics judges the first seed's
+        wanted_again = typed.embeddings or seed == 0  # scib-metrics judges the first seed's
         path = folder / f"{name}-{method}-{seed}.npz" if folder and wanted_again else None
-        return kept(path, lambda: embed_batches(load(name), method, seed, options.peer))[0]
+        return kept(path, lambda: embed_batches(load(name), method, seed, typed.peer))[0]
 
     def measure(name: str, method: str, seed: int) -> dict[str, object]:
         batch, types = (load(name).obs[key].astype(str).to_numpy() for key in ("batch", "cell_type"))
@@ -109,20 +87,20 @@ def main() -> None:
 
     wanted = [
         (name, method, seed)
-        for name in options.datasets
-        for method in options.methods
-        for seed in range(1 if method == "scvi_batch" else options.seeds)
+        for name in typed.datasets
+        for method in typed.methods
+        for seed in range(1 if method == "scvi_batch" else typed.seeds)
     ]
-    parts = [ranked(resumed(options.out, KEYS, wanted, measure), SCORES)]
-    if options.scib:
+    parts = [ranked(resumed(typed.out, KEYS, wanted, measure), SCORES)]
+    if typed.scib:
         tables = []
-        for name in options.datasets:
-            found = {method: embedding(name, method, 0) for method in options.methods}
-            tables.append(judged_by_scib(load(name), found, options.peer).assign(dataset=name))
+        for name in typed.datasets:
+            found = {method: embedding(name, method, 0) for method in typed.methods}
+            tables.append(judged_by_scib(load(name), found, typed.peer).assign(dataset=name))
         scores = pd.concat(tables).rename_axis("method").reset_index()
-        scores.to_csv(options.scib, index=False, float_format="%.5f")
+        scores.to_csv(typed.scib, index=False, float_format="%.5f")
         parts += ["## scib-metrics, first seed", ranked(scores, list(SCIB))]
-    publish("\n\n".join(parts), options.markdown)
+    publish("\n\n".join(parts), typed.markdown)
 
 
 if __name__ == "__main__":

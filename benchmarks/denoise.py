@@ -14,14 +14,11 @@ are there already are not computed again.
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
-
 import anndata
 import numpy as np
 import scipy.sparse as sp
-import torch
-from accuracy import KEYS, ask_peer, loader, publish, resumed, tables
+from experiment import KEYS, ask_peer, command, loader, options, resumed
+from tables import by_method, publish
 
 import scrae
 from scrae.tl.crossvalidation import SCORES, gene_means, split_molecules, sums_of_scores
@@ -55,29 +52,24 @@ def measure(adata: anndata.AnnData, method: str, seed: int, peer: str | None) ->
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--datasets", nargs="*", default=["zheng_sorted_3874", "zeisel_1799"])
-    parser.add_argument("--methods", nargs="*", default=METHODS)
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--n-genes", type=int, default=2000)
-    parser.add_argument("--peer", help="a Python with scvi-tools and magic-impute")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/denoise.csv"))
-    parser.add_argument("--markdown", type=Path)
-    options = parser.parse_args()
-    torch.set_num_threads(1)
+    parser = command(
+        __doc__,
+        "denoise",
+        datasets=["zheng_sorted_3874", "zeisel_1799"],
+        methods=METHODS,
+        peer="scvi-tools and magic-impute",
+    )
+    typed = options(parser)
 
-    load = loader(options.data, options.n_genes)
+    load = loader(typed.data, typed.n_genes)
     wanted = [
         (name, method, seed)
-        for name in options.datasets
-        for method in options.methods
-        for seed in range(1 if method == "scvi_denoised" else options.seeds)
+        for name in typed.datasets
+        for method in typed.methods
+        for seed in range(1 if method == "scvi_denoised" else typed.seeds)
     ]
-    results = resumed(
-        options.out, KEYS, wanted, lambda name, method, seed: measure(load(name), method, seed, options.peer)
-    )
-    publish(tables(results, "dataset", COLUMNS), options.markdown)
+    results = resumed(typed.out, KEYS, wanted, lambda name, method, seed: measure(load(name), method, seed, typed.peer))
+    publish(by_method(results, "dataset", COLUMNS), typed.markdown)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 """Differential expression: false discoveries, and power at few cells, on sorted cells.
 
-    python benchmarks/differential.py --data DIR [--dataset NAME] [--methods scrae wilcoxon ...] [--seeds 5]
+    python benchmarks/differential.py --data DIR [--datasets NAME ...] [--methods scrae wilcoxon ...] [--seeds 5]
                                       [--peer PYTHON] [--out differential.csv] [--markdown differential.md]
 
-DIR/NAME.h5ad holds raw counts in X and sorted types in obs["cell_type"]. Designs, each drawn with the seed:
+Each DIR/NAME.h5ad holds raw counts in X and sorted types in obs["cell_type"]. Designs, each drawn with the seed:
 
 - ``permuted``: 200 against 200 cells drawn from all types, their groups permuted: nothing differs;
 - ``shuffled``: all cells of ``--one`` against as many of other types, with the counts of a fifth of the genes shuffled
@@ -17,26 +17,23 @@ scrae.tl.differential_expression), ``wilcoxon`` (scanpy, as it comes), and with 
 scvi-tools and its differential expression, as they come), with one seed. Columns: genes called (q <= 0.05; for scVI
 its own call at an FDR of 0.05), how many of these are true (``power``) or false (``permuted``, ``shuffled``),
 ``small_p``, the share of p <= 0.05 among the genes that do not differ, ``small_model_p``, the same by the denoised
-means alone, and the correlation of log2 fold changes with those of all cells over the true genes. One row per (design,
-method, seed); rows that are there already are not computed again.
+means alone, and the correlation of log2 fold changes with those of all cells over the true genes. One row per (data
+set, design, method, seed); rows that are there already are not computed again.
 """
 
 from __future__ import annotations
-
-import argparse
-from pathlib import Path
 
 import anndata
 import numpy as np
 import pandas as pd
 import scanpy as sc
 import scipy.sparse as sp
-import torch
-from accuracy import ask_peer, loader, publish, resumed, tables
+from experiment import ask_peer, command, loader, options, resumed
+from tables import by_method, publish
 
 import scrae
 
-KEYS = ["design", "method", "seed"]
+KEYS = ["dataset", "design", "method", "seed"]
 METHODS = ["scrae", "wilcoxon"]
 DESIGNS = ["permuted", "shuffled", "power 25", "power 100"]
 COLUMNS = ["called", "true", "false", "small_p", "small_model_p", "correlation"]
@@ -130,33 +127,26 @@ def measure(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--dataset", default="zheng_sorted_3874")
+    parser = command(__doc__, "differential", datasets=["zheng_sorted_3874"], methods=METHODS, peer="scvi-tools")
     parser.add_argument("--one", default="CD19+ B")
     parser.add_argument("--other", default="CD56+ NK")
     parser.add_argument("--designs", nargs="*", default=DESIGNS)
-    parser.add_argument("--methods", nargs="*", default=METHODS)
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--n-genes", type=int, default=2000)
-    parser.add_argument("--peer", help="a Python with scvi-tools")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/differential.csv"))
-    parser.add_argument("--markdown", type=Path)
-    options = parser.parse_args()
-    torch.set_num_threads(1)
+    typed = options(parser)
 
-    load = loader(options.data, options.n_genes)
+    load = loader(typed.data, typed.n_genes)
     wanted = [
-        (design, method, seed)
-        for design in options.designs
-        for method in options.methods
-        for seed in range(1 if method == "scvi_de" else options.seeds)
+        (name, design, method, seed)
+        for name in typed.datasets
+        for design in typed.designs
+        for method in typed.methods
+        for seed in range(1 if method == "scvi_de" else typed.seeds)
     ]
 
-    def one(design: str, method: str, seed: int) -> dict[str, object]:
-        return measure(load(options.dataset), design, method, seed, options.one, options.other, options.peer)
+    def one(name: str, design: str, method: str, seed: int) -> dict[str, object]:
+        return measure(load(name), design, method, seed, typed.one, typed.other, typed.peer)
 
-    publish(tables(resumed(options.out, KEYS, wanted, one), "design", COLUMNS), options.markdown)
+    results = resumed(typed.out, KEYS, wanted, one)
+    publish(by_method(results, results["dataset"] + ", " + results["design"], COLUMNS), typed.markdown)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ are not computed again, so processes with different --datasets may share a file.
 
 from __future__ import annotations
 
-import argparse
 import time
 import warnings
 from pathlib import Path
@@ -24,9 +23,9 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import scanpy as sc
-import torch
-from accuracy import loader, markdown, mean_and_spread, publish, resumed
+from experiment import command, loader, options, resumed
 from oracle import SNAPSHOTS, Oracle
+from tables import markdown, mean_and_spread, publish
 
 import scrae
 from scrae.metrics import SCORES
@@ -174,70 +173,61 @@ def projections(embedding: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--datasets", nargs="*", help="names of files without .h5ad (default: all)")
+    parser = command(__doc__, "family", n_genes=720)  # the paper's number of genes
     parser.add_argument("--presets", nargs="*", default=list(PRESETS))
     parser.add_argument("--latent", type=int, nargs="*", default=[2, 10, 20])
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--n-genes", type=int, default=720, help="the paper's")
     parser.add_argument("--genes", default="hvg")
     parser.add_argument("--max-epochs", type=int, help="for a quick look (default: the preset's)")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/family.csv"))
-    parser.add_argument("--markdown", type=Path)
     parser.add_argument("--figures", type=Path, help="folder; embeddings of seed 0 are kept in embeddings/ in it")
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
+    typed = options(parser)
 
-    names = options.datasets or sorted(path.stem for path in options.data.glob("*.h5ad"))
     wanted: list[tuple[object, ...]] = [
         (name, preset, n_latent, seed)
-        for name in names
-        for preset in options.presets
-        for n_latent in options.latent
-        for seed in range(options.seeds)
+        for name in typed.datasets
+        for preset in typed.presets
+        for n_latent in typed.latent
+        for seed in range(typed.seeds)
     ]
-    kept = None if options.figures is None else options.figures / "embeddings"
+    kept = None if typed.figures is None else typed.figures / "embeddings"
 
-    load = loader(options.data, options.n_genes, options.genes)
+    load = loader(typed.data, typed.n_genes, typed.genes)
 
     def one(name: str, preset: str, n_latent: int, seed: int) -> dict[str, object]:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="a loss stopped being finite", category=RuntimeWarning)
-            row, embedding = measure(load(name), preset, n_latent, seed, options.max_epochs)
+            row, embedding = measure(load(name), preset, n_latent, seed, typed.max_epochs)
         if kept is not None and seed == 0:
             kept.mkdir(parents=True, exist_ok=True)
             np.save(kept / f"{name}-{preset}-{n_latent}.npy", embedding)
         return row
 
-    results = resumed(options.out, KEYS, wanted, one)
+    results = resumed(typed.out, KEYS, wanted, one)
 
     complete = common(results)
     parts = [
         INTRODUCTION.format(
-            n_genes=options.n_genes, genes=options.genes, datasets=complete["dataset"].nunique(), seeds=options.seeds,
+            n_genes=typed.n_genes, genes=typed.genes, datasets=complete["dataset"].nunique(), seeds=typed.seeds,
             snapshots=SNAPSHOTS,
         )
     ]  # fmt: skip
-    for n_latent in options.latent:
+    for n_latent in typed.latent:
         of_size = results[results["n_latent"] == n_latent]
         parts += [f"## Latent size {n_latent}", table(complete[complete["n_latent"] == n_latent], n_latent)]
         parts += [f"### Each data set, latent size {n_latent}", per_dataset(of_size)]
     text = "\n\n".join(part.strip() for part in parts)
-    publish(text, options.markdown)
+    publish(text, typed.markdown)
     if kept is not None:
-        draw_scores(results, options.figures / "family_scores.png")
-        for name in names:
+        draw_scores(results, typed.figures / "family_scores.png")
+        for name in typed.datasets:
             labels = load(name).obs["cell_type"].astype(str).to_numpy()
             files = {
                 (preset, n_latent): kept / f"{name}-{preset}-{n_latent}.npy"
-                for preset in options.presets
-                for n_latent in options.latent
+                for preset in typed.presets
+                for n_latent in typed.latent
             }
             flat = {preset: np.load(f) for (preset, size), f in files.items() if size == 2 and f.exists()}
             if flat:
-                draw_maps(flat, labels, f"{name}: latent size 2", options.figures / f"family_latent2_{name}.png")
+                draw_maps(flat, labels, f"{name}: latent size 2", typed.figures / f"family_latent2_{name}.png")
             deep = {preset: np.load(f) for (preset, size), f in files.items() if size == 10 and f.exists()}
             maps = {
                 f"{preset}: {kind}": points
@@ -245,7 +235,7 @@ def main() -> None:
                 for kind, points in projections(embedding).items()
             }
             if maps:
-                draw_maps(maps, labels, f"{name}: latent size 10", options.figures / f"family_latent10_{name}.png")
+                draw_maps(maps, labels, f"{name}: latent size 10", typed.figures / f"family_latent10_{name}.png")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ computed again, so processes with different --datasets may share a file.
 
 from __future__ import annotations
 
-import argparse
 import time
 import warnings
 from functools import lru_cache
@@ -23,9 +22,9 @@ from pathlib import Path
 import anndata
 import numpy as np
 import pandas as pd
-import torch
-from accuracy import markdown, mean_and_spread, publish, resumed
+from experiment import command, options, resumed
 from oracle import SNAPSHOTS, Oracle
+from tables import markdown, mean_and_spread, publish
 
 import scrae
 
@@ -114,46 +113,39 @@ def table(results: pd.DataFrame, by: str, order: list[object]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--datasets", nargs="*", default=DATASETS, help="names of files without .h5ad")
+    parser = command(__doc__, "genes_accuracy", datasets=DATASETS, n_genes=None)
     parser.add_argument("--selections", nargs="*", default=SELECTIONS, help='methods of select_genes, and "all"')
     parser.add_argument(
         "--n-top", type=int, nargs="*", default=[720], help="genes of each method (default: the paper's)"
     )
     parser.add_argument("--numbers", type=int, nargs="*", default=[500, 600, 700, 800, 900, 1000, 2000, 5000])
-    parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--max-epochs", type=int, help="for a quick look (default: the model's)")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/genes_accuracy.csv"))
-    parser.add_argument("--markdown", type=Path)
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
+    typed = options(parser)
 
     wanted: list[tuple[object, ...]] = []
-    for name in options.datasets:
-        n_genes = anndata.read_h5ad(options.data / f"{name}.h5ad", backed="r").n_vars
-        choices = [(selection, n) for n in options.n_top for selection in options.selections if selection != "all"]
-        choices += [("hvg", n) for n in options.numbers]
+    for name in typed.datasets:
+        n_genes = anndata.read_h5ad(typed.data / f"{name}.h5ad", backed="r").n_vars
+        choices = [(selection, n) for n in typed.n_top for selection in typed.selections if selection != "all"]
+        choices += [("hvg", n) for n in typed.numbers]
         choices = [(selection, n) for selection, n in dict.fromkeys(choices) if n < n_genes]
-        if "all" in options.selections and n_genes <= SMALL:
+        if "all" in typed.selections and n_genes <= SMALL:
             choices.append(("all", n_genes))
-        wanted += [(name, *choice, seed) for choice in choices for seed in range(options.seeds)]
+        wanted += [(name, *choice, seed) for choice in choices for seed in range(typed.seeds)]
 
     def one(name: str, selection: str, n_top: int, seed: int) -> dict[str, object]:
-        return measure(options.data / f"{name}.h5ad", selection, n_top, seed, options.max_epochs)
+        return measure(typed.data / f"{name}.h5ad", selection, n_top, seed, typed.max_epochs)
 
-    results = resumed(options.out, KEYS, wanted, one)
+    results = resumed(typed.out, KEYS, wanted, one)
 
-    parts = [INTRODUCTION.format(seeds=options.seeds, snapshots=SNAPSHOTS)]
-    for n_top in options.n_top:
+    parts = [INTRODUCTION.format(seeds=typed.seeds, snapshots=SNAPSHOTS)]
+    for n_top in typed.n_top:
         shown = results[(results["n_top"] == n_top) | (results["selection"] == "all")]
-        parts += [f"## By method, {n_top:,} genes (the paper's Table 3)", table(shown, "selection", options.selections)]
-    if options.numbers:
-        shown = results[(results["selection"] == "hvg") & results["n_top"].isin(options.numbers)]
-        parts += ["## By number of genes, `hvg` (the paper's Table 5)", table(shown, "n_top", options.numbers)]
+        parts += [f"## By method, {n_top:,} genes (the paper's Table 3)", table(shown, "selection", typed.selections)]
+    if typed.numbers:
+        shown = results[(results["selection"] == "hvg") & results["n_top"].isin(typed.numbers)]
+        parts += ["## By number of genes, `hvg` (the paper's Table 5)", table(shown, "n_top", typed.numbers)]
     text = "\n\n".join(part.strip() for part in parts)
-    publish(text, options.markdown)
+    publish(text, typed.markdown)
 
 
 if __name__ == "__main__":

@@ -23,18 +23,17 @@ probability. One row per (data set, design, method, seed); rows that are there a
 
 from __future__ import annotations
 
-import argparse
 from functools import lru_cache
 from pathlib import Path
 
 import anndata
 import numpy as np
 import pandas as pd
-import torch
-from accuracy import ask_peer, publish, resumed, tables, with_chosen_genes
+from experiment import ask_peer, command, options, resumed, with_chosen_genes
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score, roc_auc_score
 from sklearn.neighbors import KNeighborsClassifier
+from tables import by_method, publish
 
 import scrae
 
@@ -139,51 +138,43 @@ def table(results: pd.DataFrame) -> str:
     """Scores by method, mean and standard deviation over seeds (and over the types left out), one table a design."""
     known = results["design"].str.startswith("from ")
     title = results["dataset"].where(~known, results["dataset"] + ", labels " + results["design"])
-    return tables(results, title, SCORES)
+    return by_method(results, title, SCORES)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--datasets", nargs="*", default=["zheng_sorted_3874", "zeisel_1799"])
+    parser = command(__doc__, "labels", datasets=["zheng_sorted_3874", "zeisel_1799"], peer="scvi-tools and harmonypy")
     parser.add_argument("--batches", nargs="*", default=["kang_ifnb_2800", "baron_human2_4"])
     parser.add_argument("--methods", nargs="*", default=["scrae", "scrae_map", "lr", "knn"], choices=METHODS)
     parser.add_argument("--share", type=float, default=0.1)
-    parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--leave-out", type=int, default=2, help="how many types, the largest first")
-    parser.add_argument("--n-genes", type=int, default=2000)
-    parser.add_argument("--peer", help="a Python with scvi-tools and harmonypy")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/labels.csv"))
-    parser.add_argument("--markdown", type=Path)
-    options = parser.parse_args()
-    torch.set_num_threads(1)
+    typed = options(parser)
 
     wanted = []
-    for name in dict.fromkeys([*options.datasets, *options.batches]):
-        cells = anndata.read_h5ad(options.data / f"{name}.h5ad", backed="r").obs
+    for name in dict.fromkeys([*typed.datasets, *typed.batches]):
+        cells = anndata.read_h5ad(typed.data / f"{name}.h5ad", backed="r").obs
         designs = []
-        if name in options.datasets:
-            largest = cells["cell_type"].astype(str).value_counts().index[: options.leave_out]
+        if name in typed.datasets:
+            largest = cells["cell_type"].astype(str).value_counts().index[: typed.leave_out]
             designs += ["share", *(f"without {left_out}" for left_out in largest)]
-        if name in options.batches:
+        if name in typed.batches:
             designs += [f"from {batch}" for batch in sorted(cells["batch"].astype(str).unique())]
         wanted += [
             (name, design, method, seed)
-            for method in options.methods
-            for seed in range(1 if method == "scanvi" else options.seeds)
+            for method in typed.methods
+            for seed in range(1 if method == "scanvi" else typed.seeds)
             for design in designs
             if (design.startswith("from ") or method not in OF_BATCHES)
             and not (design.startswith("without ") and method == "scanvi")
         ]
     shown = resumed(
-        options.out,
+        typed.out,
         KEYS,
         wanted,
         lambda name, *which: measure(
-            options.data / f"{name}.h5ad", options.n_genes, *which, share=options.share, peer=options.peer
+            typed.data / f"{name}.h5ad", typed.n_genes, *which, share=typed.share, peer=typed.peer
         ),
     )
-    publish(table(shown), options.markdown)
+    publish(table(shown), typed.markdown)
 
 
 if __name__ == "__main__":

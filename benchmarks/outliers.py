@@ -15,20 +15,18 @@ rows that are there already are not computed again.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
-from pathlib import Path
 
 import anndata
 import numpy as np
 import scipy.sparse as sp
-import torch
-from accuracy import KEYS, loader, publish, resumed, tables
+from experiment import KEYS, command, loader, options, resumed
 from sklearn.decomposition import PCA
 from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import LocalOutlierFactor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from tables import by_method, publish
 
 import scrae
 
@@ -87,21 +85,13 @@ def measure(adata: anndata.AnnData, method: str, seed: int) -> dict[str, object]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--datasets", nargs="*", default=["zheng_pbmc68k_700", "zheng_sorted_3874"])
-    parser.add_argument("--methods", nargs="*", default=METHODS)
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--n-genes", type=int, default=2000)
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/outliers.csv"))
-    parser.add_argument("--markdown", type=Path)
-    options = parser.parse_args()
-    torch.set_num_threads(1)
+    parser = command(__doc__, "outliers", datasets=["zheng_pbmc68k_700", "zheng_sorted_3874"], methods=METHODS)
+    typed = options(parser)
 
-    load = loader(options.data, options.n_genes)
-    wanted = [(name, m, seed) for name in options.datasets for m in options.methods for seed in range(options.seeds)]
-    results = resumed(options.out, KEYS, wanted, lambda name, method, seed: measure(load(name), method, seed))
-    publish(tables(results, "dataset", list(results.columns.drop(KEYS)), with_empty=True), options.markdown)
+    load = loader(typed.data, typed.n_genes)
+    wanted = [(name, m, seed) for name in typed.datasets for m in typed.methods for seed in range(typed.seeds)]
+    results = resumed(typed.out, KEYS, wanted, lambda name, method, seed: measure(load(name), method, seed))
+    publish(by_method(results, "dataset", list(results.columns.drop(KEYS)), with_empty=True), typed.markdown)
 
 
 if __name__ == "__main__":

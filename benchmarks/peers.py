@@ -8,7 +8,7 @@ told ``obs["batch"]``. Other answers (``ANSWERS``): ``scanvi``, probabilities of
 where there is no label, told ``obs["batch"]`` if it is there; ``scvi_denoised`` and ``magic``, expected counts;
 ``scvi_samples``, counts of as many cells from the prior; ``scvi_de``, of "a" against "b" of ``obs["group"]``;
 ``scib``, scores of scib-metrics for all of ``obsm``. Prints the peak of memory in MB. Called by
-:func:`accuracy.ask_peer`.
+:func:`experiment.ask_peer`.
 
 A trained SCVI is kept in $SCVI_MODELS, if that is set, and used again for all but ``scvi``, whose time counts.
 """

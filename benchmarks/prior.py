@@ -15,8 +15,6 @@ again.
 
 from __future__ import annotations
 
-import argparse
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +22,8 @@ import anndata
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
-import torch
-from accuracy import markdown, mean_and_spread, publish, resumed, with_chosen_genes
+from experiment import command, loader, options, resumed
+from tables import markdown, mean_and_spread, publish
 
 import scrae
 
@@ -115,40 +113,27 @@ def draw(results: pd.DataFrame, path: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--datasets", nargs="*", default=DATASETS, help="names of files without .h5ad")
+    parser = command(__doc__, "prior", datasets=DATASETS)
     parser.add_argument("--pulls", type=float, nargs="*", default=[1e-3, 1e-2, 1e-1, 1.0])
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--n-genes", type=int, default=2000)
     parser.add_argument("--max-epochs", type=int, help="for a quick look (default: the model's)")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/prior.csv"))
-    parser.add_argument("--markdown", type=Path)
     parser.add_argument("--figure", type=Path)
-    options = parser.parse_args()
-    torch.set_num_threads(1)
+    typed = options(parser)
 
-    strengths = [("none", 0.0), *((prior, pull) for prior in ("fixed", "learned") for pull in options.pulls)]
+    strengths = [("none", 0.0), *((prior, pull) for prior in ("fixed", "learned") for pull in typed.pulls)]
     wanted: list[tuple[object, ...]] = [
-        (name, prior, pull, seed)
-        for seed in range(options.seeds)
-        for name in options.datasets
-        for prior, pull in strengths
+        (name, prior, pull, seed) for seed in range(typed.seeds) for name in typed.datasets for prior, pull in strengths
     ]
 
-    @cache
-    def load(name: str) -> anndata.AnnData:
-        return with_chosen_genes(anndata.read_h5ad(options.data / f"{name}.h5ad"), options.n_genes, "hvg")
-
+    load = loader(typed.data, typed.n_genes)
     results = above_best(
         resumed(
-            options.out, KEYS, wanted,
-            lambda name, prior, pull, seed: measure(load(name), prior, pull, seed, options.max_epochs),
+            typed.out, KEYS, wanted,
+            lambda name, prior, pull, seed: measure(load(name), prior, pull, seed, typed.max_epochs),
         )
     )  # fmt: skip
-    publish("\n\n".join(table(results, score) for score in SCORES), options.markdown)
-    if options.figure is not None:
-        draw(results, options.figure)
+    publish("\n\n".join(table(results, score) for score in SCORES), typed.markdown)
+    if typed.figure is not None:
+        draw(results, typed.figure)
 
 
 if __name__ == "__main__":

@@ -16,8 +16,8 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
-from accuracy import markdown, publish
 from scipy.stats import bootstrap
+from tables import markdown, publish
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt

@@ -14,16 +14,15 @@ on the t-SNE, as there, and on the embedding itself; the report has one training
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import anndata
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
-import torch
-from accuracy import loader, publish, resumed, tables
+from experiment import command, loader, options, resumed
 from sklearn.manifold import TSNE
+from tables import by_method, publish
 
 import scrae
 
@@ -72,36 +71,29 @@ def draw(results: pd.DataFrame, path: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--datasets", nargs="*", default=["pbmc3k_2638"], help="names of files without .h5ad")
+    parser = command(__doc__, "vae_report", datasets=["pbmc3k_2638"])
     parser.add_argument("--presets", nargs="*", default=["ae", "beta_vae", "beta_vsc", "default"])
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--n-genes", type=int, default=2000)
     parser.add_argument("--max-epochs", type=int, help="for a quick look (default: the preset's)")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/vae_report.csv"))
-    parser.add_argument("--markdown", type=Path)
     parser.add_argument("--figure", type=Path)
-    options = parser.parse_args()
-    torch.set_num_threads(1)
+    typed = options(parser)
 
     wanted: list[tuple[object, ...]] = [
-        (name, preset, seed) for name in options.datasets for seed in range(options.seeds) for preset in options.presets
+        (name, preset, seed) for name in typed.datasets for seed in range(typed.seeds) for preset in typed.presets
     ]
-    load = loader(options.data, options.n_genes)
+    load = loader(typed.data, typed.n_genes)
     results = resumed(
-        options.out, KEYS, wanted,
-        lambda name, preset, seed: measure(load(name), preset, seed, options.max_epochs),
+        typed.out, KEYS, wanted,
+        lambda name, preset, seed: measure(load(name), preset, seed, typed.max_epochs),
     )  # fmt: skip
     results = results.rename(columns={"preset": "method"})
     parts = []
     for space, title in SPACES.items():
         of_space = {f"{space}_{score}": score for score in SCORES}
         shown = results[["dataset", "method", *of_space, "seconds"]].rename(columns=of_space)
-        parts.append(f"k-means on {title}:\n\n" + tables(shown, "dataset", [*SCORES, "seconds"]))
-    publish("\n\n".join(parts), options.markdown)
-    if options.figure is not None:
-        draw(results.rename(columns={"method": "preset"}), options.figure)
+        parts.append(f"k-means on {title}:\n\n" + by_method(shown, "dataset", [*SCORES, "seconds"]))
+    publish("\n\n".join(parts), typed.markdown)
+    if typed.figure is not None:
+        draw(results.rename(columns={"method": "preset"}), typed.figure)
 
 
 if __name__ == "__main__":

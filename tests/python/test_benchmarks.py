@@ -25,7 +25,7 @@ def program(monkeypatch):
 
 
 def test_rows_that_are_there_are_not_measured_again(program, tmp_path):
-    resumed = program("accuracy").resumed
+    resumed = program("experiment").resumed
     out, measured = tmp_path / "results" / "scores.csv", []
 
     def measure(name: str, seed: int) -> dict[str, object]:
@@ -157,7 +157,7 @@ def test_one_command_repeats_the_report_on_variational_autoencoders(program, tmp
     rows = pd.read_csv(tmp_path / "report.csv").set_index("preset")
     assert list(rows.index) == ["ae", "beta_vsc"]
     adata = scrae.datasets.pbmc()[::4].copy()
-    with_chosen_genes = program("accuracy").with_chosen_genes
+    with_chosen_genes = program("experiment").with_chosen_genes
     adata = with_chosen_genes(adata, 100, "hvg")
     embedding = scrae.SCRAE("ae", random_state=0, verbose=False).fit(adata, max_epochs=2).embed()
     labels = adata.obs["cell_type"].astype(str)
@@ -346,7 +346,7 @@ def test_differential_expression_has_one_command(program, tmp_path, monkeypatch)
     adata.write_h5ad(tmp_path / "pbmc.h5ad")
     out, text = tmp_path / "rows.csv", tmp_path / "table.md"
     arguments = [
-        "differential", "--data", str(tmp_path), "--dataset", "pbmc", "--one", "CD19+ B", "--other", "CD14+ Monocyte",
+        "differential", "--data", str(tmp_path), "--datasets", "pbmc", "--one", "CD19+ B", "--other", "CD14+ Monocyte",
         "--designs", "shuffled", "power 25", "--methods", "wilcoxon", "--seeds", "2", "--out", str(out),
         "--markdown", str(text),
     ]  # fmt: skip
@@ -355,4 +355,4 @@ def test_differential_expression_has_one_command(program, tmp_path, monkeypatch)
     rows = pd.read_csv(out)
     assert list(rows["design"]) == ["shuffled", "shuffled", "power 25", "power 25"]
     assert rows["false"].dropna().max() <= 2
-    assert text.read_text().startswith("| shuffled | called | false | small_p |")
+    assert text.read_text().startswith("| pbmc, shuffled | called | false | small_p |")

@@ -1,0 +1,124 @@
+"""What the experiments of this folder share: command line, data sets, other packages, rows that are measured once."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import tempfile
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import anndata
+import numpy as np
+import pandas as pd
+import scanpy as sc
+import torch
+from tqdm import tqdm
+
+import scrae
+
+KEYS = ["dataset", "method", "seed"]
+
+
+def command(
+    description: str | None,
+    name: str,
+    *,
+    datasets: Sequence[str] | None = None,
+    methods: Sequence[str] | None = None,
+    n_genes: int | None = 2000,
+    peer: str | None = None,
+) -> argparse.ArgumentParser:
+    """The command line that all experiments have; each adds what is its own, then :func:`options` reads it.
+
+    Parameters
+    ----------
+    description
+        The program's docstring.
+    name
+        Results go to ``benchmarks/results/<name>.csv`` unless said otherwise.
+    datasets
+        Names of files without .h5ad that are taken unless others are given; None: all of the folder.
+    methods
+        Methods that are taken unless others are given; None: there is no such option.
+    n_genes
+        Number of genes unless another is given; None: there is no such option.
+    peer
+        What the other Python must have; None: no other is asked.
+    """
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder of h5ad files")
+    parser.add_argument("--datasets", nargs="*", default=datasets, help="names of files without .h5ad")
+    if methods is not None:
+        parser.add_argument("--methods", nargs="*", default=methods)
+    parser.add_argument("--seeds", type=int, default=5)
+    if n_genes is not None:
+        parser.add_argument("--n-genes", type=int, default=n_genes)
+    parser.add_argument("--threads", type=int, default=1)
+    if peer is not None:
+        parser.add_argument("--peer", help=f"a Python with {peer}")
+    parser.add_argument("--out", type=Path, default=Path(f"benchmarks/results/{name}.csv"), help="a row for each run")
+    parser.add_argument("--markdown", type=Path, help="tables")
+    return parser
+
+
+def options(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """What was typed; torch has its threads, and data sets their names."""
+    typed = parser.parse_args()
+    torch.set_num_threads(typed.threads)
+    typed.datasets = typed.datasets or sorted(path.stem for path in typed.data.glob("*.h5ad"))
+    return typed
+
+
+def with_chosen_genes(
+    adata: anndata.AnnData, n_genes: int, genes: str, batch_key: str | None = None
+) -> anndata.AnnData:
+    """The data set on its most variable genes, without cells that have no count left."""
+    scrae.pp.select_genes(adata, genes, n_genes, batch_key=batch_key)
+    chosen = adata[:, adata.var["scrae_selected"]].copy()
+    sc.pp.filter_cells(chosen, min_counts=1)
+    return chosen
+
+
+def loader(
+    data: Path, n_genes: int, genes: str = "hvg", batch_key: str | None = None
+) -> Callable[[str], anndata.AnnData]:
+    """A function that reads a data set of the folder by name, on its chosen genes, and keeps the last one."""
+
+    @lru_cache(maxsize=1)
+    def load(name: str) -> anndata.AnnData:
+        adata = anndata.read_h5ad(data / f"{name}.h5ad")
+        if batch_key is not None and batch_key not in adata.obs:
+            raise SystemExit(f'{name} has no obs["{batch_key}"]: there is nothing to integrate')
+        return with_chosen_genes(adata, n_genes, genes, batch_key)
+
+    return load
+
+
+def ask_peer(adata: anndata.AnnData, method: str, seed: int, peer: str | None) -> tuple[np.ndarray, dict[str, object]]:
+    """The answer of another package (benchmarks/peers.py), in a process of the Python that has it, and its memory."""
+    if peer is None:
+        raise SystemExit(f"{method} is another package's: give --peer a Python that has it (make peers makes one)")
+    with tempfile.TemporaryDirectory() as folder:
+        counts, answer = Path(folder) / "counts.h5ad", Path(folder) / "answer.npy"
+        adata.write_h5ad(counts)
+        program = str(Path(__file__).with_name("peers.py"))
+        asked = [peer, program, method, str(counts), str(seed), str(answer)]
+        done = subprocess.run(asked, stdout=subprocess.PIPE, text=True, check=True)
+        return np.load(answer), {"peak_memory_mb": float(done.stdout.splitlines()[-1])}
+
+
+def resumed(
+    out: Path, keys: list[str], wanted: list[tuple[object, ...]], measure: Callable[..., dict[str, object]]
+) -> pd.DataFrame:
+    """Rows of ``wanted``: those in the file ``out`` as they are, the others measured and appended one by one."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    done = set(pd.read_csv(out)[keys].itertuples(index=False, name=None)) if out.exists() else set()
+    for key in tqdm([key for key in wanted if key not in done], disable=None):
+        row = pd.DataFrame([dict(zip(keys, key, strict=True)) | measure(*key)])
+        if out.exists() and list(pd.read_csv(out, nrows=0)) != list(row):
+            raise SystemExit(f"{out} has other columns, of another version: move it away, or give another --out")
+        row.to_csv(out, mode="a", header=not out.exists(), index=False, float_format="%.5f")
+    results = pd.read_csv(out)
+    return results[[key in set(wanted) for key in results[keys].itertuples(index=False, name=None)]]
