@@ -31,13 +31,13 @@ class RegularisedAutoencoder(nn.Module):
         Every choice of the model.
     n_genes
         Number of modelled genes.
-    n_covariate_levels
-        Total number of levels of all covariates (the width of their one-hot codes).
+    n_covariates
+        Width of what the decoder is told of covariates: a column for each level and each number.
     n_batches
         Number of batches (1 without batches).
     """
 
-    def __init__(self, settings: Settings, n_genes: int, n_covariate_levels: int, n_batches: int) -> None:
+    def __init__(self, settings: Settings, n_genes: int, n_covariates: int, n_batches: int) -> None:
         super().__init__()
         self.settings = settings
         layers = (settings.normalisation, settings.activation)
@@ -50,7 +50,7 @@ class RegularisedAutoencoder(nn.Module):
             settings.standardise_codes and not regulariser.sets_scale,
         )
         self.decoder = HiddenLayers(
-            settings.n_latent + n_covariate_levels,
+            settings.n_latent + n_covariates,
             settings.decoder_hidden or settings.n_hidden[::-1],
             *layers,
             settings.dropout_rate if decoder_dropout is None else decoder_dropout,

@@ -47,6 +47,12 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--out", type=Path, required=True, help="h5ad to write, with obsm['X_scrae']")
     run.add_argument("--layer", help="layer with raw counts (default: X)")
     run.add_argument("--batch-key", help="column of obs whose effect the decoder shall explain")
+    run.add_argument(
+        "--categorical-covariate-keys", nargs="*", default=[], metavar="KEY", help="further columns of that kind"
+    )
+    run.add_argument(
+        "--continuous-covariate-keys", nargs="*", default=[], metavar="KEY", help="columns of numbers of that kind"
+    )
     run.add_argument("--n-latent", type=int, help="dimensions of the embedding")
     run.add_argument(
         "--genes",
@@ -107,6 +113,8 @@ def _train(options: argparse.Namespace) -> int:
         genes=options.genes,
         n_genes=options.n_genes,
         batch_key=options.batch_key,
+        categorical_covariate_keys=options.categorical_covariate_keys,
+        continuous_covariate_keys=options.continuous_covariate_keys,
         preset=options.preset,
         max_epochs=options.max_epochs,
         random_state=options.seed,

@@ -97,7 +97,8 @@ class Minibatch:
     counts
         Counts of the modelled genes; of the own rows only where several processes share the minibatch.
     covariates
-        One-hot codes of batch and further covariates, float (n_cells, n_covariate_levels); of the own rows, too.
+        One-hot codes of batch and further covariates, then continuous ones, float (n_cells, width of the coding); of
+        the own rows, too.
     batch
         Code of the batch, int64 (n_cells,); zero without batches.
     cells
@@ -120,7 +121,7 @@ class Minibatch:
 
 @dataclass(frozen=True)
 class Covariates:
-    """Categorical covariates of all cells, as codes.
+    """Categorical covariates of all cells, as codes, and continuous ones, as numbers.
 
     Attributes
     ----------
@@ -128,14 +129,21 @@ class Covariates:
         int64 (n_cells, n_covariates); the batch, if there is one, comes first.
     levels
         Number of levels of each covariate.
+    values
+        Continuous covariates with mean 0 and variance 1 over the training cells, float32 (n_cells, n_continuous).
     """
 
     codes: np.ndarray
     levels: tuple[int, ...]
+    values: np.ndarray
+
+    @classmethod
+    def categorical(cls, codes: np.ndarray, levels: tuple[int, ...]) -> Covariates:
+        return cls(codes, levels, np.zeros((len(codes), 0), dtype=np.float32))
 
     @classmethod
     def none(cls, n_cells: int) -> Covariates:
-        return cls(np.zeros((n_cells, 0), dtype=np.int64), ())
+        return cls.categorical(np.zeros((n_cells, 0), dtype=np.int64), ())
 
 
 class CountData:
@@ -146,7 +154,7 @@ class CountData:
     counts
         Cells x genes, checked (:func:`scrae.counts.as_counts`).
     covariates
-        Codes of the covariates.
+        Covariates of the cells.
     device
         Where the tensors live and where minibatches are made.
     has_batch
@@ -163,6 +171,7 @@ class CountData:
         self._values = torch.as_tensor(np.ascontiguousarray(counts.data), device=device)
         self._codes = torch.as_tensor(covariates.codes, device=device)
         self._levels = covariates.levels
+        self._continuous = torch.as_tensor(covariates.values, device=device)
         self._has_batch = has_batch
 
     def minibatch(self, cells: Tensor, shared: bool = False) -> Minibatch:
@@ -177,11 +186,12 @@ class CountData:
         """
         start = self._indptr[cells]
         length = self._indptr[cells + 1] - start
-        codes = self._codes[cells]
+        codes, continuous = self._codes[cells], self._continuous[cells]
         batch = codes[:, 0] if self._has_batch else torch.zeros(len(cells), dtype=torch.int64, device=self.device)
         share = share_of(length) if shared else None
         if share is not None:
-            start, length, codes = start[share.rows], length[share.rows], codes[share.rows]
+            start, length = start[share.rows], length[share.rows]
+            codes, continuous = codes[share.rows], continuous[share.rows]
         n_own = len(start)
         row = torch.repeat_interleave(torch.arange(n_own, device=self.device), length)
         first = torch.cumsum(length, 0) - length
@@ -192,13 +202,12 @@ class CountData:
             torch.nn.functional.one_hot(codes[:, j], levels).to(self._values.dtype)
             for j, levels in enumerate(self._levels)
         ]
-        covariates = torch.cat(one_hot, 1) if one_hot else self._values.new_zeros(n_own, 0)
+        covariates = torch.cat([*one_hot, continuous.to(self._values.dtype)], 1)
         return Minibatch(counts, covariates, batch, cells, share)
 
-    def covariate_codes(self, cells: Tensor) -> np.ndarray:
-        """Level of each covariate of the cells with the given positions, int64 (n, n_covariates)."""
-        codes: np.ndarray = self._codes[cells].cpu().numpy()
-        return codes
+    def covariates(self, cells: Tensor) -> Covariates:
+        """Those of the cells with the given positions."""
+        return Covariates(self._codes[cells].cpu().numpy(), self._levels, self._continuous[cells].cpu().numpy())
 
     def in_order(self, batch_size: int, cells: Tensor | None = None, shared: bool = False) -> Iterator[Minibatch]:
         """Minibatches of all cells (or of those given), in their order; ``shared`` as in :meth:`minibatch`."""

@@ -93,6 +93,29 @@ class Cells:
             )
         return np.asarray(column.astype(str), dtype=object)
 
+    def numbers(self, key: str) -> np.ndarray:
+        """Values of a numeric column of ``adata.obs``, float64 (n_cells,).
+
+        Raises
+        ------
+        ValueError
+            No such column, text in it, or values that are missing or infinite.
+        """
+        column = self._column(key)
+        try:
+            values = np.asarray(column, dtype=np.float64)
+        except (TypeError, ValueError):
+            raise ValueError(
+                f"adata.obs[{key!r}] does not hold numbers ({column.dtype}): a column of names is a categorical "
+                "covariate"
+            ) from None
+        if bad := int((~np.isfinite(values)).sum()):
+            raise ValueError(
+                f"adata.obs[{key!r}] has {bad:,} missing or infinite value(s) in {len(values):,} cells; fill them or "
+                "drop those cells"
+            )
+        return values
+
     def labels(self, key: str, unlabeled_category: str) -> np.ndarray:
         """Values of a column of ``adata.obs`` as text, ``unlabeled_category`` where they are missing.
 
@@ -200,7 +223,7 @@ def _refuse_empty_cells(cells: Cells) -> Cells:
 
 @dataclass(frozen=True)
 class CovariateCoding:
-    """Names and levels of the categorical covariates a model was trained with.
+    """What the covariates were that a model was trained with: names and levels, or names and scales.
 
     Attributes
     ----------
@@ -208,14 +231,23 @@ class CovariateCoding:
         Levels of each covariate, by its column in ``adata.obs``.
     batch_key
         Which of them is the batch, or None.
+    scales
+        Mean and standard deviation over the training cells of each continuous covariate, by its column.
     """
 
     levels: Mapping[str, list[str]]
     batch_key: str | None
+    scales: Mapping[str, Sequence[float]]
 
     @classmethod
-    def fit(cls, cells: Cells, batch_key: str | None, others: Iterable[str]) -> CovariateCoding:
-        """Take the levels from the training cells; a level with a single cell is refused."""
+    def none(cls) -> CovariateCoding:
+        return cls({}, None, {})
+
+    @classmethod
+    def fit(
+        cls, cells: Cells, batch_key: str | None, others: Iterable[str], continuous: Iterable[str]
+    ) -> CovariateCoding:
+        """Take levels and scales from the training cells; levels of one cell and constant numbers are refused."""
         keys = list(dict.fromkeys([*([batch_key] if batch_key else []), *others]))
         levels: dict[str, list[str]] = {}
         for key in keys:
@@ -227,19 +259,30 @@ class CovariateCoding:
                     "the batch and what is the cell cannot be told apart; merge these levels or drop the cells"
                 )
             levels[key] = [str(name) for name in names]
-        return cls(levels, batch_key)
+        scales: dict[str, Sequence[float]] = {}
+        for key in dict.fromkeys(continuous):
+            values = cells.numbers(key)
+            if np.ptp(values) == 0:
+                raise ValueError(
+                    f"adata.obs[{key!r}] is {values[0]:g} in all {len(values):,} cells: there is nothing to correct "
+                    "for; leave it out"
+                )
+            scales[key] = (float(values.mean()), float(values.std()))
+        if both := set(levels) & set(scales):
+            raise ValueError(f"{_some(sorted(both))} named as a categorical and as a continuous covariate: choose one")
+        return cls(levels, batch_key, scales)
 
     @property
     def n_batches(self) -> int:
         return len(self.levels[self.batch_key]) if self.batch_key else 1
 
     @property
-    def n_levels(self) -> int:
-        """Width of the one-hot codes of all covariates."""
-        return sum(map(len, self.levels.values()))
+    def width(self) -> int:
+        """What covariates add to the decoder's input: a column for each level and each number."""
+        return sum(map(len, self.levels.values())) + len(self.scales)
 
     def code(self, cells: Cells) -> Covariates:
-        """Codes of the covariates of ``cells``; a level that was not seen in training is refused."""
+        """Covariates of ``cells``; a level that was not seen in training is refused."""
         codes = np.zeros((cells.counts.shape[0], len(self.levels)), dtype=np.int64)
         for j, (key, levels) in enumerate(self.levels.items()):
             values = cells.covariate(key)
@@ -251,7 +294,10 @@ class CovariateCoding:
                     f"it knows {_some(levels)}"
                 )
             codes[:, j] = [position[value] for value in values]
-        return Covariates(codes, tuple(map(len, self.levels.values())))
+        values = np.zeros((cells.counts.shape[0], len(self.scales)), dtype=np.float32)
+        for j, (key, (mean, sd)) in enumerate(self.scales.items()):
+            values[:, j] = (cells.numbers(key) - mean) / sd
+        return Covariates(codes, tuple(map(len, self.levels.values())), values)
 
 
 def fingerprint(counts: sp.csr_array, covariates: Covariates) -> str:
@@ -261,7 +307,7 @@ def fingerprint(counts: sp.csr_array, covariates: Covariates) -> str:
     digest.update(counts.indptr.astype(np.int64).data)
     for block in blocks(counts):
         digest.update(block.indices.astype(np.int64).data)
-    for part in (counts.data, covariates.codes):
+    for part in (counts.data, covariates.codes, covariates.values):
         digest.update(np.ascontiguousarray(part).data)
     return digest.hexdigest()
 

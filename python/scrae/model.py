@@ -76,7 +76,7 @@ class SCRAE(Trained):
         self._module: RegularisedAutoencoder | None = None
         self._genes: np.ndarray | None = None
         self._n_genes = 0
-        self._coding = CovariateCoding({}, None)
+        self._coding = CovariateCoding.none()
         self._fingerprint = ""
         self._summary: dict[str, Any] = {}
         self._history: list[dict[str, float]] = []
@@ -104,6 +104,7 @@ class SCRAE(Trained):
         genes: Sequence[Any] | np.ndarray | None = None,
         batch_key: str | None = None,
         categorical_covariate_keys: Iterable[str] = (),
+        continuous_covariate_keys: Iterable[str] = (),
         max_epochs: int | None = None,
         resume: bool = False,
         model_dir: str | os.PathLike[str] | None = None,
@@ -125,6 +126,9 @@ class SCRAE(Trained):
             Column of ``adata.obs`` whose effect the decoder shall explain, and the embedding be freed of.
         categorical_covariate_keys
             Further such columns.
+        continuous_covariate_keys
+            Columns of numbers (a cell-cycle score, a share of mitochondrial counts) whose effect the decoder shall
+            explain, and the embedding be freed of: a straight line, the same in all types.
         max_epochs
             Total number of epochs, instead of the setting.
         resume
@@ -158,7 +162,7 @@ class SCRAE(Trained):
         if genes is not None:
             counts = by_rows(counts, lambda rows: sp.csr_array(rows[:, chosen]), len(chosen))
         self._check_shape(counts, cells.where)
-        coding = CovariateCoding.fit(cells, batch_key, categorical_covariate_keys)
+        coding = CovariateCoding.fit(cells, batch_key, categorical_covariate_keys, continuous_covariate_keys)
         covariates = coding.code(cells)
         state = self._resume_state(model_dir, counts, covariates) if resume else None
 
@@ -270,7 +274,7 @@ class SCRAE(Trained):
     def _prepare_training(self, counts: sp.csr_array, covariates: Covariates) -> Training:
         settings = self.settings
         torch.manual_seed(self.random_state)
-        module = RegularisedAutoencoder(settings, self._n_genes, self._coding.n_levels, self._coding.n_batches)
+        module = RegularisedAutoencoder(settings, self._n_genes, self._coding.width, self._coding.n_batches)
         module.fit_constants(counts)
         self._population = _population(module.log_libraries(counts), covariates)
         self._module = module.to(self.device)
@@ -367,12 +371,13 @@ class SCRAE(Trained):
         model.settings = settings
         model._genes = None if description["genes"] is None else np.array(description["genes"], dtype=object)
         model._n_genes = description["n_genes"]
-        model._coding = CovariateCoding(description["covariate_levels"], description["batch_key"])
+        scales = description.get("covariate_scales", {})  # absent before 0.1.0 had them
+        model._coding = CovariateCoding(description["covariate_levels"], description["batch_key"], scales)
         model._fingerprint = description["fingerprint"]
         model._summary = description["summary"]
         model._history = description["history"]
         model._population = description["population"]
-        module = RegularisedAutoencoder(settings, model._n_genes, model._coding.n_levels, model._coding.n_batches)
+        module = RegularisedAutoencoder(settings, model._n_genes, model._coding.width, model._coding.n_batches)
         try:
             module.load_state_dict(weights)
         except RuntimeError as error:
@@ -395,6 +400,7 @@ class SCRAE(Trained):
             "n_genes": self._n_genes,
             "genes": None if self._genes is None else [str(name) for name in self._genes],
             "covariate_levels": dict(self._coding.levels),
+            "covariate_scales": dict(self._coding.scales),
             "batch_key": self._coding.batch_key,
             "fingerprint": self._fingerprint,
             "population": self._population,
@@ -436,10 +442,11 @@ def versions() -> dict[str, str]:
 
 
 def _population(log_library: np.ndarray, covariates: Covariates) -> dict[str, Any]:
-    """What sampling needs of the training cells: percentiles of the library size, shares of covariate levels."""
+    """What sampling needs of the training cells: percentiles of library size and numbers, shares of levels."""
     codes, numbers = np.unique(covariates.codes, axis=0, return_counts=True)
     return {
         "log_library_quantiles": np.quantile(log_library, np.linspace(0, 1, 101)).tolist(),
+        "continuous_quantiles": np.quantile(covariates.values, np.linspace(0, 1, 101), axis=0).T.tolist(),
         "covariate_codes": codes.tolist(),
         "covariate_shares": (numbers / numbers.sum()).tolist(),
     }

@@ -146,11 +146,11 @@ class Readout(nn.Module):
             self.feature_factor.copy_(torch.where(sd > CONSTANT, self.share.sqrt() / sd, 0.0))
             parts = zip(learned, minibatches, strict=True)
             coordinates = torch.cat([self.coordinates(part, minibatch.counts) for part, minibatch in parts])
-            self._fit_shift(coordinates, data.covariate_codes(landmarks), random_state)
+            self._fit_shift(coordinates, data.covariates(landmarks), random_state)
             self._fit_axes(self.shifted(coordinates))
 
-    def _fit_shift(self, coordinates: Tensor, covariates: np.ndarray, random_state: int) -> None:
-        """Where the landmarks with these coordinates (n_landmarks, n_dimensions) and levels of covariates move."""
+    def _fit_shift(self, coordinates: Tensor, covariates: Covariates, random_state: int) -> None:
+        """Where the landmarks with these coordinates (n_landmarks, n_dimensions) and covariates move."""
         x = coordinates.double().cpu().numpy()
         corrected = without_covariates(x, covariates, random_state)
         shift = corrected - x

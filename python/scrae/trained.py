@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -338,7 +338,8 @@ class Trained:
         random_state
             Seed; None: the model's.
         batch
-            Batch to draw from; None: batches (and further covariates) in the shares of the training cells.
+            Batch to draw from; None: batches (and further covariates) in the shares of the training cells. Continuous
+            covariates are drawn one by one, each as among the training cells.
 
         Returns
         -------
@@ -366,11 +367,13 @@ class Trained:
         population = self._population
         codes = np.asarray(population["covariate_codes"], dtype=np.int64)
         chosen = rng.choice(len(codes), size=n, p=population["covariate_shares"])
-        covariates = Covariates(codes[chosen], tuple(map(len, self._coding.levels.values())))
+        covariates = Covariates.categorical(codes[chosen], tuple(map(len, self._coding.levels.values())))
         if batch is not None:
             covariates = self._as_if_from(batch, covariates)
-        quantiles = population["log_library_quantiles"]
-        log_library = np.interp(rng.uniform(size=n), np.linspace(0, 1, len(quantiles)), quantiles)
+        log_library = _drawn(population["log_library_quantiles"], n, rng)
+        numbers = [_drawn(quantiles, n, rng) for quantiles in population.get("continuous_quantiles", [])]
+        if numbers:
+            covariates = replace(covariates, values=np.stack(numbers, 1).astype(np.float32))
         latent = self.sample_codes(n, random_state=int(rng.integers(2**31)))
         nothing = sp.csr_array(np.zeros((n, self._n_genes), dtype=np.float32))
         parts = []
@@ -472,7 +475,7 @@ class Trained:
             raise ValueError(unknown("batch", str(batch), levels, "the model"))
         codes = covariates.codes.copy()
         codes[:, 0] = levels.index(str(batch))
-        return Covariates(codes, covariates.levels)
+        return replace(covariates, codes=codes)
 
     def _common_library(self, library_size: str | float) -> float | None:
         """log library size for all cells, or None for each cell's own."""
@@ -483,3 +486,8 @@ class Trained:
         if isinstance(library_size, str) or not library_size > 0:
             raise ValueError(f'library_size is "common", "observed" or a positive number, not {library_size!r}')
         return float(np.log(library_size))
+
+
+def _drawn(quantiles: list[float], n: int, rng: np.random.Generator) -> np.ndarray:
+    """Draws from the distribution with these evenly spaced quantiles, float64 (n,)."""
+    return np.interp(rng.uniform(size=n), np.linspace(0, 1, len(quantiles)), quantiles)

@@ -49,6 +49,10 @@
 #' @param group.by.vars Names of columns of cell metadata whose effect the
 #'   decoder shall explain and the embedding be freed of (Harmony). The first is
 #'   the batch: genes are selected within its levels, too.
+#' @param vars.to.regress Names of columns of numbers (a cell-cycle score, a share
+#'   of mitochondrial counts) of which the same is asked: the decoder is told
+#'   them, and a line that is the same in all types is taken out of the
+#'   embedding.
 #' @param n_latent Dimensions of the embedding; NULL: those of the preset, 10 by
 #'   default.
 #' @param max_epochs Most passes over the cells; NULL: by the number of cells.
@@ -63,7 +67,8 @@
 #' @param altexp Name of the alternative experiment to take the counts from;
 #'   NULL: the main one.
 #' @param name Name of the new entry of `reducedDims()`.
-#' @param meta.data data.frame with a row per cell, for `group.by.vars`.
+#' @param meta.data data.frame with a row per cell, for `group.by.vars` and
+#'   `vars.to.regress`.
 #' @param model.dir Folder for the model and checkpoints while training.
 #' @param resume Go on from the checkpoint in `model.dir`; needs the same data
 #'   and settings.
@@ -99,13 +104,15 @@ RunSCRAE <- function(object, ...) UseMethod("RunSCRAE")
 #' @rdname RunSCRAE
 #' @export
 RunSCRAE.default <- function(object, features = NULL, n.features = 2000,
-    group.by.vars = NULL, meta.data = NULL, n_latent = NULL, max_epochs = NULL,
-    seed.use = 42, verbose = TRUE, model.dir = NULL, resume = FALSE,
+    group.by.vars = NULL, vars.to.regress = NULL, meta.data = NULL,
+    n_latent = NULL, max_epochs = NULL, seed.use = 42, verbose = TRUE, model.dir = NULL, resume = FALSE,
     preset = "default", ...) {
     source <- matrix_source(object)
     fit <- train(source,
         features = features, n.features = n.features,
-        covariates = read_covariates(meta.data, group.by.vars, "meta.data"),
+        covariates = read_covariates(
+            meta.data, group.by.vars, "meta.data", vars.to.regress
+        ),
         n_latent = n_latent, max_epochs = max_epochs, seed.use = seed.use,
         model.dir = model.dir, resume = resume, preset = preset,
         how = run_options(list(...), names(formals()), verbose)
@@ -165,12 +172,16 @@ run_training_job <- function(action, arguments, source, features, n.features,
     at_least(seed.use, 0, "seed.use")
     if (!is.null(max_epochs)) at_least(max_epochs, 1, "max_epochs")
     say_duplicates(source, how$verbose)
-    genes <- choose_genes(features, source, n.features, covariates, how)
+    levels <- Filter(is.character, covariates)
+    genes <- choose_genes(features, source, n.features, levels, how)
     common <- list(
         preset = preset, random_state = seed.use, device = how$device,
         select = genes$select, max_epochs = max_epochs,
-        batch_key = names(covariates)[1L],
-        categorical_covariate_keys = as.list(names(covariates)[-1L]),
+        batch_key = names(levels)[1L],
+        categorical_covariate_keys = as.list(names(levels)[-1L]),
+        continuous_covariate_keys = as.list(
+            names(Filter(is.numeric, covariates))
+        ),
         settings = named_list(c(
             if (!is.null(n_latent)) list(n_latent = n_latent), how$settings
         ))

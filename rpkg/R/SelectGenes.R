@@ -22,6 +22,7 @@
 #' @inheritParams RunSCRAE
 #' @param method One of the methods below; capitals do not matter.
 #' @param n Number of genes.
+#' @param meta.data data.frame with a row per cell, for `group.by.vars`.
 #' @param engine `"native"`: the R package of the method; `"scrae"`: the Python
 #'   core, which computes the same from sparse counts. NULL: native for M3Drop,
 #'   DANB and SCMarker where the package is installed and its dense copies fit

@@ -26,13 +26,15 @@ StabilitySCRAE <- function(object, ...) UseMethod("StabilitySCRAE")
 #' @rdname StabilitySCRAE
 #' @export
 StabilitySCRAE.default <- function(object, n.runs = 5, resolution = 1,
-    features = NULL, n.features = 2000, group.by.vars = NULL, meta.data = NULL,
-    n_latent = NULL, max_epochs = NULL, seed.use = 42, verbose = TRUE,
+    features = NULL, n.features = 2000, group.by.vars = NULL,
+    vars.to.regress = NULL, meta.data = NULL, n_latent = NULL, max_epochs = NULL, seed.use = 42, verbose = TRUE,
     preset = "default", ...) {
     how <- run_options(list(...), names(formals()), verbose)
     compare_seeds(
         matrix_source(object), n.runs, resolution, features, n.features,
-        read_covariates(meta.data, group.by.vars, "meta.data"),
+        read_covariates(
+            meta.data, group.by.vars, "meta.data", vars.to.regress
+        ),
         n_latent, max_epochs, seed.use, preset, how
     )
 }
@@ -41,14 +43,16 @@ StabilitySCRAE.default <- function(object, n.runs = 5, resolution = 1,
 #' @export
 StabilitySCRAE.SingleCellExperiment <- function(object, n.runs = 5,
     resolution = 1, features = NULL, assay.type = "counts", subset_row = NULL,
-    group.by.vars = NULL, altexp = NULL, n.features = 2000, n_latent = NULL,
-    max_epochs = NULL, seed.use = 42, verbose = TRUE, preset = "default", ...) {
+    group.by.vars = NULL, vars.to.regress = NULL, altexp = NULL,
+    n.features = 2000, n_latent = NULL, max_epochs = NULL, seed.use = 42, verbose = TRUE, preset = "default", ...) {
     how <- run_options(list(...), names(formals()), verbose)
     table <- SummarizedExperiment::colData(object)
     compare_seeds(
         sce_source(object, assay.type, altexp), n.runs, resolution,
         features %||% subset_row, n.features,
-        read_covariates(table, group.by.vars, "colData(object)"),
+        read_covariates(
+            table, group.by.vars, "colData(object)", vars.to.regress
+        ),
         n_latent, max_epochs, seed.use, preset, how
     )
 }
@@ -57,7 +61,7 @@ StabilitySCRAE.SingleCellExperiment <- function(object, n.runs = 5,
 #' @export
 StabilitySCRAE.Seurat <- function(object, n.runs = 5, resolution = 1,
     assay = NULL, features = NULL, layer = "counts", group.by.vars = NULL,
-    n.features = 2000, n_latent = NULL, max_epochs = NULL, seed.use = 42,
+    vars.to.regress = NULL, n.features = 2000, n_latent = NULL, max_epochs = NULL, seed.use = 42,
     verbose = TRUE, preset = "default", ...) {
     how <- run_options(list(...), names(formals()), verbose)
     assay <- check_assay(object, assay)
@@ -66,7 +70,9 @@ StabilitySCRAE.Seurat <- function(object, n.runs = 5, resolution = 1,
         source, n.runs, resolution,
         features %||% variable_features(object, assay, source, verbose),
         n.features,
-        read_covariates(object[[]], group.by.vars, "object@meta.data"),
+        read_covariates(
+            object[[]], group.by.vars, "object@meta.data", vars.to.regress
+        ),
         n_latent, max_epochs, seed.use, preset, how
     )
 }

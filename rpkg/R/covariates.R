@@ -1,13 +1,47 @@
 # Columns that say which batch, donor, chemistry ... a cell is from.
 
-#' Columns of a table as plain text
+#' Columns of a table as plain text, and columns of numbers
 #'
 #' @param table data.frame or DataFrame, one row per cell.
-#' @param keys Names of columns; NULL: none.
+#' @param keys Names of columns of levels; NULL: none.
 #' @param where How to call the table in messages: `colData(object)`.
-#' @return Named list of character vectors.
+#' @param numbers Names of columns of numbers; NULL: none.
+#' @return Named list of character vectors, then numeric ones.
 #' @noRd
-read_covariates <- function(table, keys, where) {
+read_covariates <- function(table, keys, where, numbers = NULL) {
+    c(read_levels(table, keys, where), read_numeric(table, numbers, where))
+}
+
+read_numeric <- function(table, keys, where) {
+    if (!is.null(keys) && !is.character(keys)) {
+        fail(
+            "vars.to.regress takes names of columns of ", where, ", not ",
+            class(keys)[1L]
+        )
+    }
+    numbers <- lapply(keys, function(key) {
+        read_column(table, key, where)
+        values <- as.vector(table[[key]])
+        if (!is.numeric(values)) {
+            fail(
+                "column '", key, "' of ", where, " holds no numbers but ",
+                class(values)[1L], " values: name it in group.by.vars"
+            )
+        }
+        bad <- sum(!is.finite(values))
+        if (bad > 0L) {
+            fail(
+                "column '", key, "' of ", where, " has ", count(bad),
+                " missing or infinite value(s) in ", count(length(values)),
+                " cells; fill them or drop those cells"
+            )
+        }
+        as.double(values)
+    })
+    stats::setNames(numbers, keys)
+}
+
+read_levels <- function(table, keys, where) {
     if (!is.null(keys) && !is.character(keys)) {
         fail(
             "group.by.vars takes names of columns of ", where, ", not ",
@@ -47,13 +81,14 @@ read_column <- function(table, key, where) {
 # The columns that a model was trained with, as the decoder needs them.
 model_covariates <- function(facts, table, where) {
     keys <- names(facts$covariate_levels)
-    if (length(keys) > 0L && is.null(table)) {
+    numbers <- names(facts$covariate_scales)
+    if (length(c(keys, numbers)) > 0L && is.null(table)) {
         fail(
-            "the model was trained with ", quoted(keys), ": give a data.frame ",
+            "the model was trained with ", quoted(c(keys, numbers)), ": give a data.frame ",
             "with these columns as meta.data"
         )
     }
-    read_covariates(table, keys, where)
+    read_covariates(table, keys, where, numbers)
 }
 
 # The argument that names one column.

@@ -4,7 +4,7 @@
 #' @export
 RunSCRAE.SingleCellExperiment <- function(object, features = NULL,
     assay.type = "counts", subset_row = NULL, group.by.vars = NULL,
-    n_latent = NULL, max_epochs = NULL, altexp = NULL, name = "SCRAE",
+    vars.to.regress = NULL, n_latent = NULL, max_epochs = NULL, altexp = NULL, name = "SCRAE",
     n.features = 2000, seed.use = 42, verbose = TRUE, model.dir = NULL,
     resume = FALSE, preset = "default", ...) {
     how <- run_options(list(...), names(formals()), verbose)
@@ -12,7 +12,9 @@ RunSCRAE.SingleCellExperiment <- function(object, features = NULL,
     table <- SummarizedExperiment::colData(object)
     fit <- train(source,
         features = features %||% subset_row, n.features = n.features,
-        covariates = read_covariates(table, group.by.vars, "colData(object)"),
+        covariates = read_covariates(
+            table, group.by.vars, "colData(object)", vars.to.regress
+        ),
         n_latent = n_latent, max_epochs = max_epochs, seed.use = seed.use,
         model.dir = model.dir, resume = resume, preset = preset, how = how
     )

@@ -3,10 +3,11 @@
 #' @rdname RunSCRAE
 #' @export
 RunSCRAE.Seurat <- function(object, assay = NULL, features = NULL,
-    layer = "counts", group.by.vars = NULL, n_latent = NULL, max_epochs = NULL,
-    reduction.name = "scrae", reduction.key = "scrae_", n.features = 2000,
-    seed.use = 42, verbose = TRUE, model.dir = NULL, resume = FALSE,
-    preset = "default", ...) {
+    layer = "counts", group.by.vars = NULL, vars.to.regress = NULL,
+    n_latent = NULL, max_epochs = NULL, reduction.name = "scrae",
+    reduction.key = "scrae_", n.features = 2000, seed.use = 42,
+    verbose = TRUE, model.dir = NULL, resume = FALSE, preset = "default",
+    ...) {
     how <- run_options(list(...), names(formals()), verbose)
     check_reduction_key(reduction.key)
     assay <- check_assay(object, assay)
@@ -15,7 +16,7 @@ RunSCRAE.Seurat <- function(object, assay = NULL, features = NULL,
         features = features %||% variable_features(object, assay, source, verbose),
         n.features = n.features,
         covariates = read_covariates(
-            object[[]], group.by.vars, "object@meta.data"
+            object[[]], group.by.vars, "object@meta.data", vars.to.regress
         ),
         n_latent = n_latent, max_epochs = max_epochs, seed.use = seed.use,
         model.dir = model.dir, resume = resume, preset = preset, how = how

@@ -169,6 +169,31 @@ def test_missing_values_in_a_covariate_are_counted(small, quick, values):
         scrae.tl.scrae(small, categorical_covariate_keys=["donor"], genes="all", **quick)
 
 
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ([np.nan, 1.0, 2.0] * 20, r"adata.obs\['score'\] has 20 missing or infinite value\(s\) in 60 cells"),
+        ([np.inf, *range(59)], r"adata.obs\['score'\] has 1 missing or infinite value\(s\) in 60 cells"),
+        (
+            ["low", "high"] * 30,
+            r"adata.obs\['score'\] does not hold numbers \(.*\): a column of names is a categorical",
+        ),
+        ([0.5] * 60, r"adata.obs\['score'\] is 0.5 in all 60 cells: there is nothing to correct for; leave it out"),
+    ],
+)
+def test_numbers_that_are_none_are_refused(small, quick, values, message):
+    small.obs["score"] = values
+    with pytest.raises(ValueError, match=message):
+        scrae.tl.scrae(small, continuous_covariate_keys=["score"], genes="all", **quick)
+    assert "X_scrae" not in small.obsm
+
+
+def test_a_covariate_is_of_one_kind(small, quick):
+    small.obs["plate"] = [1, 2] * 30
+    with pytest.raises(ValueError, match="'plate' named as a categorical and as a continuous covariate: choose one"):
+        scrae.tl.scrae(small, batch_key="plate", continuous_covariate_keys=["plate"], genes="all", **quick)
+
+
 def test_more_latent_dimensions_than_genes_are_refused(small, quick):
     with pytest.raises(ValueError, match=r"n_latent=31 asks for more latent dimensions than there are genes \(30\)"):
         scrae.SCRAE(**quick | {"n_latent": 31}).fit(small)

@@ -33,6 +33,17 @@ def test_run_writes_the_embedding_that_python_gives(h5ad, small, tmp_path, capsy
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.h5ad", "out.h5ad"]
 
 
+def test_run_takes_further_covariates(small, tmp_path):
+    small.obs["sex"], small.obs["score"] = ["f", "m", "m"] * 20, np.linspace(0, 1, 60)
+    small.write_h5ad(tmp_path / "in.h5ad")
+    keys = {"categorical_covariate_keys": ["sex"], "continuous_covariate_keys": ["score"]}
+    typed = [part for name, columns in keys.items() for part in (f"--{name.replace('_', '-')}", *columns)]
+    out = tmp_path / "out.h5ad"
+    assert main(["run", str(tmp_path / "in.h5ad"), "--out", str(out), "--batch-key", "batch", *typed, *QUICK]) == 0
+    scrae.tl.scrae(small, genes="all", batch_key="batch", **keys, n_latent=4, max_epochs=2, verbose=False)
+    np.testing.assert_array_equal(anndata.read_h5ad(out).obsm["X_scrae"], small.obsm["X_scrae"])
+
+
 def test_run_as_a_program_is_quiet_when_asked(h5ad, tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "scrae.cli", "run", h5ad, "--out", tmp_path / "out.h5ad", "--quiet", *QUICK],

@@ -34,13 +34,13 @@ def test_minibatches_are_even_and_never_of_one_cell(n, batch_size):
 def test_a_minibatch_is_the_rows_asked_for_in_that_order(seed, cells, genes, density):
     rng = np.random.default_rng(seed)
     dense = (rng.poisson(2, (cells, genes)) * (rng.random((cells, genes)) < density)).astype(np.float32)
-    codes = rng.integers(0, 3, (cells, 1))
-    data = CountData(sp.csr_array(dense), Covariates(codes, (3,)), torch.device("cpu"), has_batch=True)
+    codes, numbers = rng.integers(0, 3, (cells, 1)), rng.normal(size=(cells, 2)).astype(np.float32)
+    data = CountData(sp.csr_array(dense), Covariates(codes, (3,), numbers), torch.device("cpu"), has_batch=True)
     order = rng.permutation(cells)
     minibatch = data.minibatch(torch.as_tensor(order))
     np.testing.assert_array_equal(minibatch.counts.dense(), dense[order])
     np.testing.assert_array_equal(minibatch.counts.sums(), dense[order].sum(1))
-    np.testing.assert_array_equal(minibatch.covariates, np.eye(3)[codes[order, 0]])
+    np.testing.assert_array_equal(minibatch.covariates, np.hstack([np.eye(3)[codes[order, 0]], numbers[order]]))
     np.testing.assert_array_equal(minibatch.batch, codes[order, 0])
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from scrae.integration import without_covariates
+from scrae.data import Covariates
+from scrae.integration import without_covariates, without_trend
 
 
 @pytest.fixture
@@ -19,6 +20,11 @@ def cells():
     return coordinates, kind, donor, chemistry
 
 
+def levels(*covariates):
+    """Covariates with these codes."""
+    return Covariates.categorical(np.stack(covariates, 1), tuple(int(c.max()) + 1 for c in covariates))
+
+
 def shift(coordinates, kind, covariate):
     """Distance between the two levels' means, averaged over types."""
     means = [[coordinates[(kind == k) & (covariate == level)].mean(0) for level in (0, 1)] for k in range(3)]
@@ -27,7 +33,7 @@ def shift(coordinates, kind, covariate):
 
 def test_covariates_go_and_types_stay(cells):
     coordinates, kind, donor, chemistry = cells
-    corrected = without_covariates(coordinates, np.stack([donor, chemistry], 1))
+    corrected = without_covariates(coordinates, levels(donor, chemistry))
     assert shift(corrected, kind, donor) < 0.25 * shift(coordinates, kind, donor)
     assert shift(corrected, kind, chemistry) < 0.25 * shift(coordinates, kind, chemistry)
     types = [np.stack([x[kind == k].mean(0) for k in range(3)]) for x in (coordinates, corrected)]
@@ -37,19 +43,64 @@ def test_covariates_go_and_types_stay(cells):
 
 def test_the_same_seed_gives_the_same_bits(cells):
     coordinates, _, donor, _ = cells
-    first, second = (without_covariates(coordinates, donor[:, None], random_state=3) for _ in range(2))
+    first, second = (without_covariates(coordinates, levels(donor), random_state=3) for _ in range(2))
     assert np.array_equal(first, second)
 
 
-@pytest.mark.parametrize("codes", [np.zeros((600, 0), dtype=int), np.zeros((600, 2), dtype=int)])
-def test_without_two_levels_nothing_changes(cells, codes):
-    assert np.array_equal(without_covariates(cells[0], codes), cells[0])
+@pytest.mark.parametrize("covariates", [(), (np.zeros(600, dtype=int), np.zeros(600, dtype=int))])
+def test_without_two_levels_nothing_changes(cells, covariates):
+    given = levels(*covariates) if covariates else Covariates.none(600)
+    assert np.array_equal(without_covariates(cells[0], given), cells[0])
 
 
 def test_few_cells_are_corrected_and_a_handful_is_left_alone(cells):
     coordinates, _, donor, _ = cells
     for n_cells in (2, 29):
-        assert np.array_equal(without_covariates(coordinates[:n_cells], donor[:n_cells, None]), coordinates[:n_cells])
-    corrected = without_covariates(coordinates[:30], donor[:30, None])
+        few = without_covariates(coordinates[:n_cells], levels(donor[:n_cells]))
+        assert np.array_equal(few, coordinates[:n_cells])
+    corrected = without_covariates(coordinates[:30], levels(donor[:30]))
     assert np.isfinite(corrected).all()
     assert not np.array_equal(corrected, coordinates[:30])
+
+
+@pytest.fixture
+def numbered(cells):
+    """The cells' types and coordinates, and two numbers: types differ in the first, and it moves cells far."""
+    coordinates, kind, _, _ = cells
+    rng = np.random.default_rng(1)
+    numbers = np.stack([1.5 * kind + rng.normal(size=600), rng.normal(size=600)], 1)
+    return (
+        coordinates,
+        coordinates + 10 * numbers[:, :1] * np.eye(6)[4] + 3 * numbers[:, 1:] * np.eye(6)[5],
+        kind,
+        numbers,
+    )
+
+
+def test_lines_along_numbers_go_and_what_types_differ_in_stays(numbered):
+    before, moved, kind, numbers = numbered
+    corrected = without_trend(moved, numbers)
+
+    def types(x):
+        means = np.stack([x[kind == k].mean(0) for k in range(3)])
+        return np.linalg.norm(means[:, None] - means, axis=2)[np.triu_indices(3, 1)]
+
+    np.testing.assert_allclose(types(corrected), types(before), rtol=0.1)
+    for k in range(3):  # within each type, where nothing but the numbers made the lines
+        v, x = numbers[kind == k] - numbers[kind == k].mean(0), corrected[kind == k]
+        assert np.abs(np.linalg.lstsq(v, x - x.mean(0), rcond=None)[0]).max() < 0.3
+    # One line through all cells, which is what regressing out usually means, takes the types along.
+    v = numbers - numbers.mean(0)
+    flat = moved - v @ np.linalg.lstsq(v, moved - moved.mean(0), rcond=None)[0]
+    assert np.abs(types(flat) / types(before) - 1).max() > 0.2
+
+
+def test_numbers_and_levels_are_both_taken_out(numbered, cells):
+    _, moved, kind, numbers = numbered
+    donor = cells[2]
+    given = Covariates(donor[:, None], (2,), numbers.astype(np.float32))
+    corrected = without_covariates(moved, given, random_state=2)
+    assert shift(corrected, kind, donor) < 0.3 * shift(moved, kind, donor)
+    slopes = [np.polyfit(numbers[kind == k, 0], corrected[kind == k], 1)[0] for k in range(3)]
+    assert np.abs(slopes).max() < 1
+    assert np.array_equal(corrected, without_covariates(moved, given, random_state=2))

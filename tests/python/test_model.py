@@ -170,6 +170,58 @@ def test_a_batch_key_takes_the_batch_effect_out_of_decoded_counts(pbmc):
         model.denoise(batch="stong")
 
 
+def with_number_effect(adata, seed=0):
+    """Each cell has a number; half of the genes are caught better the larger it is, the others worse."""
+    rng = np.random.default_rng(seed)
+    number, rises = rng.normal(50, 20, size=adata.n_obs), rng.random(adata.n_vars) < 0.5
+    caught = 1 / (1 + np.exp(-np.outer((number - 50) / 20, np.where(rises, 1, -1))))
+    adata = adata.copy()
+    adata.X = sp.csr_matrix(rng.binomial(adata.X.toarray().astype(int), caught).astype(np.float32))
+    adata.obs["number"] = number
+    return adata[np.asarray(adata.X.sum(1)).ravel() > 0].copy(), rises
+
+
+def test_a_continuous_covariate_is_taken_out_of_the_embedding_and_known_to_the_decoder(pbmc):
+    from sklearn.model_selection import cross_val_predict
+    from sklearn.neighbors import KNeighborsRegressor
+
+    adata, rises = with_number_effect(pbmc)
+    number, types = adata.obs["number"].to_numpy(), adata.obs["cell_type"]
+    told, agreement = {}, {}
+    for keys in ((), ("number",)):
+        model = scrae.SCRAE(verbose=False).fit(adata, continuous_covariate_keys=keys)
+        embedding = model.embed()
+        found = cross_val_predict(KNeighborsRegressor(15), embedding, number, cv=5)
+        told[keys] = np.corrcoef(found, number)[0, 1] ** 2
+        agreement[keys] = scrae.metrics.scores(types, scrae.metrics.kmeans(embedding, 8))["ARI"]
+    assert told[()] > 0.8
+    assert told[("number",)] < 0.45
+    assert agreement[("number",)] > agreement[()] + 0.1
+    low, high = adata[number < 35], adata[number > 65]
+    means = model.denoise()[number < 35].mean(0), model.denoise()[number > 65].mean(0)
+    caught_more = np.log(means[1] / means[0])
+    assert np.median(caught_more[rises]) > 0.5 > -0.5 > np.median(caught_more[~rises])
+    assert model.map(high).shape == (high.n_obs, 10)  # new cells need no number
+    np.testing.assert_allclose(model.denoise(low), model.denoise()[number < 35], rtol=1e-4)
+
+
+def test_a_model_with_continuous_covariates_is_saved_sampled_and_resumed(small, quick, tmp_path):
+    small.obs["number"] = np.linspace(3, 5, 60)
+    keys = {"batch_key": "batch", "continuous_covariate_keys": ["number"]}
+    model = scrae.SCRAE(**quick).fit(small, **keys)
+    assert model._module.decoder[0].in_features == 3 + 2 + 1
+    model.save(tmp_path)
+    loaded = scrae.SCRAE.load(tmp_path, verbose=False)
+    np.testing.assert_array_equal(loaded.denoise(small), model.denoise())
+    np.testing.assert_array_equal(loaded.sample(20), model.sample(20))
+    half = scrae.SCRAE(**quick).fit(small, **keys, max_epochs=2)
+    resumed = half.fit(small, **keys, max_epochs=4, resume=True)
+    np.testing.assert_array_equal(resumed.embed(), model.embed())
+    small.obs["number"] = np.linspace(5, 3, 60)
+    with pytest.raises(ValueError, match="resume needs the same data"):
+        half.fit(small, **keys, max_epochs=6, resume=True)
+
+
 def test_new_levels_of_a_covariate_are_refused_where_they_matter(pbmc):
     adata = with_batch_effect(pbmc)
     model = scrae.SCRAE(n_hidden=(16,), max_epochs=2, verbose=False).fit(adata, batch_key="batch")

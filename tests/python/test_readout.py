@@ -132,7 +132,7 @@ def test_what_a_batch_adds_to_the_codes_is_taken_out_for_new_cells_too(pbmc):
     kind, batch = rng.integers(3, size=700), rng.integers(2, size=700)
     codes = 6 * np.eye(3, 4)[kind] + 2 * np.eye(4)[3] * batch[:, None] + rng.normal(scale=0.5, size=(700, 4))
     codes = torch.as_tensor(codes, dtype=torch.float32)
-    covariates = Covariates(batch[:, None], (2,))
+    covariates = Covariates.categorical(batch[:, None], (2,))
     data = CountData(sp.csr_array(pbmc.X), covariates, torch.device("cpu"), has_batch=True)
     readout = Readout((4,), pbmc.n_vars, n_pcs=0, weight=0.0)
     readout.fit(data, torch.arange(500), lambda minibatch: codes[minibatch.cells])

@@ -80,7 +80,7 @@ def theirs(tmp_path_factory):
 def with_their_weights(library, state):
     """The preset's module with the weights of their VAE."""
     settings = settings_of("scvi").changed({"dropout_rate": 0.0, "library": library})
-    module = RegularisedAutoencoder(settings, N_GENES, n_covariate_levels=2, n_batches=2)
+    module = RegularisedAutoencoder(settings, N_GENES, n_covariates=2, n_batches=2)
     layer = "{}.fc_layers.Layer 0.{}".format
     own = {
         f"encoder.output.{part}": torch.cat([state[f"z_encoder.{output}_encoder.{part}"] for output in ("mean", "var")])

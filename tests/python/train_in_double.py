@@ -48,7 +48,7 @@ def train(case: str, options: dict[str, object]) -> dict[str, np.ndarray]:
     torch.manual_seed(0)
     model = RegularisedAutoencoder(settings, N_GENES, 3, 3)
     model.fit_constants(counts)
-    data = CountData(counts, Covariates(codes, (3,)), torch.device("cpu"), has_batch=True)
+    data = CountData(counts, Covariates.categorical(codes, (3,)), torch.device("cpu"), has_batch=True)
     order = torch.randperm(N_CELLS)
     training = Training(model.double(), data, order[10:], order[:10], patience=100)
     training.run(EPOCHS, show_progress=False)

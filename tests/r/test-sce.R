@@ -27,6 +27,9 @@ test_that("hard columns beside the covariate do not matter", {
     SummarizedExperiment::colData(sce) <- columns
     embedded <- quick(sce, features = "all", group.by.vars = "rle")
     expect_identical(SummarizedExperiment::colData(embedded), columns)
+    numbered <- quick(sce, features = "all", vars.to.regress = "rle")
+    facts <- scRAE:::describe_model(S4Vectors::metadata(numbered)$SCRAE$model)
+    expect_equal(facts$covariate_scales, list(rle = c(1.5, 0.5)))
     facts <- scRAE:::describe_model(S4Vectors::metadata(embedded)$SCRAE$model)
     expect_equal(facts$covariate_levels, list(rle = c("1", "2")))
     expect_error(quick(sce, group.by.vars = "na_factor"), "20 missing value\\(s\\) in 60 cells")

@@ -113,6 +113,30 @@ test_that("batches are read from factors, and have an effect", {
     )))
 })
 
+test_that("numbers are taken out beside batches, and are needed again to decode", {
+    object <- pbmc_small()
+    object$donor <- rep(c("x", "y"), 40)
+    object$score <- seq(-1, 3, length.out = 80)
+    corrected <- quick(object, group.by.vars = "donor", vars.to.regress = "score")
+    facts <- scRAE:::describe_model(corrected[["scrae"]]@misc$model)
+    expect_equal(facts$batch_key, "donor")
+    expect_equal(facts$covariate_levels, list(donor = c("x", "y")))
+    expect_equal(names(facts$covariate_scales), "score")
+    population_sd <- sqrt(mean((object$score - mean(object$score))^2))
+    expect_equal(facts$covariate_scales$score, c(mean(object$score), population_sd))
+    expect_false(isTRUE(all.equal(
+        corrected[["scrae"]]@cell.embeddings,
+        quick(object, group.by.vars = "donor")[["scrae"]]@cell.embeddings
+    )))
+    denoised <- DenoiseSCRAE(corrected, verbose = FALSE)
+    expect_true("denoised" %in% names(denoised))
+    object$score[3] <- NA
+    expect_error(quick(object, vars.to.regress = "score"), "1 missing or infinite value\\(s\\) in 80 cells")
+    expect_error(quick(object, vars.to.regress = "groups"), "holds no numbers but character values")
+    expect_error(quick(object, vars.to.regress = "scor"), "no column 'scor'; did you mean 'score'")
+    expect_error(DenoiseSCRAE(raw_counts(object), model = corrected, verbose = FALSE), "trained with 'donor', 'score'")
+})
+
 test_that("an SCT assay is read from the counts that it was made from, and it is said", {
     skip_unless_installed("Seurat")
     object <- pbmc_small()

@@ -44,6 +44,7 @@ def _train(arguments: dict[str, Any], cells: Callable[[], AnnData], folder: Path
         genes=genes,
         batch_key=arguments.get("batch_key"),
         categorical_covariate_keys=arguments.get("categorical_covariate_keys", []),
+        continuous_covariate_keys=arguments.get("continuous_covariate_keys", []),
         max_epochs=arguments.get("max_epochs"),
         resume=bool(arguments.get("resume", False)),
         model_dir=arguments.get("model_dir"),
@@ -142,6 +143,7 @@ def _stability(arguments: dict[str, Any], cells: Callable[[], AnnData], folder: 
         genes=genes,
         batch_key=arguments.get("batch_key"),
         categorical_covariate_keys=arguments.get("categorical_covariate_keys", []),
+        continuous_covariate_keys=arguments.get("continuous_covariate_keys", []),
         max_epochs=arguments.get("max_epochs"),
         **_settings(arguments),
     )

@@ -26,6 +26,7 @@ def scrae(
     n_genes: int = 2000,
     batch_key: str | None = None,
     categorical_covariate_keys: Iterable[str] = (),
+    continuous_covariate_keys: Iterable[str] = (),
     preset: str = "default",
     max_epochs: int | None = None,
     random_state: int = 0,
@@ -56,6 +57,8 @@ def scrae(
         embedding is corrected for it.
     categorical_covariate_keys
         Further columns whose effect the decoder shall explain and the embedding be freed of.
+    continuous_covariate_keys
+        Columns of numbers of which the same is asked, such as a cell-cycle score.
     preset, random_state, device, verbose, **settings
         As in :class:`scrae.SCRAE`.
     max_epochs, model_dir, resume
@@ -104,6 +107,7 @@ def scrae(
         genes=chosen,
         batch_key=batch_key,
         categorical_covariate_keys=categorical_covariate_keys,
+        continuous_covariate_keys=continuous_covariate_keys,
         max_epochs=max_epochs,
         resume=resume,
         model_dir=model_dir,
