@@ -39,12 +39,16 @@ CLUSTERINGS: dict[str, Callable[[np.ndarray, int, int], np.ndarray]] = {  # of e
 }
 
 
-def literal(text: str) -> object:
-    """A value of a setting as typed: a number, True, False, None, or the text itself."""
-    try:
-        return ast.literal_eval(text)
-    except ValueError:
-        return text
+def settings(changes: str) -> dict[str, object]:
+    """Settings typed as ``name=value,name=value``: numbers, True, False, None, or the text itself."""
+
+    def literal(text: str) -> object:
+        try:
+            return ast.literal_eval(text)
+        except ValueError:
+            return text
+
+    return {name: literal(value) for name, value in (change.split("=") for change in changes.split(",") if change)}
 
 
 Embedded = tuple[np.ndarray, dict[str, object]]
@@ -62,8 +66,7 @@ def embed(adata: anndata.AnnData, method: str, seed: int, peer: str | None) -> E
     if preset not in PRESETS:
         known = ", ".join(["pca10, pca30 (any number)", *PEERS, *PRESETS])
         raise SystemExit(f"unknown method {method!r}; known: {known}")
-    settings = {name: literal(value) for name, value in (change.split("=") for change in changes.split(",") if change)}
-    model = scrae.SCRAE(preset, random_state=seed, verbose=False, **settings).fit(adata)
+    model = scrae.SCRAE(preset, random_state=seed, verbose=False, **settings(changes)).fit(adata)
     facts = {name: model.summary[name] for name in ("epochs", "stop_reason")}
     return model.embed(), facts | {"peak_memory_mb": peak_memory_mb()}
 

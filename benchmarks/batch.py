@@ -5,10 +5,11 @@
 
 DIR holds h5ad files with raw counts in X, types in obs["cell_type"] and batches in obs["batch"]. Every method sees the
 same cells and genes (chosen within batches); none sees types. Methods: ``scrae`` (the default preset with
-``batch_key``), any method of benchmarks/accuracy.py, which is told of no batch (``default``, ``pca30``, ``scvi``), and
-with ``--peer`` ``harmony`` and ``scvi_batch``, which are (``scvi_batch`` with one seed). Scores as in
-benchmarks/mixing.py. One row per (data set, method, seed); rows that are there already are not computed again, nor are
-embeddings where ``--embeddings`` names a folder to keep them in (not that of benchmarks/accuracy.py: genes differ).
+``batch_key``; ``scrae:dispersion=gene-batch``: with other settings), any method of benchmarks/accuracy.py, which is
+told of no batch (``default``, ``pca30``, ``scvi``), and with ``--peer`` ``harmony`` and ``scvi_batch``, which are
+(``scvi_batch`` with one seed). Scores as in benchmarks/mixing.py. One row per (data set, method, seed); rows that are
+there already are not computed again, nor are embeddings where ``--embeddings`` names a folder to keep them in (not that
+of benchmarks/accuracy.py: genes differ).
 
 With ``--scib FILE.csv``, and a peer that has scib-metrics, the embeddings of the first seed get its scores as well
 (Luecken et al. 2022); they are kept in embeddings/ beside FILE.csv if nothing else is said.
@@ -21,7 +22,7 @@ from pathlib import Path
 import anndata
 import numpy as np
 import pandas as pd
-from accuracy import Embedded, embed, kept
+from accuracy import Embedded, embed, kept, settings
 from experiment import KEYS, ask_peer, command, loader, options, resumed
 from mixing import OF_BATCHES, OF_TYPES, mixing_scores
 from peers import SCIB
@@ -35,9 +36,11 @@ SCORES = ["overall", "batches", "types", *OF_BATCHES, *OF_TYPES]
 
 def embed_batches(adata: anndata.AnnData, method: str, seed: int, peer: str | None) -> Embedded:
     """As :func:`accuracy.embed`, with one method more."""
-    if method == "scrae":
-        return scrae.SCRAE(random_state=seed, verbose=False).fit(adata, batch_key="batch").embed(), {}
-    return embed(adata, method, seed, peer)
+    name, _, changes = method.partition(":")
+    if name != "scrae":
+        return embed(adata, method, seed, peer)
+    model = scrae.SCRAE(random_state=seed, verbose=False, **settings(changes))
+    return model.fit(adata, batch_key="batch").embed(), {}
 
 
 def judged_by_scib(adata: anndata.AnnData, embeddings: dict[str, np.ndarray], peer: str | None) -> pd.DataFrame:

@@ -262,7 +262,7 @@ def test_labels_are_kept_by_a_share_of_each_type_and_by_two_cells_at_least(progr
             ["--methods", "lr", "knn", "--leave-out", "1", "--share", "0.3", "--batches", "made"],
             "| made | accuracy |",
         ),
-        ("batch", ["--methods", "pca10", "pca5"], "| mean of 1 data sets | first on |"),
+        ("batch", ["--methods", "pca10", "scrae:max_epochs=1,n_latent=3"], "| mean of 1 data sets | first on |"),
         ("denoise", ["--methods", "counts", "mean"], "| made | poisson | floored |"),
         ("synthetic", ["--methods", "real", "independent"], "| made | mean | variance |"),
         ("outliers", ["--methods", "lof"], "| made | above_3 | doublets |"),
