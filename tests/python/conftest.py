@@ -14,6 +14,7 @@ import torch
 
 import scrae
 
+PEER = Path(os.environ.get("SCRAE_PEERS", Path(__file__).parents[2] / ".venv-peers" / "bin" / "python"))
 SHARED_DATA = Path(os.environ.get("SCRAE_DATA", Path(__file__).parents[3] / "shared" / "data"))
 
 
@@ -56,6 +57,14 @@ def shared():
         return anndata.read_h5ad(path)
 
     return read
+
+
+@pytest.fixture(scope="session")
+def peer():
+    """The Python that has scvi-tools and scib-metrics; skips where there is none."""
+    if not PEER.exists():
+        pytest.skip(f"no {PEER}: no other packages to compare with (make peers installs them; or set SCRAE_PEERS)")
+    return str(PEER)
 
 
 @pytest.fixture

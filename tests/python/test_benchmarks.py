@@ -6,6 +6,7 @@ import importlib
 import sys
 from pathlib import Path
 
+import anndata
 import numpy as np
 import pandas as pd
 import pytest
@@ -238,6 +239,23 @@ def test_kbet_is_the_acceptance_rate_of_scipy_s_chi_square_test_within_types(pro
         shares.append(np.mean([stats.chisquare(o, expected).pvalue >= 0.05 for o in observed]))
     assert mixing.kbet(embedding, batch, types) == pytest.approx(np.mean(shares))
     assert np.isnan(mixing.kbet(embedding, types, types))
+
+
+def test_scib_metrics_scores_go_to_the_embedding_that_has_them(program, peer):
+    rng = np.random.default_rng(0)
+    types, batch = np.repeat(["a", "b", "c"], 60), np.tile(["x", "y"], 90)
+    adata = anndata.AnnData(sp.csr_matrix(rng.poisson(1.0, (180, 30)).astype(np.float32)))
+    adata.obs["cell_type"], adata.obs["batch"] = types, batch
+    apart = 10 * np.eye(3, 5)[np.repeat(np.arange(3), 60)] + rng.normal(size=(180, 5))
+    by_batch = apart + 30 * np.eye(5)[4] * (batch == "x")[:, None]
+    # A file hands embeddings back in the order of their names, which is not that of the methods.
+    embeddings = {"types": apart, "batches": by_batch, "noise": rng.normal(size=(180, 5))}
+    found = program("batch").judged_by_scib(adata, embeddings, peer)
+    assert sorted(found.index) == ["batches", "noise", "types"]
+    assert found.loc["types", "KMeans NMI"] == pytest.approx(1.0)
+    assert found.loc["noise", "KMeans NMI"] < 0.2
+    assert found["iLISI"].idxmin() == "batches"
+    assert found["Total"].idxmax() == "types"
 
 
 def test_calibration_error_is_none_for_honest_and_all_of_it_for_false_confidence(program):

@@ -1,13 +1,12 @@
 """The preset scvi beside scvi-tools: the same weights and minibatch give the same loss terms.
 
-scvi-tools lives in a Python of its own, which `make peers` makes; SCRAE_PEERS names another one.
+scvi-tools lives in a Python of its own, which `make peers` makes.
 """
 
 from __future__ import annotations
 
 import os
 import subprocess
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,7 +16,6 @@ from scrae.autoencoder import RegularisedAutoencoder
 from scrae.data import Minibatch, SparseRows
 from scrae.presets import settings_of
 
-PEERS = Path(os.environ.get("SCRAE_PEERS", Path(__file__).parents[2] / ".venv-peers" / "bin" / "python"))
 N_CELLS, N_GENES, KL_WEIGHT = 64, 50, 0.3
 LIBRARY_MEAN, LIBRARY_VARIANCE = 4.5, 0.4
 
@@ -61,10 +59,8 @@ np.savez(out, **found)
 
 
 @pytest.fixture(scope="module")
-def theirs(tmp_path_factory):
+def theirs(tmp_path_factory, peer):
     """Counts and batches of a minibatch, and what scvi-tools made of it with weights of its own."""
-    if not PEERS.exists():
-        pytest.skip(f"no {PEERS}: scvi-tools is not there to compare with (make peers installs it)")
     folder = tmp_path_factory.mktemp("scvi")
     rng = np.random.default_rng(0)
     counts = rng.poisson(rng.gamma(0.7, 3.0, size=(N_CELLS, N_GENES))).astype(np.float32)
@@ -72,7 +68,7 @@ def theirs(tmp_path_factory):
     np.savez(folder / "counts.npz", counts=counts, batch=batch)
     arguments = [str(folder / "counts.npz"), str(LIBRARY_MEAN), str(LIBRARY_VARIANCE), str(KL_WEIGHT)]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    subprocess.run([PEERS, "-c", THEIRS, *arguments, str(folder / "terms.npz")], check=True, env=environment)
+    subprocess.run([peer, "-c", THEIRS, *arguments, str(folder / "terms.npz")], check=True, env=environment)
     terms = np.load(folder / "terms.npz")
     return counts, batch, {name: torch.as_tensor(terms[name]) for name in terms.files}
 
