@@ -3,9 +3,10 @@ MAKEFLAGS += --no-print-directory
 python := .venv/bin/python
 PYTEST_ARGS ?=
 DATA ?= ../shared/data
+PRIORS := default default:regulariser=fixed_prior default:regulariser=none
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench-speed bench-profile bench-accuracy bench-genes bench-genes-accuracy
+.PHONY: help setup demo test lint format bench-speed bench-profile bench-accuracy bench-ablation bench-genes bench-genes-accuracy
 .PHONY: bench-family bench-prior bench-vae-report bench-labels bench-batch bench-denoise bench-synthetic bench-differential bench-outliers
 .PHONY: peers lock clean
 .PHONY: setup-r test-r check test-r45 test-install bench-r
@@ -66,8 +67,13 @@ bench-profile: setup ## what each part of a training step takes, beside its bare
 
 bench-accuracy: setup ## clustering scores against scaled PCA: table, ranking and figure (DATA=folder of h5ad)
 	@$(python) benchmarks/accuracy.py --data $(DATA) --markdown benchmarks/results/accuracy.md \
-	$(if $(wildcard .venv-peers/.ready),--peer .venv-peers/bin/python --methods default pca10 pca30 scvi harmony)
-	@$(python) benchmarks/report.py --markdown benchmarks/results/ranking.md --figure benchmarks/results/accuracy.png
+	$(if $(wildcard .venv-peers/.ready),--peer .venv-peers/bin/python --methods default pca10 pca30 scvi)
+	@$(python) benchmarks/report.py --markdown benchmarks/results/ranking.md --figure benchmarks/results/accuracy.png \
+	--methods default pca10 pca30 $(if $(wildcard .venv-peers/.ready),scvi)
+
+bench-ablation: setup ## the same with no prior, a fixed and the learned one; resumable (DATA=folder of h5ad)
+	@$(python) benchmarks/accuracy.py --data $(DATA) --methods $(PRIORS) >/dev/null
+	@$(python) benchmarks/report.py --methods $(PRIORS) --markdown benchmarks/results/ablation.md
 
 bench-genes: setup ## time and memory of the choice of genes; RLIB=folder with M3Drop and SCMarker: beside them (DATA=folder of h5ad)
 	@$(python) benchmarks/genes.py --data $(DATA) $(if $(RLIB),--r $(RLIB))
