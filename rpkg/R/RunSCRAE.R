@@ -30,7 +30,8 @@
 #' public codes. The last two cluster while they train: `n_clusters` is given, or
 #' estimated from the codes without labels, and the clusters become the column
 #' `scrae_clusters` of the cell metadata (named after `reduction.name` or `name`;
-#' for a matrix the attribute `"clusters"` of the embedding).
+#' for a matrix the attribute `"clusters"` of the embedding). It goes when another
+#' model takes that name.
 #'
 #' @section What is kept:
 #' Seurat: a reduction with standard deviations (for `ElbowPlot()`), and in its

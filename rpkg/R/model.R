@@ -48,18 +48,25 @@ print.scrae_model <- function(x, ...) {
 
 # -- what a training leaves in the object --------------------------------------
 
-# history (data.frame, one row per epoch), summary and parameters (lists), genes
-# and model, from the answer of the job "train".
+# history (data.frame, one row per epoch), summary and parameters (lists), genes,
+# model, and columns (names of what was added for each cell), from the answer of the
+# job "train".
 new_fit <- function(result) {
     history <- as.data.frame(lapply(result$history, as.numeric))
     structure(
         list(
             history = history, summary = result$summary,
             parameters = result$parameters, genes = result$genes,
-            model = result$model
+            model = result$model, columns = names(result$table)
         ),
         class = "scrae_fit"
     )
+}
+
+# Names of the columns that an earlier training under this name has added.
+earlier_columns <- function(object, name) {
+    columns <- all_fits(object)[[name]]$columns
+    if (length(columns)) paste0(name, "_", columns)
 }
 
 #' @export

@@ -18,6 +18,9 @@ RunSCRAE.SingleCellExperiment <- function(object, features = NULL,
         n_latent = n_latent, max_epochs = max_epochs, seed.use = seed.use,
         model.dir = model.dir, resume = resume, preset = preset, how = how
     )
+    for (column in earlier_columns(object, name)) {
+        SummarizedExperiment::colData(object)[[column]] <- NULL
+    }
     S4Vectors::metadata(object)[[name]] <- fit$fit
     object <- add_columns_to_sce(object, fit$columns, name)
     add_to_sce(object, fit$embedding, source, name)

@@ -21,6 +21,9 @@ RunSCRAE.Seurat <- function(object, assay = NULL, features = NULL,
         n_latent = n_latent, max_epochs = max_epochs, seed.use = seed.use,
         model.dir = model.dir, resume = resume, preset = preset, how = how
     )
+    for (column in earlier_columns(object, reduction.name)) {
+        methods::slot(object, "meta.data")[[column]] <- NULL
+    }
     object[[reduction.name]] <- new_reduction(
         fit$embedding, source, reduction.key, unclass(fit$fit)
     )

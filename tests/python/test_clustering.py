@@ -221,8 +221,12 @@ def test_one_call_writes_the_clusters_as_categories_that_h5ad_keeps(pbmc, tmp_pa
     assert list(clusters.cat.categories) == sorted(clusters.unique(), key=int)
     pbmc.write_h5ad(tmp_path / "clustered.h5ad")
     assert anndata.read_h5ad(tmp_path / "clustered.h5ad").obs["dec_clusters"].equals(clusters)
+    pbmc.obs["scrae_clusters"] = "mine"
     scrae.tl.scrae(pbmc, genes="all", max_epochs=1, **QUICK)
-    assert "scrae_clusters" not in pbmc.obs
+    assert (pbmc.obs["scrae_clusters"] == "mine").all()
+    again = anndata.read_h5ad(tmp_path / "clustered.h5ad")
+    scrae.tl.scrae(again, genes="all", max_epochs=1, key_added="dec", **QUICK)
+    assert "dec_clusters" not in again.obs  # they were those of the model that is gone
 
 
 def test_one_call_that_ends_before_there_are_clusters_says_so_and_keeps_the_embedding(small):

@@ -190,8 +190,14 @@ test_that("models that cluster while they train leave their clusters", {
     }
     object <- clustering(pbmc_small())
     expect_equal(levels(object$scrae_clusters), sort(unique(as.character(object$scrae_clusters))))
+    object$scrae_other <- 1
+    again <- quick(object, features = "all")
+    expect_setequal(setdiff(colnames(object[[]]), colnames(again[[]])), "scrae_clusters")
     sce <- clustering(made_sce(), name = "DEC")
     expect_s3_class(sce$DEC_clusters, "factor")
+    expect_null(quick(sce, features = "all", name = "DEC")$DEC_clusters)
+    sce$SCRAE_clusters <- "mine"
+    expect_equal(unique(quick(sce, features = "all")$SCRAE_clusters), "mine")
     expect_equal(length(attr(clustering(made_counts()), "clusters")), 60L)
     expect_warning(
         early <- quick(made_counts(), features = "all", preset = "scdeepcluster"), "there are no clusters yet"

@@ -13,6 +13,7 @@ import pandas as pd
 from scrae.model import SCRAE
 from scrae.pp import select_genes
 from scrae.pp.genes import METHODS, SELECTED
+from scrae.regularisers import Regulariser
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -112,11 +113,14 @@ def scrae(
         resume=resume,
         model_dir=model_dir,
     )
+    column = f"{key_added}_clusters"
+    if _made_clusters(target.uns.get(key_added)) and column in target.obs:
+        del target.obs[column]  # of the model that this one replaces
     target.obsm[f"X_{key_added}"] = model.embed()
     target.uns[key_added] = description(model, layer, origin)
     clusters = own_clusters(model)
     if clusters is not None:
-        target.obs[f"{key_added}_clusters"] = clusters
+        target.obs[column] = clusters
     return target if copy else None
 
 
@@ -133,6 +137,14 @@ def own_clusters(model: SCRAE) -> pd.Categorical | None:
         warnings.warn(str(error), UserWarning, stacklevel=3)
         return None
     return pd.Categorical(found.astype(str), categories=np.unique(found).astype(str))
+
+
+def _made_clusters(described: Any) -> bool:
+    """Whether this entry of ``uns`` is the :func:`description` of a model that makes clusters."""
+    try:
+        return Regulariser.registry[described["params"]["regulariser"]].makes_clusters
+    except (KeyError, TypeError, IndexError):
+        return False
 
 
 def description(model: SCRAE, layer: str | None, genes: str) -> dict[str, Any]:
