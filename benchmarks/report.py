@@ -108,7 +108,8 @@ def main() -> None:
         raise SystemExit(f"no results of {options.against!r}; there are {', '.join(sorted(set(results['method'])))}")
     results = common(results)
     seeds = results.groupby(["dataset", "method"])["seed"].nunique()
-    text = f"{results['dataset'].nunique()} data sets, {seeds.min()} to {seeds.max()} seeds each\n\n"
+    number = f"{seeds.min()}" if seeds.min() == seeds.max() else f"{seeds.min()} to {seeds.max()}"
+    text = f"{results['dataset'].nunique()} data sets, {number} seeds each\n\n"
     text += "\n\n".join(markdown(ranking(results, score, options.against), title) for score, title in SCORES.items())
     publish(text, options.markdown)
     if options.figure is not None:
