@@ -1,7 +1,8 @@
 """How well embeddings cluster: k-means and Leiden against known labels, over data sets, methods and seeds.
 
     python benchmarks/accuracy.py --data DIR [--datasets NAME ...] [--methods default pca10 ...] [--seeds 5]
-                                  [--peer PYTHON] [--embeddings DIR] [--out results.csv] [--markdown table.md]
+                                  [--latent 10 ...] [--peer PYTHON] [--embeddings DIR] [--out results.csv]
+                                  [--markdown table.md]
 
 DIR holds h5ad files with raw counts in X and labels in obs["cell_type"]. Labels are used for the scores and for the
 number of k-means clusters, never in training, stopping or choosing. Every method sees the same cells and the same
@@ -18,7 +19,7 @@ from __future__ import annotations
 import ast
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import anndata
@@ -49,6 +50,15 @@ def settings(changes: str) -> dict[str, object]:
             return text
 
     return {name: literal(value) for name, value in (change.split("=") for change in changes.split(",") if change)}
+
+
+def with_latent(methods: Sequence[str], sizes: Sequence[int]) -> list[str]:
+    """The methods, presets once for each latent size; without sizes as they are."""
+    return [
+        f"{method}{',' if ':' in method else ':'}n_latent={size}" if size else method
+        for method in methods
+        for size in (sizes if sizes and method.partition(":")[0] in set(PRESETS) - set(PEERS) else [0])
+    ]
 
 
 Embedded = tuple[np.ndarray, dict[str, object]]
@@ -110,13 +120,14 @@ def table(results: pd.DataFrame, score: str) -> str:
 def main() -> None:
     parser = command(__doc__, "accuracy", methods=["default", "pca10", "pca30"], peer="scvi-tools and harmonypy")
     parser.add_argument("--genes", default="hvg")
+    parser.add_argument("--latent", type=int, nargs="*", default=[], help="of presets (default: each one's own)")
     parser.add_argument("--embeddings", type=Path, help="folder to keep embeddings in")
     typed = options(parser)
 
     wanted = [
         (name, method, seed)
         for name in typed.datasets
-        for method in typed.methods
+        for method in with_latent(typed.methods, typed.latent)
         if method != "harmony" or "batch" in anndata.read_h5ad(typed.data / f"{name}.h5ad", backed="r").obs
         for seed in range(1 if method == "scvi" else typed.seeds)
     ]

@@ -43,6 +43,15 @@ def test_rows_that_are_there_are_not_measured_again(program, tmp_path):
         resumed(out, ["dataset", "seed"], [("c", 0)], lambda *_: {"ARI": 0.0})
 
 
+def test_latent_sizes_are_those_of_presets_alone(program):
+    with_latent = program("accuracy").with_latent
+    assert with_latent(["default", "pca10", "scvi", "default:mask_rate=0.5"], [2, 20]) == [
+        "default:n_latent=2", "default:n_latent=20", "pca10", "scvi",
+        "default:mask_rate=0.5,n_latent=2", "default:mask_rate=0.5,n_latent=20",
+    ]  # fmt: skip
+    assert with_latent(["ae", "pca30"], []) == ["ae", "pca30"]
+
+
 def test_embeddings_that_were_kept_are_scored_again_without_another_training(program, tmp_path, monkeypatch):
     adata = scrae.datasets.pbmc()[::4].copy()
     accuracy, path = program("accuracy"), tmp_path / "embeddings" / "pbmc-default-0.npz"
