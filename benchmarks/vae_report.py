@@ -55,12 +55,12 @@ def measure(adata: anndata.AnnData, preset: str, seed: int, max_epochs: int | No
 def draw(results: pd.DataFrame, path: Path) -> None:
     """The report's heat map: models by scores on the t-SNE, means over seeds, a panel for each data set."""
     names = list(dict.fromkeys(results["dataset"]))
-    fig, panels = plt.subplots(1, len(names), figsize=(5.0 * len(names), 2.8), squeeze=False, layout="constrained")
+    fig, panels = plt.subplots(1, len(names), figsize=(6.2 * len(names), 2.8), squeeze=False, layout="constrained")
     for panel, name in zip(panels[0], names, strict=True):
         of_data = results[results["dataset"] == name].groupby("preset", sort=False)
         means = of_data[[f"tsne_{score}" for score in SCORES]].mean()
         image = panel.imshow(means, vmin=0.0, vmax=1.0, cmap="viridis", aspect="auto")
-        panel.set_xticks(range(len(SCORES)), SCORES)
+        panel.set_xticks(range(len(SCORES)), SCORES, fontsize=9)
         panel.set_yticks(range(len(means)), means.index)
         for (row, column), value in np.ndenumerate(means.to_numpy()):
             panel.text(column, row, f"{value:.2f}", ha="center", va="center", color="w" if value < 0.6 else "k")
