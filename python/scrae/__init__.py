@@ -7,6 +7,7 @@ behind it. Importing the package is light: torch, scanpy and the rest are loaded
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 from scrae._version import __version__
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
     from scrae.model import SCRAE
     from scrae.trained import NotFittedError
     from scrae.training import TrainingDiverged
+
+# Threads of OpenMP spin while they wait for each other, so long that on a busy machine a training takes many times its
+# time (benchmarks/LOG.md). Read when torch is loaded, which is later; what the user has set stands.
+if "OMP_WAIT_POLICY" not in os.environ:
+    os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 
 _MODULES = ("datasets", "metrics", "pl", "pp", "tl")
 _NAMES = {
