@@ -1,6 +1,6 @@
 """Does the plain autoencoder beat its variational kin? The experiment of a report on PBMC 3k, over seeds.
 
-    python benchmarks/vae_report.py --data DIR [--datasets pbmc3k_2638] [--presets ae beta_vae beta_vsc default]
+    python benchmarks/vae_report.py --data DIR [--datasets pbmc3k_2638] [--methods ae beta_vae beta_vsc default]
                                     [--seeds 5] [--n-genes 2000] [--out results.csv] [--markdown table.md]
                                     [--figure heatmap.png]
 
@@ -9,7 +9,7 @@ autoencoder, a beta-VAE and a beta-VSC on scaled counts (200 epochs of 256 cells
 each latent space to two dimensions by t-SNE with perplexity 40, clusters those with k-means, and finds the plain
 autoencoder ahead. The presets of that name are these models. Here each is trained with several seeds, k-means is scored
 on the t-SNE, as there, and on the embedding itself; the report has one training of each and all genes. One row per
-(data set, preset, seed); rows that are there already are not computed again.
+(data set, method, seed); methods are presets; rows that are there already are not computed again.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import anndata
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
-from experiment import command, loader, options, resumed
+from experiment import KEYS, command, loader, options, resumed
 from sklearn.manifold import TSNE
 from tables import by_method, publish
 
@@ -29,7 +29,7 @@ import scrae
 mpl.use("Agg")
 import matplotlib.pyplot as plt
 
-KEYS = ["dataset", "preset", "seed"]
+METHODS = ["ae", "beta_vae", "beta_vsc", "default"]
 SCORES = ("NMI", "ARI", "homogeneity", "completeness")  # the report's
 PERPLEXITY = 40  # the report's
 SPACES = {"tsne": "t-SNE of the embedding, two dimensions", "embedding": "the embedding"}
@@ -57,7 +57,7 @@ def draw(results: pd.DataFrame, path: Path) -> None:
     names = list(dict.fromkeys(results["dataset"]))
     fig, panels = plt.subplots(1, len(names), figsize=(6.2 * len(names), 2.8), squeeze=False, layout="constrained")
     for panel, name in zip(panels[0], names, strict=True):
-        of_data = results[results["dataset"] == name].groupby("preset", sort=False)
+        of_data = results[results["dataset"] == name].groupby("method", sort=False)
         means = of_data[[f"tsne_{score}" for score in SCORES]].mean()
         image = panel.imshow(means, vmin=0.0, vmax=1.0, cmap="viridis", aspect="auto")
         panel.set_xticks(range(len(SCORES)), SCORES, fontsize=9)
@@ -71,21 +71,19 @@ def draw(results: pd.DataFrame, path: Path) -> None:
 
 
 def main() -> None:
-    parser = command(__doc__, "vae_report", datasets=["pbmc3k_2638"])
-    parser.add_argument("--presets", nargs="*", default=["ae", "beta_vae", "beta_vsc", "default"])
+    parser = command(__doc__, "vae_report", datasets=["pbmc3k_2638"], methods=METHODS)
     parser.add_argument("--max-epochs", type=int, help="for a quick look (default: the preset's)")
     parser.add_argument("--figure", type=Path)
     typed = options(parser)
 
     wanted: list[tuple[object, ...]] = [
-        (name, preset, seed) for name in typed.datasets for seed in range(typed.seeds) for preset in typed.presets
+        (name, preset, seed) for name in typed.datasets for seed in range(typed.seeds) for preset in typed.methods
     ]
     load = loader(typed.data, typed.n_genes)
     results = resumed(
         typed.out, KEYS, wanted,
         lambda name, preset, seed: measure(load(name), preset, seed, typed.max_epochs),
     )  # fmt: skip
-    results = results.rename(columns={"preset": "method"})
     parts = []
     for space, title in SPACES.items():
         of_space = {f"{space}_{score}": score for score in SCORES}
@@ -93,7 +91,7 @@ def main() -> None:
         parts.append(f"k-means on {title}:\n\n" + by_method(shown, "dataset", [*SCORES, "seconds"]))
     publish("\n\n".join(parts), typed.markdown)
     if typed.figure is not None:
-        draw(results.rename(columns={"method": "preset"}), typed.figure)
+        draw(results, typed.figure)
 
 
 if __name__ == "__main__":

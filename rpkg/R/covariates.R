@@ -12,13 +12,17 @@ read_covariates <- function(table, keys, where, numbers = NULL) {
     c(read_levels(table, keys, where), read_numeric(table, numbers, where))
 }
 
-read_numeric <- function(table, keys, where) {
+check_column_names <- function(keys, name, where) {
     if (!is.null(keys) && !is.character(keys)) {
         fail(
-            "vars.to.regress takes names of columns of ", where, ", not ",
+            name, " takes names of columns of ", where, ", not ",
             class(keys)[1L]
         )
     }
+}
+
+read_numeric <- function(table, keys, where) {
+    check_column_names(keys, "vars.to.regress", where)
     numbers <- lapply(keys, function(key) {
         read_column(table, key, where)
         values <- as.vector(table[[key]])
@@ -42,12 +46,7 @@ read_numeric <- function(table, keys, where) {
 }
 
 read_levels <- function(table, keys, where) {
-    if (!is.null(keys) && !is.character(keys)) {
-        fail(
-            "group.by.vars takes names of columns of ", where, ", not ",
-            class(keys)[1L]
-        )
-    }
+    check_column_names(keys, "group.by.vars", where)
     covariates <- lapply(keys, function(key) {
         values <- read_column(table, key, where)
         missing <- sum(is.na(values))

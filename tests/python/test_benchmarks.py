@@ -158,13 +158,13 @@ def test_one_command_draws_scores_against_the_strength_of_either_prior(program, 
 def test_one_command_repeats_the_report_on_variational_autoencoders(program, tmp_path, monkeypatch, capsys):
     scrae.datasets.pbmc()[::4].write_h5ad(tmp_path / "pbmc.h5ad")
     arguments = [
-        "vae_report", "--data", str(tmp_path), "--datasets", "pbmc", "--presets", "ae", "beta_vsc", "--seeds", "1",
+        "vae_report", "--data", str(tmp_path), "--datasets", "pbmc", "--methods", "ae", "beta_vsc", "--seeds", "1",
         "--n-genes", "100", "--max-epochs", "2", "--out", str(tmp_path / "report.csv"),
         "--markdown", str(tmp_path / "report.md"), "--figure", str(tmp_path / "report.png"),
     ]  # fmt: skip
     monkeypatch.setattr(sys, "argv", arguments)
     program("vae_report").main()
-    rows = pd.read_csv(tmp_path / "report.csv").set_index("preset")
+    rows = pd.read_csv(tmp_path / "report.csv").set_index("method")
     assert list(rows.index) == ["ae", "beta_vsc"]
     adata = scrae.datasets.pbmc()[::4].copy()
     with_chosen_genes = program("experiment").with_chosen_genes
