@@ -43,8 +43,8 @@ def _parser() -> argparse.ArgumentParser:
 
     run = commands.add_parser("run", help="train on a file of raw counts and write it back with the embedding")
     run.set_defaults(command=_run)
-    run.add_argument("input", type=Path, help="h5ad, 10x .h5, or a 10x folder with matrix.mtx[.gz]")
-    run.add_argument("--out", type=Path, required=True, help="h5ad to write, with obsm['X_scrae']")
+    run.add_argument("input", type=Path, help="h5ad, zarr, 10x .h5, or a 10x folder with matrix.mtx[.gz]")
+    run.add_argument("--out", type=Path, required=True, help="h5ad or zarr to write, with obsm['X_scrae']")
     run.add_argument("--layer", help="layer with raw counts (default: X)")
     run.add_argument("--batch-key", help="column of obs whose effect the decoder shall explain")
     run.add_argument(
@@ -69,7 +69,9 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--model-dir", type=Path, help="folder for the model and its checkpoints")
     run.add_argument("--resume", action="store_true", help="go on from the checkpoint in --model-dir, if there is one")
     run.add_argument(
-        "--from-disk", action="store_true", help="leave the counts of an h5ad on disk: for files larger than memory"
+        "--from-disk",
+        action="store_true",
+        help="leave the counts of h5ad or zarr on disk: for files larger than memory",
     )
     run.add_argument("--quiet", action="store_true", help="no progress bar and no summary")
 
@@ -85,8 +87,10 @@ def _parser() -> argparse.ArgumentParser:
 def _run(options: argparse.Namespace) -> int:
     if options.resume and options.model_dir is None:
         raise ValueError("--resume needs --model-dir: that is where the checkpoint is")
-    if options.out.suffix != ".h5ad":
-        raise ValueError(f"--out {options.out}: the result is written as h5ad, so the name must end in .h5ad")
+    if options.out.suffix not in (".h5ad", ".zarr"):
+        raise ValueError(f"--out {options.out}: the result is written as h5ad or zarr, so its name must end in that")
+    if options.from_disk and options.out.suffix != options.input.suffix:
+        raise ValueError(f"--from-disk copies {options.input}, so --out must end in {options.input.suffix}, too")
     if not options.out.parent.is_dir():
         raise FileNotFoundError(f"--out {options.out}: there is no folder {options.out.parent}")
     from scrae import distributed
@@ -100,11 +104,11 @@ def _run(options: argparse.Namespace) -> int:
 
 def _train(options: argparse.Namespace) -> int:
     from scrae import distributed, tl
-    from scrae.h5ad import map_h5ad, write_beside
+    from scrae.stored import map_cells, write_beside, write_whole
 
     settings = {} if options.n_latent is None else {"n_latent": options.n_latent}
     if options.from_disk:
-        adata, layer = map_h5ad(options.input, options.layer), None
+        adata, layer = map_cells(options.input, options.layer), None
     else:
         adata, layer = read_counts(options.input), options.layer
     tl.scrae(
@@ -127,7 +131,7 @@ def _train(options: argparse.Namespace) -> int:
     if distributed.in_charge() and options.from_disk:
         write_beside(options.input, adata, options.out)
     elif distributed.in_charge():
-        _write(adata, options.out)
+        write_whole(adata, options.out)
     summary = adata.uns["scrae"]["summary"]
     if not options.quiet:
         print(
@@ -138,7 +142,7 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def read_counts(path: Path) -> AnnData:
-    """Read h5ad, a 10x HDF5 file or a 10x folder.
+    """Read h5ad, zarr, a 10x HDF5 file or a 10x folder.
 
     Raises
     ------
@@ -152,12 +156,12 @@ def read_counts(path: Path) -> AnnData:
 
     if not path.exists():
         raise FileNotFoundError(f"there is no {path}")
-    readers: dict[str, Any] = {".h5ad": anndata.read_h5ad, ".h5": sc.read_10x_h5}
-    if path.is_dir():
+    readers: dict[str, Any] = {".h5ad": anndata.read_h5ad, ".h5": sc.read_10x_h5, ".zarr": anndata.read_zarr}
+    if path.is_dir() and path.suffix != ".zarr":
         readers[path.suffix] = sc.read_10x_mtx
     elif path.suffix not in readers:
         raise ValueError(
-            f"{path} is not h5ad, 10x .h5 or a 10x folder; scanpy reads many other formats and writes h5ad"
+            f"{path} is not h5ad, zarr, 10x .h5 or a 10x folder; scanpy reads many other formats and writes h5ad"
         )
     try:
         with warnings.catch_warnings():
@@ -165,19 +169,9 @@ def read_counts(path: Path) -> AnnData:
             adata: AnnData = readers[path.suffix](path)
     except Exception as error:
         raise ValueError(f"{path} cannot be read: {error}") from error
-    if path.suffix != ".h5ad":
+    if path.suffix not in (".h5ad", ".zarr"):
         adata.var_names_make_unique()  # 10x files repeat gene symbols as a matter of course
     return adata
-
-
-def _write(adata: AnnData, path: Path) -> None:
-    """Write aside and move into place, so that ``path`` is never half a file."""
-    aside = path.with_name(f".{path.name}.part")
-    try:
-        adata.write_h5ad(aside)
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def _info(options: argparse.Namespace) -> int:

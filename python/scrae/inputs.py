@@ -13,9 +13,9 @@ import scipy.sparse as sp
 
 from scrae.counts import WHERE_COUNTS_ARE, CountsError, as_counts, empty_cells, looks_like_counts
 from scrae.data import Covariates
-from scrae.h5ad import map_h5ad
 from scrae.mapped import blocks, is_mapped
 from scrae.settings import unknown
+from scrae.stored import map_cells
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ def read_cells(data: Any, layer: str | None = None, *, copy: bool = True) -> Cel
     ----------
     data
         AnnData (in memory, a view, or backed), a matrix of cells x genes (dense or scipy sparse), or the path of an
-        h5ad file, whose counts stay on disk (:func:`scrae.h5ad.map_h5ad`).
+        h5ad file or a zarr store, whose counts stay on disk (:func:`scrae.stored.map_cells`).
     layer
         Layer of the AnnData that holds raw counts; None: ``adata.X``.
     copy
@@ -157,7 +157,7 @@ def read_cells(data: Any, layer: str | None = None, *, copy: bool = True) -> Cel
         No such layer, gene names that are not unique.
     """
     if isinstance(data, str | os.PathLike):
-        data, layer = map_h5ad(data, layer), None
+        data, layer = map_cells(data, layer), None
     if hasattr(data, "obs_names") and hasattr(data, "var_names"):
         return _read_anndata(data, layer, copy)
     if layer is not None:

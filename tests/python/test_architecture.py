@@ -30,7 +30,7 @@ LAYERS = [
     {"networks", "transforms"},
     {"labels", "library", "likelihoods", "readout", "regularisers"},
     {"settings"},
-    {"presets", "autoencoder", "h5ad", "checkpoint"},
+    {"presets", "autoencoder", "stored", "checkpoint"},
     {"inputs"},
     {"training"},
     {"trained"},

@@ -119,9 +119,10 @@ def test_10x_files_are_read(small, tmp_path, kind):
     ("arguments", "message"),
     [
         (["run", "nowhere.h5ad", "--out", "out.h5ad"], "there is no nowhere.h5ad"),
-        (["run", "{table}", "--out", "out.h5ad"], "is not h5ad, 10x .h5 or a 10x folder"),
+        (["run", "{table}", "--out", "out.h5ad"], "is not h5ad, zarr, 10x .h5 or a 10x folder"),
         (["run", "{broken}", "--out", "out.h5ad"], "broken.h5ad cannot be read"),
-        (["run", "{h5ad}", "--out", "out.csv"], "must end in .h5ad"),
+        (["run", "{h5ad}", "--out", "out.csv"], "written as h5ad or zarr"),
+        (["run", "{h5ad}", "--out", "out.zarr", "--from-disk"], "so --out must end in .h5ad, too"),
         (["run", "{h5ad}", "--out", "nowhere/out.h5ad"], "there is no folder nowhere"),
         (["run", "{h5ad}", "--out", "out.h5ad", "--resume"], "--resume needs --model-dir"),
         (["run", "{h5ad}", "--out", "out.h5ad", "--preset", "x"], "preset 'x' is not known"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import warnings
 
 import anndata
 import numpy as np
@@ -13,8 +14,8 @@ import scipy.sparse as sp
 import scrae
 from scrae import mapped
 from scrae.cli import main
-from scrae.h5ad import map_h5ad
 from scrae.inputs import read_cells
+from scrae.stored import map_cells
 
 
 @pytest.fixture(autouse=True)
@@ -23,12 +24,22 @@ def few_entries_at_once(monkeypatch):
     monkeypatch.setattr(mapped, "BLOCK", 1000)
 
 
-@pytest.fixture
-def h5ad(pbmc, tmp_path):
+READERS = {".h5ad": anndata.read_h5ad, ".zarr": anndata.read_zarr}
+
+
+def write(adata, path):
+    """As anndata does, whichever of the two the name says."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Writing zarr v2")
+        getattr(adata, f"write_{path.suffix[1:]}")(path)
+    return path
+
+
+@pytest.fixture(params=sorted(READERS))
+def stored(pbmc, tmp_path, request):
     pbmc.obs["batch"] = np.where(np.arange(pbmc.n_obs) % 3, "a", "b")
     pbmc.layers["doubled"] = pbmc.X * 2
-    pbmc.write_h5ad(tmp_path / "in.h5ad")
-    return tmp_path / "in.h5ad"
+    return write(pbmc, tmp_path / f"in{request.param}")
 
 
 @pytest.mark.parametrize(
@@ -36,37 +47,38 @@ def h5ad(pbmc, tmp_path):
     [{}, {"input_transform": "lognorm", "n_pcs": 0}, {"preset": "reference"}],
     ids=["default", "lognorm", "reference"],
 )
-def test_a_file_gives_the_bits_that_its_counts_in_memory_give(h5ad, pbmc, settings):
+def test_a_file_gives_the_bits_that_its_counts_in_memory_give(stored, pbmc, settings):
     genes = pbmc.var_names[40:300]
-    of_file = scrae.SCRAE(max_epochs=2, verbose=False, **settings).fit(h5ad, genes=genes, batch_key="batch")
+    of_file = scrae.SCRAE(max_epochs=2, verbose=False, **settings).fit(stored, genes=genes, batch_key="batch")
     in_memory = scrae.SCRAE(max_epochs=2, verbose=False, **settings).fit(pbmc, genes=genes, batch_key="batch")
     np.testing.assert_array_equal(of_file.embed(), in_memory.embed())
-    np.testing.assert_array_equal(of_file.embed(h5ad), in_memory.embed())
+    np.testing.assert_array_equal(of_file.embed(stored), in_memory.embed())
     assert of_file._fingerprint == in_memory._fingerprint
     assert mapped.is_mapped(of_file._training_cells[0])
     assert not mapped.is_mapped(in_memory._training_cells[0])
 
 
-def test_a_training_in_memory_resumes_from_disk(h5ad, pbmc, tmp_path, quick):
+def test_a_training_in_memory_resumes_from_disk(stored, pbmc, tmp_path, quick):
     settings = quick | {"max_epochs": None}
     whole = scrae.SCRAE(**settings).fit(pbmc, max_epochs=3)
     scrae.SCRAE(**settings).fit(pbmc, max_epochs=2, model_dir=tmp_path / "model")
-    resumed = scrae.SCRAE(**settings).fit(h5ad, max_epochs=3, model_dir=tmp_path / "model", resume=True)
+    resumed = scrae.SCRAE(**settings).fit(stored, max_epochs=3, model_dir=tmp_path / "model", resume=True)
     np.testing.assert_array_equal(resumed.embed(), whole.embed())
 
 
-def test_the_command_line_adds_to_a_copy_of_the_file(h5ad, tmp_path):
+def test_the_command_line_adds_to_a_copy_of_the_file(stored, tmp_path):
+    kind = stored.suffix
     options = ["--layer", "doubled", "--n-genes", "100", "--max-epochs", "2", "--batch-key", "batch", "--quiet"]
-    for out, more in (("memory.h5ad", []), ("disk.h5ad", ["--from-disk"])):
-        assert main(["run", str(h5ad), "--out", str(tmp_path / out), *options, *more]) == 0
-    found, expected = (anndata.read_h5ad(tmp_path / name) for name in ("disk.h5ad", "memory.h5ad"))
+    for out, more in ((f"memory{kind}", []), (f"disk{kind}", ["--from-disk"]), (f"disk{kind}", ["--from-disk"])):
+        assert main(["run", str(stored), "--out", str(tmp_path / out), *options, *more]) == 0
+    found, expected = (READERS[kind](tmp_path / f"{name}{kind}") for name in ("disk", "memory"))
     for where, key in (("obsm", "X_scrae"), ("layers", "doubled")):
         found_values, expected_values = (getattr(adata, where)[key] for adata in (found, expected))
         assert abs(found_values - expected_values).max() == 0
     assert abs(found.X - expected.X).max() == 0
     assert found.var.equals(expected.var)
     assert set(found.uns) == set(expected.uns)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["disk.h5ad", "in.h5ad", "memory.h5ad"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"{name}{kind}" for name in ("disk", "in", "memory")]
 
 
 def test_dense_counts_and_stored_zeros_are_read(tmp_path):
@@ -74,9 +86,8 @@ def test_dense_counts_and_stored_zeros_are_read(tmp_path):
     counts[:, 0] += 1
     stored = sp.csr_matrix(np.ones_like(counts))
     stored.data[:] = counts.ravel()
-    for name, matrix in (("dense", counts), ("zeros", stored)):
-        anndata.AnnData(matrix).write_h5ad(tmp_path / f"{name}.h5ad")
-        cells = read_cells(tmp_path / f"{name}.h5ad")
+    for name, matrix in (("dense.h5ad", counts), ("dense.zarr", counts), ("zeros.h5ad", stored)):
+        cells = read_cells(write(anndata.AnnData(matrix), tmp_path / name))
         np.testing.assert_array_equal(cells.counts.toarray(), counts)
         assert cells.counts.nnz == np.count_nonzero(counts)
         assert mapped.is_mapped(cells.counts)
@@ -99,26 +110,29 @@ def test_long_indices_are_on_disk_too():
     ],
     ids=["by gene", "no counts", "empty", "no matrix"],
 )
-def test_files_without_counts_by_cell_are_refused(small, tmp_path, change, message):
+@pytest.mark.parametrize("kind", READERS)
+def test_files_without_counts_by_cell_are_refused(small, tmp_path, kind, change, message):
     change(small)
-    small.write_h5ad(tmp_path / "in.h5ad")
     with pytest.raises(ValueError, match=message):
-        read_cells(tmp_path / "in.h5ad")
+        read_cells(write(small, tmp_path / f"in{kind}"))
 
 
-def test_what_is_no_file_of_cells_is_refused(h5ad, tmp_path):
+def test_what_is_no_file_of_cells_is_refused(stored, tmp_path):
     (tmp_path / "text.h5ad").write_text("nothing")
+    (tmp_path / "folder.zarr").mkdir()
     with pytest.raises(FileNotFoundError, match="there is no"):
-        map_h5ad(tmp_path / "nowhere.h5ad")
+        map_cells(tmp_path / "nowhere.h5ad")
     with pytest.raises(ValueError, match="cannot be read as h5ad"):
-        map_h5ad(tmp_path / "text.h5ad")
+        map_cells(tmp_path / "text.h5ad")
+    with pytest.raises(ValueError, match="cannot be read as zarr"):
+        map_cells(tmp_path / "folder.zarr")
     with pytest.raises(ValueError, match="no layer 'count'"):
-        map_h5ad(h5ad, "count")
+        map_cells(stored, "count")
 
 
 MEASURED = """
 import sys, threading, time
-import scrae.h5ad, scrae.mapped
+import scrae.mapped
 scrae.mapped.BLOCK = 2**18
 
 def anonymous():
@@ -152,7 +166,7 @@ def test_memory_does_not_grow_with_the_counts(tmp_path):
         indices = np.tile(indices, n_cells // 2000).astype(np.int32)
         data = rng.integers(1, 9, len(indices)).astype(np.float32)
         counts = sp.csr_matrix((data, indices, np.arange(0, len(indices) + 1, a_cell)), shape=(n_cells, n_genes))
-        anndata.AnnData(counts).write_h5ad(tmp_path / f"{name}.h5ad")
+        write(anndata.AnnData(counts), tmp_path / f"{name}.h5ad")
     taken = subprocess.run(
         [sys.executable, "-c", MEASURED, tmp_path / "few.h5ad", tmp_path / "many.h5ad"],
         capture_output=True,

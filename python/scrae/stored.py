@@ -1,13 +1,15 @@
-"""Files of cells that are trained on without being read into memory: h5ad in, h5ad out."""
+"""Files of cells that are trained on without being read into memory: h5ad or zarr in, the same out."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import scipy.sparse as sp
@@ -20,8 +22,8 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 
-def map_h5ad(path: str | os.PathLike[str], layer: str | None = None) -> AnnData:
-    """The cells of an h5ad file with their counts on disk.
+def map_cells(path: str | os.PathLike[str], layer: str | None = None) -> AnnData:
+    """The cells of an h5ad file or a zarr store with their counts on disk.
 
     The counts are checked and copied, a block of cells at a time, into a file without a name where temporary files are
     (:mod:`scrae.mapped`), uncompressed: 8 bytes for each that is not zero. What is done with them then takes no memory
@@ -30,7 +32,7 @@ def map_h5ad(path: str | os.PathLike[str], layer: str | None = None) -> AnnData:
     Parameters
     ----------
     path
-        h5ad with the counts by cell: CSR, or dense.
+        h5ad or zarr (a folder), as anndata writes them, with the counts by cell: CSR, or dense.
     layer
         Layer with raw counts; None: ``X``.
 
@@ -43,25 +45,20 @@ def map_h5ad(path: str | os.PathLike[str], layer: str | None = None) -> AnnData:
     FileNotFoundError
         No such file.
     ValueError
-        Not h5ad, no such layer, or stored by gene (CSC).
+        Neither h5ad nor zarr, no such layer, or stored by gene (CSC).
     scrae.CountsError
         These are not raw counts.
     """
-    import h5py
     from anndata import AnnData
 
     read, _ = _elements()
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"there is no {path}")
-    try:
-        file = h5py.File(path, "r")
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read as h5ad: {error}") from error
-    with file:
+    with _opened(path, "r") as file:
         if "obs" not in file or "var" not in file:
-            raise ValueError(f"{path} is not h5ad: it has no obs and var")
-        layers = list(file.get("layers", {}))
+            raise ValueError(f"{path} is not {_kind(path)} as anndata writes it: it has no obs and var")
+        layers = list(file["layers"]) if "layers" in file else []
         if layer is not None and layer not in layers:
             raise ValueError(unknown("layer", layer, layers, str(path)))
         where = "X" if layer is None else f"layers/{layer}"
@@ -71,6 +68,35 @@ def map_h5ad(path: str | os.PathLike[str], layer: str | None = None) -> AnnData:
         parts = _checked(file[where], f"{where} of {path}", obs.index, var.index)
         counts = mapped.on_disk(parts, len(var))
     return AnnData(X=sp.csr_matrix(counts), obs=obs, var=var)
+
+
+def _kind(path: Path) -> str:
+    return "zarr" if path.is_dir() else "h5ad"
+
+
+@contextmanager
+def _opened(path: Path, mode: Literal["r", "r+"]) -> Iterator[Any]:
+    """The group at the root, of h5py or of zarr: both name their parts and slice their arrays alike."""
+    try:
+        if _kind(path) == "zarr":
+            import zarr
+
+            # Parts cannot be added where they are listed (zarr 3).
+            listed: dict[str, Any] = {} if zarr.__version__.startswith("2.") else {"use_consolidated": False}
+            file: Any = zarr.open_group(str(path), mode=mode, **listed)
+        else:
+            import h5py
+
+            file = h5py.File(path, mode)
+    except ImportError as error:
+        raise ValueError(f"{path} is a folder, and zarr is not installed: pip install zarr") from error
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read as {_kind(path)}: {error}") from error
+    try:
+        yield file
+    finally:
+        if hasattr(file, "close"):
+            file.close()
 
 
 def _checked(stored: Any, where: str, cell_names: Any, gene_names: Any) -> Iterator[sp.csr_array]:
@@ -95,24 +121,24 @@ def _checked(stored: Any, where: str, cell_names: Any, gene_names: Any) -> Itera
 
 
 def write_beside(source: Path, adata: AnnData, path: Path) -> None:
-    """Write ``path``: the file ``source``, with what was added to the ``adata`` that :func:`map_h5ad` gave of it.
+    """Write ``path``: the file ``source``, with what was added to the ``adata`` that :func:`map_cells` gave of it.
 
     Parameters
     ----------
     source
-        The h5ad file, copied as it is.
+        The h5ad file or zarr store, copied as it is.
     adata
         Its ``obsm``, ``uns``, ``obs`` and ``var`` are written; the first two beside what is there.
     path
-        The result, written aside and moved into place.
+        The result, of the same kind, written aside and moved into place.
     """
-    import h5py
-
     _, write = _elements()
-    aside = path.with_name(f".{path.name}.part")
-    try:
-        shutil.copyfile(source, aside)
-        with h5py.File(aside, "r+") as file:
+    with _aside(path) as part:
+        if _kind(source) == "zarr":
+            shutil.copytree(source, part)
+        else:
+            shutil.copyfile(source, part)
+        with _opened(part, "r+") as file:
             write(file, "obs", adata.obs)
             write(file, "var", adata.var)
             for name, added in (("obsm", adata.obsm), ("uns", adata.uns)):
@@ -120,9 +146,42 @@ def write_beside(source: Path, adata: AnnData, path: Path) -> None:
                     write(file, name, {})
                 for key, value in added.items():
                     write(file[name], key, value)
-        aside.replace(path)
+        if _kind(source) == "zarr":
+            _list_anew(part)
+
+
+def write_whole(adata: AnnData, path: Path) -> None:
+    """Write all of ``adata`` aside and move it into place; zarr if ``path`` ends so, else h5ad."""
+    with _aside(path) as part, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Writing zarr v2")  # anndata decides on the format
+        if path.suffix == ".zarr":
+            adata.write_zarr(part)
+        else:
+            adata.write_h5ad(part)
+
+
+@contextmanager
+def _aside(path: Path) -> Iterator[Path]:
+    """Where to write what gets the name ``path`` at the end, so that it never names half a file."""
+    part = path.with_name(f".{path.name}.part")
+    try:
+        yield part
+        if path.is_dir():
+            shutil.rmtree(path)
+        part.replace(path)
     finally:
-        aside.unlink(missing_ok=True)
+        if part.is_dir():
+            shutil.rmtree(part)
+        part.unlink(missing_ok=True)
+
+
+def _list_anew(store: Path) -> None:
+    """A store that lists all its parts at its root, as anndata's do, has to list the added ones, too."""
+    import zarr
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")  # zarr 3's format
+        zarr.consolidate_metadata(str(store))
 
 
 def _elements() -> tuple[Any, Any]:
