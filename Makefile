@@ -6,7 +6,7 @@ DATA ?= ../shared/data
 PRIORS := default default:regulariser=fixed_prior default:regulariser=none
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench-speed bench-profile bench-accuracy bench-ablation bench-genes bench-genes-accuracy
+.PHONY: help setup demo test lint format bench-speed bench-profile bench-scaling bench-accuracy bench-ablation bench-genes bench-genes-accuracy
 .PHONY: bench-family bench-prior bench-vae-report bench-labels bench-batch bench-denoise bench-synthetic bench-differential bench-outliers
 .PHONY: peers lock clean
 .PHONY: setup-r test-r check test-r45 test-install bench-r
@@ -64,6 +64,9 @@ bench-speed: setup ## cells/s and peak memory of training and embedding, beside 
 
 bench-profile: setup ## what each part of a training step takes, beside its bare matrix products (DATA=folder of h5ad)
 	@OMP_NUM_THREADS=1 $(python) benchmarks/profile_step.py --data $(DATA)
+
+bench-scaling: setup ## what each part takes by cells, genes and entries: table, exponents and figure (DATA=folder of h5ad)
+	@$(python) benchmarks/scaling.py --data $(DATA) --markdown benchmarks/results/scaling.md --figure benchmarks/results/scaling.png
 
 bench-accuracy: setup ## clustering scores against scaled PCA: table, ranking and figure (DATA=folder of h5ad)
 	@$(python) benchmarks/accuracy.py --data $(DATA) --markdown benchmarks/results/accuracy.md \

@@ -3,14 +3,12 @@
     python benchmarks/genes.py [--data DIR] [--cells 70000] [--genes 20000] [--methods m3drop,danb,...]
     python benchmarks/genes.py --r LIBRARY [--data DIR] [--dataset zheng_sorted_3874]
 
-The large data are semi-synthetic: cells of zheng_sorted_3874 drawn with the class sizes of Zheng-68k
-(class_sizes_large.csv, by size), each the sum of two cells of its class thinned to the share of entries wanted, and
-genes made up to the number wanted by drawing genes of the data again under new cells' order. Each measurement is a
-process of its own; memory is the peak of the process above what it held with the counts read in. The second form runs
-the packages M3Drop and SCMarker, installed in LIBRARY, and ours, one after the other, on the whole data set: each one
-call in a process of its own that holds the counts in memory, in R in the form that the package is fastest with, after
-a call on 200 cells that loads and compiles what is loaded and compiled at first use. Seconds are elapsed and of the
-processor (one thread each): on a busy machine the second are the ones to compare.
+The large data are semi-synthetic (benchmarks/semisynthetic.py). Each measurement is a process of its own; memory is
+the peak of the process above what it held with the counts read in. The second form runs the packages M3Drop and
+SCMarker, installed in LIBRARY, and ours, one after the other, on the whole data set: each one call in a process of its
+own that holds the counts in memory, in R in the form that the package is fastest with, after a call on 200 cells that
+loads and compiles what is loaded and compiled at first use. Seconds are elapsed and of the processor (one thread each):
+on a busy machine the second are the ones to compare.
 """
 
 from __future__ import annotations
@@ -27,9 +25,9 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse as sp
 from memory import peak_memory_mb, restart_peak
+from semisynthetic import SOURCE, cells_in_memory, source_in
 
 METHODS = ("hvg", "seurat_v3", "m3drop", "danb", "danb_dispersion", "danb_variance", "scmarker")
-SOURCE, CLASSES = "zheng_sorted_3874", "Zheng-68k"
 STEPS_OF_R = {  # the calls of the packages that do what each method does
     "m3drop": "M3DropFeatureSelection(M3DropConvertData(sparse, is.counts = TRUE), suppress.plot = TRUE)",
     "danb": "NBumiFeatureSelectionCombinedDrop(NBumiFitModel(dense))",
@@ -37,36 +35,6 @@ STEPS_OF_R = {  # the calls of the packages that do what each method does
     "danb_variance": "{ fit <- NBumiFitModel(dense); NBumiHVG(dense, fit, suppress.plot = TRUE) }",
     "scmarker": "getMarker(GeneFilter(ModalFilter(dense, geneK = 10, cellK = 10)), k = 300, n = 30)",
 }
-
-
-def large_counts(data: Path, n_cells: int, n_genes: int, share: float) -> sp.csr_matrix:
-    """Counts of ``n_cells`` made from real ones, with about ``share`` of the entries above zero."""
-    import anndata
-    import pandas as pd
-
-    rng = np.random.default_rng(0)
-    source = anndata.read_h5ad(data / f"{SOURCE}.h5ad")
-    sizes = pd.read_csv(data / "class_sizes_large.csv", comment="#")
-    sizes = np.sort(sizes.loc[sizes["dataset"] == CLASSES, "cells"].to_numpy())[::-1]
-    classes = source.obs["cell_type"].value_counts().index
-    sizes = sizes[: len(classes)] / sizes[: len(classes)].sum()
-    real = sp.csr_matrix(source.X)
-    chosen = rng.choice(len(classes), n_cells, p=sizes)
-    members = [np.flatnonzero(source.obs["cell_type"] == name) for name in classes[: len(sizes)]]
-    extra = rng.choice(real.shape[1], max(0, n_genes - real.shape[1]), replace=False)
-    blocks = []
-    for start in range(0, n_cells, 2000):
-        kinds = chosen[start : start + 2000]
-        one, other, third = (np.array([rng.choice(members[kind]) for kind in kinds]) for _ in range(3))
-        both = real[one] + real[other]
-        block = sp.csr_matrix(sp.hstack([both, real[third][:, extra]], format="csr")[:, :n_genes])
-        keep = min(1.0, share * block.shape[0] * n_genes / block.nnz)
-        block.data = rng.binomial(block.data.astype(np.int64), keep).astype(np.float32)
-        block.eliminate_zeros()
-        blocks.append(block)
-    counts = sp.csr_matrix(sp.vstack(blocks, format="csr"))
-    counts.sort_indices()
-    return counts
 
 
 def measure(path: Path, method: str) -> dict[str, float]:
@@ -150,7 +118,7 @@ def at_size(data: Path, n_cells: int, n_genes: int, share: float, methods: list[
     import anndata
 
     path = folder / "large.h5ad"
-    anndata.AnnData(large_counts(data, n_cells, n_genes, share)).write_h5ad(path)
+    anndata.AnnData(cells_in_memory(data, n_cells, n_genes, share)).write_h5ad(path)
     first = True
     for method in methods:
         result = in_a_process(path, method)
@@ -180,8 +148,7 @@ def main() -> None:
         print(json.dumps(measure(options.prepared, options.measure)))
         return
     methods = options.methods.split(",")
-    if not (options.data / f"{SOURCE}.h5ad").exists():
-        raise SystemExit(f"there is no {SOURCE}.h5ad in {options.data}: give --data")
+    source_in(options.data)
     with tempfile.TemporaryDirectory() as folder:
         if options.r:
             against_r(options.data, options.dataset, options.r, methods, Path(folder))

@@ -9,6 +9,7 @@ import pytest
 import scanpy as sc
 import scipy.sparse as sp
 from sklearn import metrics as sklearn_metrics
+from sklearn.neighbors import NearestNeighbors
 
 import scrae
 from scrae.datasets import unscaled_counts
@@ -232,3 +233,13 @@ def test_scaled_pca_is_the_singular_value_decomposition_of_scaled_log_expression
     left, values, _ = np.linalg.svd(scaled - scaled.mean(0), full_matrices=False)
     np.testing.assert_allclose(np.abs(components), np.abs(left[:, :5] * values[:5]), atol=0.01)
     assert (before != pbmc.X).nnz == 0
+
+
+def test_scanpy_finds_neighbours_as_it_does_among_many_cells(pbmc):
+    """From some thousands of cells on scanpy leaves it to pynndescent, whose 0.7 it could not read."""
+    pbmc.obsm["X_scrae"] = np.random.default_rng(0).normal(size=(pbmc.n_obs, 10)).astype(np.float32)
+    sc.pp.neighbors(pbmc, use_rep="X_scrae", transformer="pynndescent", random_state=0)
+    found = pbmc.obsp["distances"].tocsr()
+    exact = NearestNeighbors(n_neighbors=15).fit(pbmc.obsm["X_scrae"]).kneighbors(return_distance=False)
+    shared = [len(np.intersect1d(found[i].indices, exact[i])) for i in range(pbmc.n_obs)]
+    assert np.mean(shared) > 13

@@ -1,0 +1,265 @@
+"""What a user waits for, against the size of the data: choice of genes, training, embedding, neighbours, clusters.
+
+    python benchmarks/scaling.py --data DIR [--cells 1000 4000 16000 64000] [--chosen 500 1000 2000 4000 8000]
+                                 [--shares 0.02 0.05 0.1] [--threads 2] [--out scaling.csv]
+                                 [--markdown scaling.md] [--figure scaling.png]
+    python benchmarks/scaling.py --data DIR --whole 70000 [--from memory h5ad zarr] [--epochs 1] [--out whole.csv] ...
+
+DIR has what benchmarks/semisynthetic.py draws cells from, 20,000 genes each. The first form varies, one at a time, the
+number of cells (2,000 genes chosen, 5 % of the entries above zero), of genes chosen and the share of entries (16,000
+cells), and fits time = a size^b to each part. Parts: choosing genes; a step of training, median of 100 and more; what
+else fitting does (checks, the read-out); the embedding of all cells; their neighbour graph and Leiden clusters
+(scanpy). The second form is scrae.tl.scrae with its defaults (or that many epochs) on so many cells, in memory, or
+from a file that is larger than what it holds. Each measurement is a process of its own; memory is the most that it had
+of its own (RssAnon) above what it had with the counts read in. A row for each; rows that are there are not measured
+again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from experiment import command, options, resumed
+from semisynthetic import cells_in_memory, source_in, write_cells
+from tables import markdown, publish
+
+mpl.use("Agg")
+import matplotlib.pyplot as plt
+
+GENES = 20_000
+CELLS, CHOSEN, SHARE = 16_000, 2000, 0.05  # of what is not varied
+STEPS = 100  # of training, at least
+SCANPY_IS_EXACT_BELOW = 8192  # cells; neighbours of more are pynndescent's
+KEYS = ["cells", "chosen", "share"]
+KEYS_OF_WHOLE = ["cells", "source", "epochs"]
+PARTS = {
+    "choice": "choice of genes",
+    "step": "a step of training",
+    "rest_of_fit": "the rest of fitting",
+    "embed": "embedding",
+    "neighbours": "neighbours",
+    "leiden": "Leiden",
+}
+VARIED = {"cells": "cells", "chosen": "genes chosen", "entries": "entries above zero (all genes)"}
+
+
+def own_memory_mb() -> float:
+    """Memory of this process that is no file's."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) / 1024
+
+
+@contextmanager
+def most_memory() -> Iterator[Callable[[], float]]:
+    """The most that this process comes to hold above what it holds now, looked at every 20 ms."""
+    before, done = own_memory_mb(), threading.Event()
+    found = [before]
+
+    def watch() -> None:
+        while not done.wait(0.02):
+            found.append(own_memory_mb())
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield lambda: max(found) - before
+    finally:
+        done.set()
+        watcher.join()
+
+
+def timed(what: Callable[[], Any]) -> float:
+    started = time.perf_counter()
+    what()
+    return time.perf_counter() - started
+
+
+def measure_parts(data: Path, n_cells: int, n_chosen: int, share: float) -> dict[str, float]:
+    """Seconds of each part, in this process."""
+    import anndata
+    import scanpy as sc
+
+    import scrae
+
+    warnings.simplefilter("ignore")
+    adata = anndata.AnnData(cells_in_memory(data, n_cells, GENES, share))
+    entries = adata.X.nnz
+    model = scrae.SCRAE(verbose=False, early_stopping=False)
+    epochs = max(2, -(-STEPS * model.settings.batch_size // n_cells))
+    with most_memory() as most:
+        choice = timed(lambda: scrae.pp.select_genes(adata, n_top=n_chosen))
+        fit = timed(lambda: model.fit(adata, genes=adata.var["scrae_selected"].to_numpy(), max_epochs=epochs))
+        embed = timed(lambda: adata.obsm.__setitem__("X_scrae", model.embed(adata)))
+    if n_cells >= SCANPY_IS_EXACT_BELOW:
+        sc.pp.neighbors(adata[:500].copy(), use_rep="X_scrae", transformer="pynndescent")  # compiled at first use
+    steps_an_epoch = -(-n_cells // model.settings.batch_size)
+    return {
+        "entries": entries,
+        "choice": choice,
+        "step": float(model.history["seconds"].median()) / steps_an_epoch,
+        "rest_of_fit": fit - float(model.history["seconds"].sum()),
+        "embed": embed,
+        "neighbours": timed(lambda: sc.pp.neighbors(adata, use_rep="X_scrae")),
+        "leiden": timed(lambda: sc.tl.leiden(adata, flavor="igraph", n_iterations=2, directed=False)),
+        "memory_mb": most(),
+    }
+
+
+def measure_whole(path: Path, source: str, epochs: int | None) -> dict[str, float]:
+    """One call of scrae.tl.scrae in this process."""
+    import anndata
+
+    import scrae
+    from scrae.stored import map_cells
+
+    warnings.simplefilter("ignore")
+    adata = anndata.read_h5ad(path) if source == "memory" else None
+    with most_memory() as most:
+        started = time.perf_counter()
+        if adata is None:
+            adata = map_cells(path)
+        mapped = time.perf_counter() - started
+        scrae.tl.scrae(adata, max_epochs=epochs, verbose=False)
+        seconds = time.perf_counter() - started
+    summary = adata.uns["scrae"]["summary"]
+    return {
+        "entries": int(adata.X.nnz),
+        "epochs_done": summary["epochs"],
+        "seconds": seconds,
+        "mapping": mapped,
+        "training": float(adata.uns["scrae"]["history"]["seconds"].sum()),
+        "cells_per_second": summary["training_cells_per_second"],
+        "memory_mb": most(),
+    }
+
+
+def in_a_process(*arguments: object) -> dict[str, object]:
+    """What this program prints last when it is called so."""
+    asked = [sys.executable, __file__, *map(str, arguments)]
+    done = subprocess.run(asked, stdout=subprocess.PIPE, text=True, check=True)
+    result: dict[str, object] = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
+def exponents(results: pd.DataFrame, varied: str) -> dict[str, float]:
+    """b of time = a size^b for each part, by least squares on the logarithms."""
+    size = np.log(results[varied].to_numpy(dtype=float))
+    return {part: float(np.polyfit(size, np.log(results[part].to_numpy(dtype=float)), 1)[0]) for part in PARTS}
+
+
+def of_varied(results: pd.DataFrame, varied: str) -> pd.DataFrame:
+    """Rows in which only this differs from the usual size, by size."""
+    fixed = {"cells": CELLS, "chosen": CHOSEN, "share": SHARE}
+    fixed.pop("share" if varied == "entries" else varied)
+    same = np.logical_and.reduce([results[name] == value for name, value in fixed.items()])
+    return results[same].sort_values(varied)
+
+
+def table(results: pd.DataFrame) -> str:
+    """Seconds by size, a table for each thing varied, and the exponents below."""
+    tables = []
+    for varied, title in VARIED.items():
+        rows = of_varied(results, varied)
+        if len(rows) < 2:
+            continue
+        cells = rows[[*PARTS, "memory_mb"]].map("{:.3g}".format)
+        cells["memory_mb"] = rows["memory_mb"].map("{:,.0f}".format)
+        cells.index = [f"{size:,.0f}" for size in rows[varied]]
+        cells.loc["**exponent**"] = [f"**{b:.2f}**" for b in exponents(rows, varied).values()] + [None]
+        tables.append(markdown(cells.rename(columns=PARTS | {"memory_mb": "memory, MB"}), f"seconds, by {title}"))
+    return "\n\n".join(tables)
+
+
+def draw(results: pd.DataFrame, path: Path) -> None:
+    """A panel for each thing varied: seconds of each part, both on log scales."""
+    fig, axes = plt.subplots(1, len(VARIED), figsize=(13, 4.2), sharey=True, layout="constrained")
+    for axis, (varied, title) in zip(axes, VARIED.items(), strict=True):
+        rows = of_varied(results, varied)
+        if len(rows) > 1:
+            for (part, name), b in zip(PARTS.items(), exponents(rows, varied).values(), strict=True):
+                axis.plot(rows[varied], rows[part], "o-", ms=4, label=f"{name}: {b:.2f}")
+            axis.legend(title="exponent", fontsize=8, frameon=False)
+        axis.set(xscale="log", yscale="log", xlabel=title)
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[0].set_ylabel("seconds")
+    fig.savefig(path, dpi=150)
+    plt.close(fig)
+
+
+def parts_at_sizes(typed: argparse.Namespace) -> None:
+    sizes = [(n, CHOSEN, SHARE) for n in typed.cells]
+    sizes += [(CELLS, n, SHARE) for n in typed.chosen] + [(CELLS, CHOSEN, share) for share in typed.shares]
+    wanted: list[tuple[object, ...]] = list(dict.fromkeys(sizes))
+    results = resumed(
+        typed.out,
+        KEYS,
+        wanted,
+        lambda *size: in_a_process("--data", typed.data, "--threads", typed.threads, "--measure", *size),
+    )
+    publish(table(results), typed.markdown)
+    if typed.figure is not None:
+        draw(results, typed.figure)
+
+
+def whole_calls(typed: argparse.Namespace) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+
+        def stored(n_cells: int, kind: str) -> Path:
+            path = Path(folder) / f"{n_cells}.{kind}"
+            if not path.exists():
+                write_cells(path, typed.data, n_cells, GENES, SHARE)
+            return path
+
+        def one(n_cells: int, source: str, epochs: int) -> dict[str, object]:
+            path = stored(n_cells, "zarr" if source == "zarr" else "h5ad")
+            asked = ["--measure-whole", path, source, epochs]
+            return in_a_process("--data", typed.data, "--threads", typed.threads, *asked)
+
+        wanted = [(n, source, typed.epochs) for n in typed.whole for source in typed.sources]
+        results = resumed(typed.out, KEYS_OF_WHOLE, wanted, one)
+    shown = results.drop(columns=KEYS_OF_WHOLE).map("{:,.0f}".format)
+    shown.index = [f"{row.cells:,} cells, {row.source}" for row in results.itertuples()]
+    publish(markdown(shown, f"{GENES:,} genes"), typed.markdown)
+
+
+def main() -> None:
+    parser = command(__doc__, "scaling", n_genes=None)
+    parser.add_argument("--cells", type=int, nargs="*", default=[1000, 4000, 16_000, 64_000])
+    parser.add_argument("--chosen", type=int, nargs="*", default=[500, 1000, 2000, 4000, 8000])
+    parser.add_argument("--shares", type=float, nargs="*", default=[0.02, 0.05, 0.1])
+    parser.add_argument("--figure", type=Path)
+    parser.add_argument("--whole", type=int, nargs="*", help="numbers of cells of whole calls")
+    parser.add_argument("--from", dest="sources", nargs="*", default=["memory"], choices=["memory", "h5ad", "zarr"])
+    parser.add_argument("--epochs", type=int, default=0, help="of whole calls (0: the default)")
+    parser.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--measure-whole", nargs=3, help=argparse.SUPPRESS)
+    typed = options(parser)
+    source_in(typed.data)
+    if typed.measure:
+        n_cells, n_chosen, share = typed.measure
+        print(json.dumps(measure_parts(typed.data, int(n_cells), int(n_chosen), float(share))))
+    elif typed.measure_whole:
+        path, source, epochs = typed.measure_whole
+        print(json.dumps(measure_whole(Path(path), source, int(epochs) or None)))
+    elif typed.whole:
+        whole_calls(typed)
+    else:
+        parts_at_sizes(typed)
+
+
+if __name__ == "__main__":
+    main()
