@@ -7,7 +7,7 @@ import platform
 import time
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -20,14 +20,17 @@ from scrae._version import __version__
 from scrae.autoencoder import RegularisedAutoencoder
 from scrae.counts import CountsError, empty_cells
 from scrae.data import CountData, Covariates
+from scrae.density import CellDensity
+from scrae.dispersion import fit_dispersions
 from scrae.inputs import CovariateCoding, fingerprint, read_cells
 from scrae.labels import CellTypes
 from scrae.mapped import by_rows
+from scrae.population import Population
 from scrae.presets import settings_of
 from scrae.readout import LANDMARKS
 from scrae.settings import Settings, epochs_for, patience_for
 from scrae.trained import Trained
-from scrae.training import Training
+from scrae.training import EVALUATION_CELLS, Training
 
 SMALLEST_VALIDATION = 10  # fewer held-out cells say too little to stop by
 
@@ -80,7 +83,7 @@ class SCRAE(Trained):
         self._fingerprint = ""
         self._summary: dict[str, Any] = {}
         self._history: list[dict[str, float]] = []
-        self._population: dict[str, Any] = {}
+        self._population: Population | None = None
         self._state: dict[str, Tensor] | None = None
         self._training_cells: tuple[sp.csr_array, Covariates] | None = None
         self._cell_types: CellTypes | None = None
@@ -214,7 +217,7 @@ class SCRAE(Trained):
                 return
             self._take(training, started)
             with training.best_weights():
-                self._fit_readout(training)
+                self._fit_to_codes(training)
             try:
                 checkpoint.write_state(model_dir, self._description(), training.state())
             except OSError as error:
@@ -237,20 +240,34 @@ class SCRAE(Trained):
 
     def _conclude(self, training: Training, started: float) -> None:
         """Take over what training has come to."""
-        self._fit_readout(training)
+        cells = self._some_cells(training.data)
+        fit_dispersions(self._fitted(), training.data, cells, self.settings.dispersion_steps)
+        self._fit_to_codes(training)
         self._take(training, started)
         self._state = training.good_state()
 
-    def _fit_readout(self, training: Training) -> None:
-        """Give the read-out what it needs of the trained codes; the cells it takes follow from the seed alone."""
-        readout = self._fitted().readout
-        if readout is None:
+    def _fit_to_codes(self, training: Training) -> None:
+        """Give the read-out, and the density that cells are drawn from, what they need of the trained codes."""
+        module, data = self._fitted(), training.data
+        cells = self._some_cells(data)
+        if module.readout is not None:
+            module.readout.fit(data, cells, module.features, self.random_state)
+        with torch.no_grad():
+            minibatches = list(data.in_order(EVALUATION_CELLS, cells))
+            codes = torch.cat([module.encode(minibatch) for minibatch in minibatches]).cpu().numpy()
+            log_library = torch.cat([module.observed_log_library(m.counts) for m in minibatches]).cpu().numpy()
+        assert self._population is not None
+        try:
+            density = CellDensity.fit(codes, log_library, self.random_state)
+        except ImportError:  # the core does without scikit-learn
             return
-        n_cells = training.data.n_cells
+        self._population = replace(self._population, density=density)
+
+    def _some_cells(self, data: CountData) -> Tensor:
+        """Positions of the training cells that stand for all; they follow from the seed alone."""
         rng = np.random.default_rng(self.random_state)
-        landmarks = np.sort(rng.choice(n_cells, min(n_cells, LANDMARKS), replace=False))
-        positions = torch.as_tensor(landmarks, device=self.device)
-        readout.fit(training.data, positions, self._fitted().features, self.random_state)
+        chosen = np.sort(rng.choice(data.n_cells, min(data.n_cells, LANDMARKS), replace=False))
+        return torch.as_tensor(chosen, device=self.device)
 
     def _take(self, training: Training, started: float) -> None:
         """Copy what the user sees of a training into the model."""
@@ -276,7 +293,7 @@ class SCRAE(Trained):
         torch.manual_seed(self.random_state)
         module = RegularisedAutoencoder(settings, self._n_genes, self._coding.width, self._coding.n_batches)
         module.fit_constants(counts)
-        self._population = _population(module.log_libraries(counts), covariates)
+        self._population = Population.of(module.log_libraries(counts), covariates)
         self._module = module.to(self.device)
         data = CountData(counts, covariates, self.device, has_batch=self._coding.batch_key is not None)
         order = torch.randperm(data.n_cells)
@@ -376,7 +393,7 @@ class SCRAE(Trained):
         model._fingerprint = description["fingerprint"]
         model._summary = description["summary"]
         model._history = description["history"]
-        model._population = description["population"]
+        model._population = Population.from_description(description["population"])
         module = RegularisedAutoencoder(settings, model._n_genes, model._coding.width, model._coding.n_batches)
         try:
             module.load_state_dict(weights)
@@ -403,7 +420,7 @@ class SCRAE(Trained):
             "covariate_scales": dict(self._coding.scales),
             "batch_key": self._coding.batch_key,
             "fingerprint": self._fingerprint,
-            "population": self._population,
+            "population": None if self._population is None else self._population.description(),
             "summary": self._summary,
             "history": self._history,
             "cell_types": None if self._cell_types is None else self._cell_types.description(),
@@ -438,17 +455,6 @@ def versions() -> dict[str, str]:
         "torch": str(torch.__version__),
         "numpy": np.__version__,
         "python": platform.python_version(),
-    }
-
-
-def _population(log_library: np.ndarray, covariates: Covariates) -> dict[str, Any]:
-    """What sampling needs of the training cells: percentiles of library size and numbers, shares of levels."""
-    codes, numbers = np.unique(covariates.codes, axis=0, return_counts=True)
-    return {
-        "log_library_quantiles": np.quantile(log_library, np.linspace(0, 1, 101)).tolist(),
-        "continuous_quantiles": np.quantile(covariates.values, np.linspace(0, 1, 101), axis=0).T.tolist(),
-        "covariate_codes": codes.tolist(),
-        "covariate_shares": (numbers / numbers.sum()).tolist(),
     }
 
 

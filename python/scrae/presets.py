@@ -19,6 +19,7 @@ _PLAIN: dict[str, Any] = {
     "contrast_weight": 0.0,
     "n_pcs": 0,
     "smoothing": 0.0,
+    "dispersion_steps": 0,
     "early_stopping": False,
 }
 

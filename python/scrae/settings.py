@@ -74,6 +74,9 @@ class Settings:
         Weight of the KL term of a learned library size.
     dispersion
         ``"gene"``, or ``"gene-batch"`` for one dispersion per gene and batch.
+    dispersion_steps
+        Steps that bring the likelihood's dispersions to where they belong once the codes are finished
+        (:func:`scrae.dispersion.fit_dispersions`); 0: as training left them. The embedding does not change.
     learning_rate
         Adam's, for the autoencoder.
     adam_eps, weight_decay
@@ -115,6 +118,7 @@ class Settings:
     library: str = "observed"
     library_weight: float = 1.0
     dispersion: str = "gene"
+    dispersion_steps: int = 50
     learning_rate: float = 1e-3
     adam_eps: float = 1e-8
     weight_decay: float = 0.0
@@ -158,6 +162,7 @@ class Settings:
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be negative, not {getattr(self, name)}")
         _at_least("n_pcs", self.n_pcs, 0)
+        _at_least("dispersion_steps", self.dispersion_steps, 0)
         known = regulariser_option_names(self.regulariser)
         for name in self.regulariser_options:
             if name not in known:

@@ -15,9 +15,11 @@ from torch import Tensor
 
 from scrae.autoencoder import RegularisedAutoencoder
 from scrae.data import CountData, Covariates, Minibatch
+from scrae.density import LEAST_CELLS, CellDensity
 from scrae.inputs import Cells, CovariateCoding, read_cells
 from scrae.labels import CellTypes, fit_cell_types
 from scrae.mapped import by_rows
+from scrae.population import Population
 from scrae.regularisers import Regulariser
 from scrae.settings import Settings, unknown
 from scrae.training import EVALUATION_CELLS
@@ -44,7 +46,7 @@ class Trained:
     _coding: CovariateCoding
     _summary: dict[str, Any]
     _history: list[dict[str, float]]
-    _population: dict[str, Any]
+    _population: Population | None
     _training_cells: tuple[sp.csr_array, Covariates] | None
     _cell_types: CellTypes | None
 
@@ -328,13 +330,31 @@ class Trained:
         counts, covariates = self._cells_or_training(data, layer, with_covariates=True)
         return self._in_batches(counts, covariates, module.surprise)
 
-    def sample(self, n: int, *, random_state: int | None = None, batch: str | None = None) -> np.ndarray:
-        """Synthetic cells: codes from the prior, library sizes from the training cells, counts from the likelihood.
+    def sample(
+        self,
+        n: int,
+        *,
+        like: Any = None,
+        codes: str = "cells",
+        layer: str | None = None,
+        random_state: int | None = None,
+        batch: str | None = None,
+    ) -> np.ndarray:
+        """Synthetic cells: a code and a library size for each, then counts from the likelihood.
 
         Parameters
         ----------
         n
             Number of cells.
+        like
+            Cells to draw others like, :data:`scrae.density.LEAST_CELLS` or more (an AnnData or a matrix with the
+            model's genes): of one type, say. None: the training cells.
+        codes
+            ``"cells"``: codes and library sizes together from a mixture fitted to those of the cells
+            (:mod:`scrae.density`). ``"prior"``: codes from the regulariser's prior, library sizes from the training
+            cells: what the model has learned to take for cells, less like real ones (docs/USES.md).
+        layer
+            Layer of ``like`` with raw counts; None: its ``X``.
         random_state
             Seed; None: the model's.
         batch
@@ -343,53 +363,79 @@ class Trained:
 
         Returns
         -------
-        float32 (n, n_genes), whole counts, columns as :attr:`gene_names`.
+        float32 (n, n_genes), whole counts, columns as :attr:`gene_names`. Their expected total is the library size.
         """
-        return self._sample(n, random_state, batch)[1]
-
-    def sample_codes(self, n: int, *, random_state: int | None = None) -> np.ndarray:
-        """Codes from the prior, float32 (n, n_latent)."""
-        module = self._fitted()
-        with torch.inference_mode(), self._own_random_state():
-            torch.manual_seed(self.random_state if random_state is None else random_state)
-            return module.regulariser.sample(n).cpu().numpy()
-
-    def _sample(self, n: int, random_state: int | None, batch: str | None) -> tuple[np.ndarray, np.ndarray]:
-        module = self._fitted()
+        module, population = self._fitted(), self._fitted_population()
         if n < 1:
             raise ValueError(f"n must be at least 1, not {n}")
+        if codes not in ("cells", "prior"):
+            raise ValueError(f'codes is "cells" or "prior", not {codes!r}')
+        if codes == "prior" and like is not None:
+            raise ValueError('a prior knows no single cells: give like=..., or codes="prior"')
         if module.target_transform.kind not in ("counts", "lognorm", "scaled"):
             raise ValueError(
                 f"the likelihood of this model describes {module.target_transform.kind} values, of which it can draw "
                 'no counts; train with target="counts"'
             )
         rng = np.random.default_rng(self.random_state if random_state is None else random_state)
-        population = self._population
-        codes = np.asarray(population["covariate_codes"], dtype=np.int64)
-        chosen = rng.choice(len(codes), size=n, p=population["covariate_shares"])
-        covariates = Covariates.categorical(codes[chosen], tuple(map(len, self._coding.levels.values())))
+        covariates = population.draw_covariates(n, tuple(map(len, self._coding.levels.values())), rng)
         if batch is not None:
             covariates = self._as_if_from(batch, covariates)
-        log_library = _drawn(population["log_library_quantiles"], n, rng)
-        numbers = [_drawn(quantiles, n, rng) for quantiles in population.get("continuous_quantiles", [])]
-        if numbers:
-            covariates = replace(covariates, values=np.stack(numbers, 1).astype(np.float32))
-        latent = self.sample_codes(n, random_state=int(rng.integers(2**31)))
+        if codes == "prior":
+            log_library = population.draw_log_library(n, rng)
+            latent = self.sample_codes(n, random_state=int(rng.integers(2**31)))
+        else:
+            latent, log_library = self._density_of(like, layer, population).draw(n, rng)
+        return self._drawn_counts(latent, log_library, covariates, int(rng.integers(2**31)))
+
+    def sample_codes(self, n: int, *, random_state: int | None = None) -> np.ndarray:
+        """Codes from the regulariser's prior, float32 (n, n_latent)."""
+        module = self._fitted()
+        with torch.inference_mode(), self._own_random_state():
+            torch.manual_seed(self.random_state if random_state is None else random_state)
+            return module.regulariser.sample(n).cpu().numpy()
+
+    def _density_of(self, like: Any, layer: str | None, population: Population) -> CellDensity:
+        """That of the training cells, or of the cells that are given."""
+        if like is None:
+            if population.density is None:
+                raise ValueError(
+                    "this model has no density of its cells (scikit-learn was missing, or it is of an older version): "
+                    'train anew, or sample(n, codes="prior")'
+                )
+            return population.density
+        counts = self._match_genes(read_cells(like, layer), missing_allowed=False)
+        if counts.shape[0] < LEAST_CELLS:
+            raise ValueError(
+                f"like has {counts.shape[0]:,} cell(s); what cells are like is told from {LEAST_CELLS} or more"
+            )
+        module = self._fitted()
+        codes = self._in_batches(counts, Covariates.none(counts.shape[0]), module.encode)
+        return CellDensity.fit(codes, module.log_libraries(counts), self.random_state)
+
+    def _drawn_counts(
+        self, codes: np.ndarray, log_library: np.ndarray, covariates: Covariates, seed: int
+    ) -> np.ndarray:
+        """Counts of cells with these codes (n, n_latent), log library sizes (n,) and covariates, float32 (n, n_genes).
+
+        The likelihood's means add up to the library size without technical dropout; they are scaled up so that what is
+        drawn adds up to it.
+        """
+        module, n = self._fitted(), len(codes)
         nothing = sp.csr_array(np.zeros((n, self._n_genes), dtype=np.float32))
         parts = []
         with torch.inference_mode(), self._own_random_state():
-            torch.manual_seed(int(rng.integers(2**31)))
+            torch.manual_seed(seed)
             start = 0
             for minibatch in self._data(nothing, covariates).in_order(EVALUATION_CELLS):
                 part = slice(start, start := start + minibatch.n_cells)
-                parameters = module.decode(
-                    torch.as_tensor(latent[part], device=self.device),
-                    minibatch.covariates,
-                    torch.as_tensor(log_library[part], dtype=torch.float32, device=self.device),
-                    minibatch.batch,
-                )
+                latent = torch.as_tensor(codes[part], device=self.device)
+                size = torch.as_tensor(log_library[part], dtype=torch.float32, device=self.device)
+                parameters = module.decode(latent, minibatch.covariates, size, minibatch.batch)
+                short = size - module.likelihood.expected(parameters).sum(1).log()
+                parameters = module.decode(latent, minibatch.covariates, size + short, minibatch.batch)
                 parts.append(module.likelihood.sample(parameters).cpu().numpy())
-        return latent, np.concatenate(parts)
+        return np.concatenate(parts)
 
     @contextmanager
     def _own_random_state(self) -> Iterator[None]:
@@ -402,6 +448,11 @@ class Trained:
         if self._module is None:
             raise NotFittedError("the model is not trained yet: call fit(adata) first, or load one with SCRAE.load")
         return self._module
+
+    def _fitted_population(self) -> Population:
+        self._fitted()
+        assert self._population is not None
+        return self._population
 
     def _cells_or_training(
         self, data: Any, layer: str | None, with_covariates: bool
@@ -482,12 +533,7 @@ class Trained:
         if library_size == "observed":
             return None
         if library_size == "common":
-            return float(np.median(self._population["log_library_quantiles"]))
+            return float(np.median(self._fitted_population().log_library_quantiles))
         if isinstance(library_size, str) or not library_size > 0:
             raise ValueError(f'library_size is "common", "observed" or a positive number, not {library_size!r}')
         return float(np.log(library_size))
-
-
-def _drawn(quantiles: list[float], n: int, rng: np.random.Generator) -> np.ndarray:
-    """Draws from the distribution with these evenly spaced quantiles, float64 (n,)."""
-    return np.interp(rng.uniform(size=n), np.linspace(0, 1, len(quantiles)), quantiles)

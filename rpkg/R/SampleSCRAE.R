@@ -1,10 +1,16 @@
 #' Draw synthetic cells
 #'
-#' Codes are drawn from the learned prior, library sizes from those of the
-#' training cells, counts from the likelihood that the decoder describes.
+#' Codes and library sizes are drawn together from a mixture that is fitted to those
+#' of the training cells, or of the cells given as `like`, counts from the likelihood
+#' that the decoder describes.
 #'
 #' @param object What [RunSCRAE()] returned, or the folder of a model.
 #' @param n Number of cells.
+#' @param like Cells to draw others like, ten or more: a Seurat object, a
+#'   SingleCellExperiment or raw counts (genes x cells) with the model's genes, such as
+#'   `object[, object$cell_type == "B"]`; NULL: the training cells.
+#' @param codes `"cells"`, as above, or `"prior"`: codes from the prior that was learned
+#'   in training, which gives cells that are less like real ones.
 #' @param batch Level of the first of `group.by.vars` to draw from; NULL: levels in
 #'   the shares of the training cells.
 #' @param seed.use Seed.
@@ -20,17 +26,25 @@
 #'     embedding <- RunSCRAE(counts, features = "all", n_latent = 2,
 #'         max_epochs = 2, verbose = FALSE)
 #'     dim(SampleSCRAE(embedding, n = 5))
+#'     dim(SampleSCRAE(embedding, n = 5, like = counts[, 1:12]))
 #' }
 #' @export
-SampleSCRAE <- function(object, n, batch = NULL, seed.use = 42, name = NULL,
-    verbose = TRUE, ...) {
+SampleSCRAE <- function(object, n, like = NULL, codes = c("cells", "prior"),
+    batch = NULL, seed.use = 42, name = NULL, verbose = TRUE, ...) {
     at_least(n, 1, "n")
     at_least(seed.use, 0, "seed.use")
+    codes <- match.arg(codes)
     how <- run_options(list(...), names(formals()), verbose)
     refuse_settings(how)
+    model <- find_model(object, name)
+    source <- if (!is.null(like)) any_source(like, verbose)
     result <- run_job("sample",
-        list(n = n, random_state = seed.use, batch = batch, device = how$device),
-        how = how, model = find_model(object, name)
+        list(
+            n = n, random_state = seed.use, batch = batch, codes = codes,
+            like = !is.null(like), device = how$device
+        ),
+        if (!is.null(like)) read_model_genes(source, describe_model(model)$genes),
+        how = how, where = source$where %||% "the counts", model = model
     )
     counts <- result$matrix
     dimnames(counts) <- list(result$genes, paste0("synthetic", seq_len(n)))
@@ -41,4 +55,15 @@ SampleSCRAE <- function(object, n, batch = NULL, seed.use = 42, name = NULL,
         return(SingleCellExperiment::SingleCellExperiment(list(counts = counts)))
     }
     counts
+}
+
+# Raw counts of cells of any class, where they usually are.
+any_source <- function(cells, verbose) {
+    if (inherits(cells, "Seurat")) {
+        return(seurat_source(cells, check_assay(cells, NULL), "counts", verbose))
+    }
+    if (is(cells, "SummarizedExperiment")) {
+        return(sce_source(cells))
+    }
+    matrix_source(cells)
 }

@@ -121,8 +121,37 @@ def test_sampling_is_reproducible_and_seeded(fitted):
     np.testing.assert_array_equal(fitted.sample(5), fitted.sample(5))
     assert not np.array_equal(fitted.sample(5), fitted.sample(5, random_state=1))
     assert fitted.sample_codes(4).shape == (4, 10)
-    with pytest.raises(ValueError, match="at least 1"):
-        fitted.sample(0)
+    assert not np.array_equal(fitted.sample(5), fitted.sample(5, codes="prior"))
+
+
+@pytest.mark.parametrize(
+    ("n", "options", "message"),
+    [
+        (0, {}, "at least 1"),
+        (3, {"codes": "posterior"}, 'codes is "cells" or "prior"'),
+        (3, {"codes": "prior", "like": slice(0, 50)}, "a prior knows no single cells"),
+        (3, {"like": slice(0, 9)}, r"like has 9 cell\(s\); what cells are like is told from 10 or more"),
+    ],
+)
+def test_what_cannot_be_sampled_is_refused(fitted, pbmc, n, options, message):
+    if "like" in options:
+        options = options | {"like": pbmc[options["like"]]}
+    with pytest.raises(ValueError, match=message):
+        fitted.sample(n, **options)
+
+
+def test_cells_drawn_like_others_have_their_markers_and_their_sizes(fitted, pbmc):
+    b_cells = pbmc[pbmc.obs["cell_type"] == "CD19+ B"]
+    alike, any_cells = fitted.sample(300, like=b_cells), fitted.sample(300)
+    marker = pbmc.var_names.get_loc("CD79A")
+    assert (alike[:, marker] > 0).mean() > 0.9
+    assert (any_cells[:, marker] > 0).mean() < 0.4
+    assert np.median(alike.sum(1)) == pytest.approx(np.median(b_cells.X.toarray().sum(1)), rel=0.1)
+
+
+def test_synthetic_cells_have_the_sizes_of_real_ones(fitted, pbmc):
+    """A zero-inflated likelihood drops counts: what is left has to add up, not what was there before."""
+    assert fitted.sample(2000).sum(1).mean() == pytest.approx(pbmc.X.sum(1).mean(), rel=0.03)
 
 
 def test_what_needs_training_says_so(small):

@@ -43,12 +43,9 @@ def test_the_folder_holds_three_files_and_no_pickle(folder):
         "training_state.safetensors",
         "weights.safetensors",
     ]
-    for path in folder.iterdir():
-        content = path.read_bytes()
-        assert not content.startswith((b"\x80", b"PK"))  # pickle, and the zip that torch.save makes
-        if path.suffix == ".safetensors":
-            with safetensors.safe_open(path, "np") as file:
-                assert file.keys()
+    for path in folder.glob("*.safetensors"):  # which is what they are, and neither pickle nor the zip of torch.save
+        with safetensors.safe_open(path, "np") as file:
+            assert file.keys()
     description = json.loads((folder / "scrae.json").read_text(), parse_constant=pytest.fail)
     assert description["format_version"] == 2
     assert description["covariate_levels"] == {"batch": ["a", "b"]}

@@ -204,7 +204,8 @@ def test_no_regulariser_adds_nothing_and_has_nothing_to_sample(pbmc, quick):
     assert set(model.history) == {"autoencoder", "reconstruction", "validation_reconstruction", "seconds"}
     np.testing.assert_allclose(model.history["autoencoder"], model.history["reconstruction"], rtol=1e-6)
     with pytest.raises(ValueError, match="no prior to sample from"):
-        model.sample(3)
+        model.sample(3, codes="prior")
+    assert model.sample(3).shape == (3, 765)
 
 
 def test_a_new_regulariser_is_one_class_and_one_preset(pbmc, quick, monkeypatch, tmp_path):

@@ -81,6 +81,12 @@ test_that("prediction, denoising and sampling work on a SingleCellExperiment", {
     cells <- SampleSCRAE(sce, n = 9, batch = "b", verbose = FALSE)
     expect_equal(dim(cells), c(30L, 9L))
     expect_error(SampleSCRAE(sce, n = 9, batch = "c"), "no batch 'c'")
+    large <- Matrix::colSums(made_counts()) > median(Matrix::colSums(made_counts()))
+    like <- lapply(list(large, !large), function(chosen) {
+        SampleSCRAE(trained(), n = 40, like = made_counts()[, chosen], verbose = FALSE)
+    })
+    expect_gt(median(Matrix::colSums(like[[1]])), median(Matrix::colSums(like[[2]])))
+    expect_error(SampleSCRAE(sce, n = 9, like = sce[, 1:3], verbose = FALSE), "told from 10 or more")
 })
 
 test_that("a query with missing genes is mapped with a warning; strangers are refused", {

@@ -99,6 +99,7 @@ test_that("synthetic cells are a Seurat object of whole counts", {
     expect_equal(dim(counts), c(115L, 25L))
     expect_true(all(counts@x == trunc(counts@x) & counts@x > 0))
     expect_identical(raw_counts(SampleSCRAE(embedded, n = 25)), counts)
+    expect_false(identical(raw_counts(SampleSCRAE(embedded, n = 25, codes = "prior")), counts))
 })
 
 test_that("batches are read from factors, and have an effect", {

@@ -73,6 +73,14 @@ class Likelihood(nn.Module, ABC):
     def mean(self, parameters: tuple[Tensor, ...]) -> Tensor:
         """Mean on the scale of counts, without technical dropout, (n_cells, n_genes)."""
 
+    def expected(self, parameters: tuple[Tensor, ...]) -> Tensor:
+        """What :meth:`sample` draws on average, technical dropout included, (n_cells, n_genes)."""
+        return self.mean(parameters)
+
+    def dispersions(self) -> list[nn.Parameter]:
+        """Parameters that only say how far counts scatter about their means."""
+        return []
+
     @abstractmethod
     def sample(self, parameters: tuple[Tensor, ...]) -> Tensor:
         """One draw of counts per cell, (n_cells, n_genes), from torch's random state."""

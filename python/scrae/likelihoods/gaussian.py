@@ -45,6 +45,9 @@ class Gaussian(Likelihood):
         """Shares from exp(m) - 1, scaled to the library size."""
         return expected_counts(parameters[0], parameters[2])
 
+    def dispersions(self) -> list[nn.Parameter]:
+        return [self.log_sd]
+
     def sample(self, parameters: tuple[Tensor, ...]) -> Tensor:
         mean, log_sd, log_library = parameters
         return expected_counts(mean + torch.randn_like(mean) * log_sd.exp(), log_library).round()

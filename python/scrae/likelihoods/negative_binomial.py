@@ -155,6 +155,9 @@ class NegativeBinomial(Likelihood):
     def mean(self, parameters: tuple[Tensor, ...]) -> Tensor:
         return parameters[0].exp()
 
+    def dispersions(self) -> list[nn.Parameter]:
+        return [self.log_r]
+
     def sample(self, parameters: tuple[Tensor, ...]) -> Tensor:
         """Gamma-Poisson draw: rate ~ Gamma(r, r / mu), x ~ Poisson(rate)."""
         log_mean, log_r = parameters

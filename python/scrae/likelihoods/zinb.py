@@ -100,6 +100,9 @@ class ZeroInflatedNegativeBinomial(NegativeBinomial):
         log_mean, log_r, dropout_logit = parameters
         return log_prob_zinb(log_mean, log_r, dropout_logit, target)
 
+    def expected(self, parameters: tuple[Tensor, ...]) -> Tensor:
+        return self.mean(parameters) * torch.sigmoid(-parameters[2])
+
     def sample(self, parameters: tuple[Tensor, ...]) -> Tensor:
         """A negative binomial draw, set to zero with the dropout probability."""
         dropped = torch.bernoulli(torch.sigmoid(parameters[2]))

@@ -84,7 +84,13 @@ def _denoise(arguments: dict[str, Any], cells: Callable[[], AnnData], folder: Pa
 
 def _sample(arguments: dict[str, Any], cells: Callable[[], AnnData], folder: Path, emit: Emit) -> dict[str, Any]:
     model = _load(arguments)
-    counts = model.sample(arguments["n"], random_state=arguments.get("random_state"), batch=arguments.get("batch"))
+    counts = model.sample(
+        arguments["n"],
+        like=cells() if arguments.get("like") else None,
+        codes=arguments.get("codes", "cells"),
+        random_state=arguments.get("random_state"),
+        batch=arguments.get("batch"),
+    )
     return {"genes": _names(model), "matrix": write_array(folder, "matrix", sp.csr_matrix(counts))}
 
 
