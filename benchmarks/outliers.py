@@ -1,16 +1,17 @@
 """Strange cells, made from real ones: how well a score tells them from the cells that the model was trained on.
 
-    python benchmarks/outliers.py --data DIR [--datasets NAME ...] [--methods default lof] [--seeds 5]
+    python benchmarks/outliers.py --data DIR [--datasets NAME ...] [--methods default critic lof] [--seeds 5]
                                   [--out outliers.csv] [--markdown outliers.md]
 
 DIR holds h5ad files with raw counts in X and types in obs["cell_type"]. With a seed, 400 of each kind are made:
 ``doublets`` (the sum of two cells of different types), ``thinned`` (the same at the library size of one of the two,
 binomially), ``ambient`` (a cell's library size dealt to genes in their overall shares) and ``shuffled`` (the counts of
 a cell dealt to other genes). Score: AUROC against all real cells. Types serve to make doublets, never to train.
-Methods, all fitted to the real cells alone: presets of scRAE (``default``: scrae.tl.outliers), and ``lof``, the local
-outlier factor (Breunig et al. 2000) on 30 principal components of log-normalised, scaled counts, scikit-learn's with
-its defaults. ``above_3``: share of the real cells whose score is above 3 (scRAE). One row per (data set, method, seed);
-rows that are there already are not computed again.
+Methods, all fitted to the real cells alone: presets of scRAE (``default``: scrae.tl.outliers), ``critic``, how low the
+critic of the default's learned prior rates a cell's code, and ``lof``, the local outlier factor (Breunig et al. 2000)
+on 30 principal components of log-normalised, scaled counts, scikit-learn's with its defaults. ``above_3``: share of the
+real cells whose score is above 3 (scRAE). One row per (data set, method, seed); rows that are there already are not
+computed again.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from collections.abc import Callable
 import anndata
 import numpy as np
 import scipy.sparse as sp
+import torch
 from experiment import KEYS, command, loader, options, resumed
 from sklearn.decomposition import PCA
 from sklearn.metrics import roc_auc_score
@@ -30,7 +32,7 @@ from tables import by_method, publish
 
 import scrae
 
-METHODS = ["default", "lof"]
+METHODS = ["default", "critic", "lof"]
 STRANGE = 400  # cells of each kind
 
 
@@ -66,6 +68,17 @@ def isolation(counts: np.ndarray, seed: int) -> Callable[[np.ndarray], np.ndarra
     return lambda cells: -judge.score_samples(coordinates.transform(cells))
 
 
+def disapproval(model: scrae.SCRAE) -> Callable[[anndata.AnnData], np.ndarray]:
+    """A function of cells: minus the critic's score of their codes, larger for strange ones."""
+    critic = model._fitted().regulariser.critic
+
+    def score(cells: anndata.AnnData) -> np.ndarray:
+        with torch.inference_mode():
+            return -critic(torch.as_tensor(model.codes(cells))).numpy()
+
+    return score
+
+
 def measure(adata: anndata.AnnData, method: str, seed: int) -> dict[str, object]:
     kinds = strange_cells(adata, seed)
     row: dict[str, object] = {"above_3": np.nan}
@@ -73,11 +86,15 @@ def measure(adata: anndata.AnnData, method: str, seed: int) -> dict[str, object]
         score_of = isolation(adata.X.toarray(), seed)
         ordinary, found = score_of(adata.X.toarray()), [score_of(counts) for counts in kinds.values()]
     else:
-        model = scrae.SCRAE(method, random_state=seed, verbose=False).fit(adata)
-        ordinary = scrae.tl.outliers(adata, model)["score"].to_numpy()
+        model = scrae.SCRAE("default" if method == "critic" else method, random_state=seed, verbose=False).fit(adata)
         cells = [anndata.AnnData(sp.csr_matrix(counts), var=adata.var.copy()) for counts in kinds.values()]
-        found = [scrae.tl.outliers(part, model, reference=adata)["score"].to_numpy() for part in cells]
-        row["above_3"] = (ordinary > 3).mean()
+        if method == "critic":
+            disapproved = disapproval(model)
+            ordinary, found = disapproved(adata), [disapproved(part) for part in cells]
+        else:
+            ordinary = scrae.tl.outliers(adata, model)["score"].to_numpy()
+            found = [scrae.tl.outliers(part, model, reference=adata)["score"].to_numpy() for part in cells]
+            row["above_3"] = (ordinary > 3).mean()
     for kind, score in zip(kinds, found, strict=True):
         truth = np.repeat([0, 1], [len(ordinary), len(score)])
         row[kind] = roc_auc_score(truth, np.r_[ordinary, score])

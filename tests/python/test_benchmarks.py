@@ -292,7 +292,7 @@ def test_labels_are_kept_by_a_share_of_each_type_and_by_two_cells_at_least(progr
         ("batch", ["--methods", "pca10", "scrae:max_epochs=1,n_latent=3"], "| mean of 1 data sets | first on |"),
         ("denoise", ["--methods", "counts", "mean"], "| made | poisson | floored |"),
         ("synthetic", ["--methods", "real", "independent"], "| made | mean | variance |"),
-        ("outliers", ["--methods", "lof"], "| made | above_3 | doublets |"),
+        ("outliers", ["--methods", "lof", "critic"], "| made | above_3 | doublets |"),
     ],
 )
 def test_one_command_scores_methods_and_goes_on_where_it_stopped(

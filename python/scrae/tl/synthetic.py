@@ -24,14 +24,14 @@ TREES = 100
 def sample_report(
     adata: AnnData, model: SCRAE, *, n: int | None = None, layer: str | None = None, random_state: int = 0
 ) -> pd.Series:
-    """Compare cells drawn from the model's prior with real ones (:func:`compare_cells`).
+    """Compare cells that the model draws with real ones (:func:`compare_cells`).
 
     Parameters
     ----------
     adata
         Real cells with raw counts and the model's genes, best such as the model was not trained on.
     model
-        A trained model whose regulariser has a prior.
+        A trained model (:meth:`scrae.SCRAE.sample`).
     n
         Number of synthetic cells; None: as many as real ones.
     layer
