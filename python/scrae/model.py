@@ -29,13 +29,13 @@ from scrae.population import Population
 from scrae.presets import settings_of
 from scrae.readout import LANDMARKS
 from scrae.settings import Settings, epochs_for, patience_for
-from scrae.trained import Trained
+from scrae.trained import Embedding, Expression, Labelling, Sampling
 from scrae.training import EVALUATION_CELLS, Training
 
 SMALLEST_VALIDATION = 10  # fewer held-out cells say too little to stop by
 
 
-class SCRAE(Trained):
+class SCRAE(Embedding, Labelling, Expression, Sampling):
     """Deterministic regularised autoencoder with a learned prior for counts (Mondal et al. 2021).
 
     Parameters
