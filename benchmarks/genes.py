@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import json
 import subprocess
-import sys
 import tempfile
 import time
 import warnings
@@ -24,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 import scipy.sparse as sp
+from apart import in_a_process
 from memory import peak_memory_mb, restart_peak
 from semisynthetic import SOURCE, cells_in_memory, source_in
 
@@ -62,13 +62,6 @@ def measure(path: Path, method: str) -> dict[str, float]:
     }
 
 
-def in_a_process(path: Path, method: str) -> dict[str, float]:
-    command = [sys.executable, __file__, "--measure", method, "--prepared", str(path)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return result
-
-
 def seconds_of_r(folder: Path, library: str, method: str) -> tuple[float, float]:
     """Seconds of the package's own calls, elapsed and of the processor, without reading the counts."""
     code = f"""
@@ -105,7 +98,7 @@ def against_r(data: Path, dataset: str, library: str, methods: list[str], folder
     for method in methods:
         if method in STEPS_OF_R:
             theirs, their_processor = seconds_of_r(folder, library, method)
-            result = in_a_process(path, method)
+            result = in_a_process(__file__, "--measure", method, "--prepared", path)
             ours, processor = result["seconds"], result["processor"]
             print(
                 f"| {method} | {theirs:.2f} ({their_processor:.2f}) | {ours:.3f} ({processor:.3f}) | "
@@ -121,7 +114,7 @@ def at_size(data: Path, n_cells: int, n_genes: int, share: float, methods: list[
     anndata.AnnData(cells_in_memory(data, n_cells, n_genes, share)).write_h5ad(path)
     first = True
     for method in methods:
-        result = in_a_process(path, method)
+        result = in_a_process(__file__, "--measure", method, "--prepared", path)
         if first:
             filled = result["entries"] / result["cells"] / result["genes"]
             size = f"{n_cells:,} cells x {n_genes:,} genes, {filled:.1%} above zero"

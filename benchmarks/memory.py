@@ -1,4 +1,4 @@
-"""Peak memory of this process (Linux), which can be started anew between measurements."""
+"""Memory of this process (Linux): its peak, which can be started anew between measurements, and what is its own."""
 
 from __future__ import annotations
 
@@ -12,7 +12,16 @@ def restart_peak() -> None:
 
 def peak_memory_mb() -> float:
     """Largest resident memory since the start, or since :func:`restart_peak`."""
+    return _status_mb("VmHWM")
+
+
+def own_memory_mb() -> float:
+    """Resident memory that is no file's."""
+    return _status_mb("RssAnon")
+
+
+def _status_mb(name: str) -> float:
     for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmHWM"):
+        if line.startswith(name):
             return int(line.split()[1]) / 1024
-    raise RuntimeError("no VmHWM in /proc/self/status: peak memory is measured on Linux only")
+    raise RuntimeError(f"no {name} in /proc/self/status: memory is measured on Linux only")

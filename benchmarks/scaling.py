@@ -19,8 +19,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -33,7 +31,9 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from apart import in_a_process
 from experiment import command, options, resumed
+from memory import own_memory_mb
 from semisynthetic import cells_in_memory, source_in, write_cells
 from tables import markdown, publish
 
@@ -55,12 +55,6 @@ PARTS = {
     "leiden": "Leiden",
 }
 VARIED = {"cells": "cells", "chosen": "genes chosen", "entries": "entries above zero (all genes)"}
-
-
-def own_memory_mb() -> float:
-    """Memory of this process that is no file's."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) / 1024
 
 
 @contextmanager
@@ -147,14 +141,6 @@ def measure_whole(path: Path, source: str, epochs: int | None) -> dict[str, floa
     }
 
 
-def in_a_process(*arguments: object) -> dict[str, object]:
-    """What this program prints last when it is called so."""
-    asked = [sys.executable, __file__, *map(str, arguments)]
-    done = subprocess.run(asked, stdout=subprocess.PIPE, text=True, check=True)
-    result: dict[str, object] = json.loads(done.stdout.splitlines()[-1])
-    return result
-
-
 def exponents(results: pd.DataFrame, varied: str) -> dict[str, float]:
     """b of time = a size^b for each part, by least squares on the logarithms."""
     size = np.log(results[varied].to_numpy(dtype=float))
@@ -208,7 +194,7 @@ def parts_at_sizes(typed: argparse.Namespace) -> None:
         typed.out,
         KEYS,
         wanted,
-        lambda *size: in_a_process("--data", typed.data, "--threads", typed.threads, "--measure", *size),
+        lambda *size: in_a_process(__file__, "--data", typed.data, "--threads", typed.threads, "--measure", *size),
     )
     publish(table(results), typed.markdown)
     if typed.figure is not None:
@@ -224,10 +210,10 @@ def whole_calls(typed: argparse.Namespace) -> None:
                 write_cells(path, typed.data, n_cells, GENES, SHARE)
             return path
 
-        def one(n_cells: int, source: str, epochs: int) -> dict[str, object]:
+        def one(n_cells: int, source: str, epochs: int) -> dict[str, float]:
             path = stored(n_cells, "zarr" if source == "zarr" else "h5ad")
             asked = ["--measure-whole", path, source, epochs]
-            return in_a_process("--data", typed.data, "--threads", typed.threads, *asked)
+            return in_a_process(__file__, "--data", typed.data, "--threads", typed.threads, *asked)
 
         wanted = [(n, source, typed.epochs) for n in typed.whole for source in typed.sources]
         results = resumed(typed.out, KEYS_OF_WHOLE, wanted, one)

@@ -12,12 +12,12 @@ from __future__ import annotations
 import argparse
 import json
 import resource
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 import numpy as np
+from apart import in_a_process
 
 WIDTH, N_LATENT, BATCH_SIZE, N_GENES = 128, 10, 128, 2000
 
@@ -104,17 +104,6 @@ def prepared(data: Path, dataset: str, folder: Path) -> Path:
     return path
 
 
-def one_run(python: str, method: str, path: Path, epochs: int) -> dict[str, float]:
-    done = subprocess.run(
-        [python, __file__, "--measure", method, "--prepared", str(path), "--epochs", str(epochs)],
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return result
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
@@ -140,7 +129,8 @@ def main() -> None:
         path = prepared(options.data, options.dataset, Path(folder))
         for _ in range(options.runs):
             for method, python in pythons.items():
-                runs[method].append(one_run(python, method, path, options.epochs))
+                asked = ["--measure", method, "--prepared", path, "--epochs", options.epochs]
+                runs[method].append(in_a_process(__file__, *asked, python=python))
     for figure in ("training_cells_per_second", "embedding_cells_per_second", "peak_memory_mb"):
         for method, measured in runs.items():
             values = [run[figure] for run in measured]
