@@ -111,6 +111,13 @@ def test_dispersions_stay_as_they_were_where_the_likelihood_is_no_number(trainin
     torch.testing.assert_close(module.likelihood.log_r.detach(), before, rtol=0, atol=0)
 
 
+def test_cells_of_which_nothing_is_expected_are_empty_and_no_nan(pbmc, quick):
+    model = scrae.SCRAE(likelihood="gaussian", **quick).fit(pbmc)
+    with torch.no_grad():
+        model._fitted().likelihood.log_normalised.bias.fill_(-1000.0)
+    np.testing.assert_array_equal(model.sample(3), np.zeros((3, 765)))
+
+
 def test_likelihoods_without_a_dispersion_have_nothing_to_fit(pbmc, quick):
     model = scrae.SCRAE(likelihood="poisson", **quick).fit(pbmc)
     assert model._fitted().likelihood.dispersions() == []

@@ -121,7 +121,10 @@ class Sampling(Trained):
                 latent = torch.as_tensor(codes[part], device=self.device)
                 size = torch.as_tensor(log_library[part], dtype=torch.float32, device=self.device)
                 parameters = module.decode(latent, minibatch.covariates, size, minibatch.batch)
-                short = size - module.likelihood.expected(parameters).sum(1).log()
-                parameters = module.decode(latent, minibatch.covariates, size + short, minibatch.batch)
+                total = module.likelihood.expected(parameters).sum(1)
+                size = torch.where(
+                    total > 0, size + (size - total.log()), size
+                )  # a likelihood of logs may expect nothing
+                parameters = module.decode(latent, minibatch.covariates, size, minibatch.batch)
                 parts.append(module.likelihood.sample(parameters).cpu().numpy())
         return np.concatenate(parts)
