@@ -28,6 +28,7 @@ from torch import Tensor, nn
 import scrae
 from scrae.autoencoder import RegularisedAutoencoder
 from scrae.data import CountData, Covariates
+from scrae.products import rounded_products
 from scrae.settings import Settings
 from scrae.training import Training
 
@@ -82,7 +83,6 @@ def parts_of(training: Training) -> dict[str, tuple[float, Callable[[], object]]
         codes, inputs = module.encode(minibatch), module.encoder_input(counts)
     after_first = first(inputs).detach().requires_grad_()
     hidden = middle(after_first).detach().requires_grad_()
-    parameters = [p.detach().requires_grad_() for p in module.likelihood(hidden, log_library, minibatch.batch)]
 
     def codes_for_the_critic() -> object:
         with torch.no_grad():
@@ -105,14 +105,13 @@ def parts_of(training: Training) -> dict[str, tuple[float, Callable[[], object]]
                 module.encoder.parameters(),
             ),
         ),
-        "decoder's last layers, softmax": (
+        "decoder's last layers, likelihood": (
             1.0,
             forward_backward(
-                lambda: module.likelihood(hidden, log_library, minibatch.batch),
+                lambda: [module.likelihood.explain(hidden, log_library, minibatch.batch, counts)],
                 [hidden, *module.likelihood.parameters()],
             ),
         ),
-        "likelihood": (1.0, forward_backward(lambda: [module.likelihood.log_prob(parameters, counts)], parameters)),
         "Adam of the autoencoder": (1.0, training.optimisers["autoencoder"].step),
         "codes for the critic": (share["critic"], codes_for_the_critic),
         "critic": (share["critic"], lambda: training._step(phases["critic"], regulariser.critic_loss(codes))),
@@ -165,8 +164,9 @@ def main() -> None:
     steps = training._steps_per_epoch
     measured: dict[str, list[float]] = {name: [] for name in (*parts, WHOLE, BARE)}
     for _ in range(options.rounds):
-        for name, (share, call) in parts.items():
-            measured[name].append(share * processor_time(call))
+        with rounded_products():  # as in training
+            for name, (share, call) in parts.items():
+                measured[name].append(share * processor_time(call))
         measured[BARE].append(sum(share * processor_time(call) for share, call in products))
         measured[WHOLE].append(processor_time(training._epoch) / steps)
 

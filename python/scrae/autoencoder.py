@@ -12,6 +12,7 @@ from scrae.contrast import contrastive_loss
 from scrae.data import CountData, Covariates, Minibatch, SparseRows
 from scrae.library import LearnedLibrary, log_library_size
 from scrae.likelihoods import Likelihood
+from scrae.masking import masked
 from scrae.networks import Encoder, GaussianNoise, HiddenLayers
 from scrae.phases import Phase, always
 from scrae.readout import Readout
@@ -108,17 +109,11 @@ class RegularisedAutoencoder(nn.Module):
         """
         if not self.training:
             return transformed
-        dense = transformed.background is not None
-        entries = transformed.dense() if dense else transformed.values
-        if self.settings.mask_rate:
-            drawn = distributed.draw_like(torch.rand_like, entries, of_entries=not dense)
-            left = drawn >= self.settings.mask_rate  # a quarter of the time of torch's dropout
-            entries = (entries * left).div_(1 - self.settings.mask_rate)
-        if dense:
-            result: Tensor = self.noise(entries)
-            return result
-        masked = transformed.with_values(entries)
-        return self.noise(masked.dense()) if self.settings.noise_sd else masked
+        seen = masked(transformed, self.settings.mask_rate) if self.settings.mask_rate else transformed
+        if not self.settings.noise_sd:
+            return seen
+        result: Tensor = self.noise(seen.dense() if isinstance(seen, SparseRows) else seen)
+        return result
 
     def _encoded(self, counts: SparseRows) -> tuple[Tensor, Tensor]:
         """Codes and last hidden layer as the embedding takes them: full counts, no noise, running statistics."""
@@ -152,14 +147,13 @@ class RegularisedAutoencoder(nn.Module):
 
     def decode(self, codes: Tensor, covariates: Tensor, log_library: Tensor, batch: Tensor) -> tuple[Tensor, ...]:
         """Parameters of the likelihood for codes (n_cells, n_latent)."""
-        parameters, _ = self._decode(codes, covariates, log_library, batch)
-        return parameters
+        result: tuple[Tensor, ...] = self.likelihood(self._decoded(codes, covariates), log_library, batch)
+        return result
 
-    def _decode(
-        self, codes: Tensor, covariates: Tensor, log_library: Tensor, batch: Tensor
-    ) -> tuple[tuple[Tensor, ...], Tensor]:
-        hidden = self.decoder(torch.cat([codes, covariates], dim=1))
-        return self.likelihood(hidden, log_library, batch), hidden
+    def _decoded(self, codes: Tensor, covariates: Tensor) -> Tensor:
+        """Last hidden layer of the decoder, (n_cells, n_hidden)."""
+        result: Tensor = self.decoder(torch.cat([codes, covariates], dim=1))
+        return result
 
     def to_counts(self, values: Tensor) -> Tensor:
         """Decoder means or draws, on the scale of the target, as counts."""
@@ -189,15 +183,16 @@ class RegularisedAutoencoder(nn.Module):
             every_log_library, penalties["library_kl"] = self.library.draw(distributed.gather_rows(hidden))
             log_library = distributed.own_rows(every_log_library)
         own_codes, batch = distributed.own_rows(codes), distributed.own_rows(minibatch.batch)
-        parameters, decoded = self._decode(own_codes, minibatch.covariates, log_library, batch)
-        reconstruction = -distributed.gather_rows(self.likelihood.log_prob(parameters, target)).mean()
+        decoded = self._decoded(own_codes, minibatch.covariates)
+        log_prob = self.likelihood.explain(decoded, log_library, batch, target)
+        reconstruction = -distributed.gather_rows(log_prob).mean()
         passed = Pass(
             minibatch,
             lambda: distributed.gather_rows(inputs.dense() if isinstance(inputs, SparseRows) else inputs),
             codes,
             lambda: distributed.gather_rows(decoded),
             lambda: distributed.gather_rows(target.dense()),
-            lambda: distributed.gather_rows(self.likelihood.mean(parameters)),
+            lambda: distributed.gather_rows(self.likelihood.mean(self.likelihood(decoded, log_library, batch))),
             self.encode,
         )
         penalties |= self.regulariser.penalties(passed)
@@ -222,8 +217,9 @@ class RegularisedAutoencoder(nn.Module):
     def surprise(self, minibatch: Minibatch) -> Tensor:
         """-log p(x | E(x)) of each cell, summed over genes, (n_cells,). Evaluation mode: nothing is hidden or drawn."""
         codes, batch = distributed.own_rows(self.encode(minibatch)), distributed.own_rows(minibatch.batch)
-        parameters = self.decode(codes, minibatch.covariates, self.log_library(minibatch), batch)
-        return -distributed.gather_rows(self.likelihood.log_prob(parameters, self.target_transform(minibatch.counts)))
+        decoded, log_library = self._decoded(codes, minibatch.covariates), self.log_library(minibatch)
+        target = self.target_transform(minibatch.counts)
+        return -distributed.gather_rows(self.likelihood.explain(decoded, log_library, batch, target))
 
     def reconstruction_sum(self, minibatch: Minibatch) -> Tensor:
         """-log p(x | E(x)) summed over genes and cells, scalar. Evaluation mode."""

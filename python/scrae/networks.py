@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from scrae import distributed
 from scrae.data import SparseRows
+from scrae.products import wide_linear
 
 NORMALISATIONS = ("batch", "slow_batch", "layer", "affine", "none")
 ACTIVATIONS = ("relu", "leaky_relu", "gelu")
@@ -60,7 +61,7 @@ class GeneLinear(nn.Module):
                     product: Tensor = _SparseProduct.apply(self.weight, x)  # type: ignore[no-untyped-call]
                     return product + self.bias
             x = x.dense()
-        return torch.addmm(self.bias, x, self.weight)
+        return wide_linear(x, self.weight.T, self.bias)
 
 
 class Affine(nn.Module):

@@ -85,6 +85,9 @@ class Settings:
         Largest size of an entry of the autoencoder's gradient; None: no limit.
     batch_size
         Cells per minibatch, at least 2; sizes differ by at most one within an epoch.
+    bfloat16
+        Round the factors of the widest matrix products of training to bfloat16 where the processor multiplies these in
+        hardware (Intel's AMX, :mod:`scrae.products`); elsewhere nothing changes.
     max_epochs
         Passes over the training cells; None: :func:`epochs_for`.
     early_stopping
@@ -124,6 +127,7 @@ class Settings:
     weight_decay: float = 0.0
     clip_gradient: float | None = None
     batch_size: int = 128
+    bfloat16: bool = True
     max_epochs: int | None = None
     early_stopping: bool = True
     patience: int | None = None

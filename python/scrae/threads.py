@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import lru_cache
+from itertools import pairwise
 
 import torch
 
@@ -20,3 +24,26 @@ def threads_of_torch_kept() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(number)
+
+
+def over_rows(n_rows: int, kernel: Callable[..., None], *given: object) -> None:
+    """Call ``kernel(first, last, *given)`` for consecutive ranges of rows, one for each of torch's threads.
+
+    For compiled functions that release the interpreter's lock and whose rows do not depend on each other. (numba's own
+    parallel loops would bring a second set of OpenMP threads, see above.)
+    """
+    number = max(1, min(torch.get_num_threads(), n_rows))
+    edges = [n_rows * part // number for part in range(number + 1)]
+    (first, last), *others = pairwise(edges)
+    running = [_workers(number - 1).submit(kernel, *range_, *given) for range_ in others]
+    kernel(first, last, *given)
+    for part in running:
+        part.result()
+
+
+@lru_cache(maxsize=1)
+def _workers(number: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(number, "scrae")
+
+
+os.register_at_fork(after_in_child=_workers.cache_clear)  # a forked process has none of its parent's threads

@@ -26,6 +26,7 @@ from scrae import distributed
 from scrae.autoencoder import RegularisedAutoencoder
 from scrae.data import CountData, Minibatch, even_batches
 from scrae.phases import Phase
+from scrae.products import rounded_products
 
 EVALUATION_CELLS = 1024  # cells decoded at once outside training
 SNAPSHOT_STEPS = 100  # between good states kept in memory: a copy of the model every step would cost a fifth of it
@@ -169,7 +170,7 @@ class Training:
         self.model.train()
         for cells in even_batches(order, self.model.settings.batch_size):
             minibatch = self.data.minibatch(cells, shared=True)
-            with distributed.working_on(minibatch.share):
+            with distributed.working_on(minibatch.share), rounded_products(self.model.settings.bfloat16):
                 for phase in self.phases:
                     if not phase.due(self.progress.step):
                         continue
@@ -189,7 +190,8 @@ class Training:
         objective = next(iter(losses.values()))
         gradients = distributed.average_gradients(torch.autograd.grad(objective, phase.parameters, allow_unused=True))
         for parameter, gradient in zip(phase.parameters, gradients, strict=True):
-            parameter.grad = gradient
+            # Fused Adam reads gradients in the order of memory, whatever their strides are.
+            parameter.grad = None if gradient is None else gradient.contiguous()
         if phase.clip_gradient is not None:
             nn.utils.clip_grad_value_(phase.parameters, phase.clip_gradient)
         self.optimisers[phase.name].step()

@@ -92,7 +92,8 @@ class CountTransform(nn.Module):
         return rows.with_values(torch.log2(1.0 + rows.values) / self.scale)
 
     def _scaled(self, lognorm: SparseRows) -> SparseRows:
-        scaled = (lognorm.values - self.gene_mean[lognorm.column]) / self.gene_sd[lognorm.column]
+        mean, sd = (of_gene.index_select(0, lognorm.column) for of_gene in (self.gene_mean, self.gene_sd))
+        scaled = (lognorm.values - mean) / sd
         background = -self.gene_mean / self.gene_sd
         return replace(lognorm, values=scaled.clamp_max(self.LARGEST_SCALED), background=background)
 

@@ -17,6 +17,7 @@ ROOT = Path(scrae.__file__).parent
 LAYERS = [
     {
         "_version",
+        "compilation",
         "contrast",
         "counts",
         "data",
@@ -24,8 +25,10 @@ LAYERS = [
         "distributed",
         "integration",
         "mapped",
+        "masking",
         "neighbours",
         "phases",
+        "products",
         "threads",
     },
     {"networks", "transforms"},

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from scrae.data import SparseRows
+from scrae.products import WideLinear
 from scrae.transforms import CountTransform
 
 
@@ -69,6 +70,11 @@ class Likelihood(nn.Module, ABC):
     def log_prob(self, parameters: tuple[Tensor, ...], target: SparseRows) -> Tensor:
         """log p(x) summed over genes, (n_cells,)."""
 
+    def explain(self, hidden: Tensor, log_library: Tensor, group: Tensor, target: SparseRows) -> Tensor:
+        """log p(x | h) summed over genes, (n_cells,): :meth:`log_prob` of what :meth:`forward` gives, which may be
+        faster in one go."""
+        return self.log_prob(self(hidden, log_library, group), target)
+
     @abstractmethod
     def mean(self, parameters: tuple[Tensor, ...]) -> Tensor:
         """Mean on the scale of counts, without technical dropout, (n_cells, n_genes)."""
@@ -86,7 +92,7 @@ class Likelihood(nn.Module, ABC):
         """One draw of counts per cell, (n_cells, n_genes), from torch's random state."""
 
 
-class MeanOfCounts(nn.Linear):
+class MeanOfCounts(WideLinear):
     """log mu = s + log softmax(W h): shares of the library that sum to one (Mondal et al. 2021; Lopez et al. 2018)."""
 
     def forward(self, hidden: Tensor, log_library: Tensor | None = None) -> Tensor:

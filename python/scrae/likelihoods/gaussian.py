@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from scrae.data import SparseRows
 from scrae.likelihoods.base import Likelihood
+from scrae.products import WideLinear
 
 SMALLEST_SD = 0.05  # a gene that is constant over the cells would otherwise pull its sd, and the loss, without end
 
@@ -30,7 +31,7 @@ class Gaussian(Likelihood):
 
     def __init__(self, n_hidden: int, n_genes: int, n_groups: int = 1) -> None:
         super().__init__(n_hidden, n_genes, n_groups)
-        self.log_normalised = nn.Linear(n_hidden, n_genes)
+        self.log_normalised = WideLinear(n_hidden, n_genes)
         self.log_sd = nn.Parameter(torch.zeros(n_groups, n_genes))
 
     def forward(self, hidden: Tensor, log_library: Tensor, group: Tensor) -> tuple[Tensor, ...]:

@@ -9,7 +9,9 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from scrae.data import SparseRows
+from scrae.likelihoods import compiled
 from scrae.likelihoods.base import Likelihood, MeanOfCounts
+from scrae.products import WideLinear
 
 EXACT_SOFTPLUS = 40.0  # beyond it log(1 + e^x) equals x in double precision; torch's default of 20 does not reach that
 TABLED = 16  # largest count that is looked up
@@ -41,6 +43,8 @@ def log_binomial_by_gene(counts: SparseRows, r: Tensor) -> tuple[Tensor, Tensor]
     Most counts are small, and few values of x for each gene make few evaluations. For those,
 
         log C(x + r - 1, x) = sum over k < x of log((r + k) / (1 + k)), with the derivative sum of r / (r + k).
+
+    The differences of lgamma for the others cancel in single precision when r is large, and are taken in double.
     """
     k = torch.arange(TABLED, dtype=r.dtype)[:, None]
     tables = ((r + k) / (1.0 + k)).log_().cumsum(0), (r / (r + k)).cumsum(0)
@@ -49,17 +53,28 @@ def log_binomial_by_gene(counts: SparseRows, r: Tensor) -> tuple[Tensor, Tensor]
     value, by_log_r = (table.view(-1).index_select(0, place) for table in tables)
 
     others = (nearest != counts.values).nonzero().squeeze(1)
-    x, column = counts.values.index_select(0, others).double(), counts.column.index_select(0, others)
-    for looked_up, exact in zip((value, by_log_r), log_binomial(x, r.index_select(0, column)), strict=True):
-        looked_up.index_copy_(0, others, exact)
+    if len(others):
+        x, column = counts.values.index_select(0, others).double(), counts.column.index_select(0, others)
+        exact = log_binomial(x, r.double().index_select(0, column))
+        for looked_up, computed in zip((value, by_log_r), exact, strict=True):
+            looked_up.index_copy_(0, others, computed.to(r.dtype))
     return value, by_log_r
+
+
+def log_binomials(counts: SparseRows, log_r: Tensor) -> tuple[Tensor, Tensor]:
+    """:func:`log_binomial` of entries of (n_cells, n_genes), log_r that or (1, n_genes); in its precision."""
+    if len(log_r) == 1 and log_r.device.type == "cpu":  # a GPU would wait to be told how many counts are not small
+        return log_binomial_by_gene(counts, log_r.expand(-1, counts.n_columns)[0].exp())
+    every = log_r.double().expand(counts.n_rows, counts.n_columns)
+    r = every.reshape(-1).index_select(0, counts.flat).exp()
+    value, by_log_r = log_binomial(counts.values.double(), r)
+    return value.to(log_r.dtype), by_log_r.to(log_r.dtype)
 
 
 def log_ratio_to_zero(counts: SparseRows, log_mean: Tensor, log_r: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """log NB(x) - log NB(0) at entries with x > 0, and its two derivatives.
 
-    log C(x + r - 1, x) + x log(mu / (r + mu)). The differences of lgamma in it cancel in single precision when r is
-    large, so they are taken in double: there are few such entries.
+    log C(x + r - 1, x) + x log(mu / (r + mu)), in double precision: there are few such entries.
 
     Parameters
     ----------
@@ -72,16 +87,11 @@ def log_ratio_to_zero(counts: SparseRows, log_mean: Tensor, log_r: Tensor) -> tu
     -------
     The difference, d / d log mu, d / d log r, in the precision of ``log_mean``, (n_entries,).
     """
-    x, rows = counts.values.double(), log_r.double().expand(-1, counts.n_columns)
-    if len(rows) == 1 and x.device.type == "cpu":  # a GPU would wait to be told how many counts are not small
-        log_r = rows[0].index_select(0, counts.column)
-        value, by_log_r = log_binomial_by_gene(counts, rows[0].exp())
-    else:
-        log_r = rows.expand_as(log_mean).reshape(-1).index_select(0, counts.flat)
-        value, by_log_r = log_binomial(x, log_r.exp())
-    odds = log_mean.reshape(-1).index_select(0, counts.flat).double() - log_r
-    by_log_mean = x * torch.sigmoid(-odds)
-    value -= x * softplus(-odds, threshold=EXACT_SOFTPLUS)
+    x = counts.values.double()
+    value, by_log_r = log_binomials(counts, log_r.double())
+    log_odds = (log_r.double() - log_mean).reshape(-1).index_select(0, counts.flat)
+    by_log_mean = x * torch.sigmoid(log_odds)
+    value -= x * softplus(log_odds, threshold=EXACT_SOFTPLUS)
     by_log_r -= by_log_mean
     return value.to(log_mean.dtype), by_log_mean.to(log_mean.dtype), by_log_r.to(log_mean.dtype)
 
@@ -147,6 +157,17 @@ class NegativeBinomial(Likelihood):
         """(log mu, log r)."""
         log_r = self.log_r if len(self.log_r) == 1 else self.log_r[group]
         return self.log_mean(hidden, log_library), log_r
+
+    def heads(self) -> list[WideLinear]:
+        """The layers that the last hidden layer goes through."""
+        return [self.log_mean]
+
+    def explain(self, hidden: Tensor, log_library: Tensor, group: Tensor, target: SparseRows) -> Tensor:
+        if not compiled.applies_to(hidden):
+            return super().explain(hidden, log_library, group, target)
+        with torch.no_grad():
+            binomials = log_binomials(target, self.log_r if len(self.log_r) == 1 else self.log_r[group])
+        return compiled.log_prob(hidden, self.heads(), self.log_r, log_library, group, target, binomials)
 
     def log_prob(self, parameters: tuple[Tensor, ...], target: SparseRows) -> Tensor:
         log_mean, log_r = parameters

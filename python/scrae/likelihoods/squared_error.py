@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from scrae.data import SparseRows
 from scrae.likelihoods.base import Likelihood
 from scrae.likelihoods.gaussian import expected_counts
+from scrae.products import WideLinear
 from scrae.transforms import CountTransform
 
 
@@ -33,7 +34,7 @@ class SquaredError(Likelihood):
 
     def __init__(self, n_hidden: int, n_genes: int, n_groups: int = 1) -> None:
         super().__init__(n_hidden, n_genes, n_groups)
-        self.expression = nn.Linear(n_hidden, n_genes)
+        self.expression = WideLinear(n_hidden, n_genes)
         self.register_buffer("gene_mean", torch.zeros(n_genes))
         self.register_buffer("gene_sd", torch.ones(n_genes))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import softplus
 
 from scrae.data import SparseRows
@@ -16,6 +16,7 @@ from scrae.likelihoods.negative_binomial import (
     log_ratio_to_zero,
     weighted_sum,
 )
+from scrae.products import WideLinear
 
 
 class _ZINBLogProb(torch.autograd.Function):
@@ -90,11 +91,14 @@ class ZeroInflatedNegativeBinomial(NegativeBinomial):
 
     def __init__(self, n_hidden: int, n_genes: int, n_groups: int = 1) -> None:
         super().__init__(n_hidden, n_genes, n_groups)
-        self.dropout_logit = nn.Linear(n_hidden, n_genes)
+        self.dropout_logit = WideLinear(n_hidden, n_genes)
 
     def forward(self, hidden: Tensor, log_library: Tensor, group: Tensor) -> tuple[Tensor, ...]:
         """(log mu, log r, dropout logit)."""
         return *super().forward(hidden, log_library, group), self.dropout_logit(hidden)
+
+    def heads(self) -> list[WideLinear]:
+        return [self.log_mean, self.dropout_logit]
 
     def log_prob(self, parameters: tuple[Tensor, ...], target: SparseRows) -> Tensor:
         log_mean, log_r, dropout_logit = parameters

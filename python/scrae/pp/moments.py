@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
-from numba import njit
 from tqdm.auto import tqdm
+
+from scrae.compilation import compiled
 
 BLOCK = 2**17  # stored counts in hand at once: what is made of them stays in the cache, and blocks are few
 
@@ -105,13 +106,13 @@ def scaled_sums(
     return sums.T
 
 
-@njit(cache=True)
+@compiled()
 def _count(number: np.ndarray, genes: np.ndarray) -> None:  # pragma: no cover (compiled)
     for place in range(np.uint64(len(genes))):
         number[np.uint64(genes[place])] += 1  # unsigned: an index that might count from the end takes twice as long
 
 
-@njit(cache=True)
+@compiled()
 def _add_scaled(
     sums: np.ndarray,
     data: np.ndarray,

@@ -1,0 +1,309 @@
+"""From the decoder's last hidden layer to the probability of counts and its gradient: what training waits for most.
+
+The equations are those of ``negative_binomial`` and ``zinb``, whose torch operations serve double precision and GPUs.
+Each of these reads and writes a block (n_cells, n_genes), a dozen of them in one step. Here the genes of a cell stay in
+the nearest cache from its scores to their gradient, which takes the scores' place.
+
+Loops are short and over few arrays each: a compiler that cannot exclude that many of them overlap makes no vector
+instructions.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from scrae.compilation import compiled
+from scrae.data import SparseRows
+from scrae.likelihoods.elementary import HALF, ONE, exp, f32, log1p
+from scrae.products import WideLinear, wide_product
+from scrae.threads import over_rows
+
+ZERO = f32(0.0)
+
+
+def applies_to(hidden: Tensor) -> bool:
+    """Whether this is in single precision and on a processor."""
+    return hidden.dtype == torch.float32 and hidden.device.type == "cpu"
+
+
+def log_prob(
+    hidden: Tensor,
+    heads: Sequence[WideLinear],
+    log_r: Tensor,
+    log_library: Tensor,
+    group: Tensor,
+    counts: SparseRows,
+    binomials: tuple[Tensor, Tensor],
+) -> Tensor:
+    """log NB(x), or log ZINB(x) with a second head, summed over genes, (n_cells,). Differentiable once.
+
+    Parameters
+    ----------
+    hidden
+        Last hidden layer of the decoder, (n_cells, n_hidden).
+    heads
+        The layers that give log mu before its softmax and, of the zero-inflated one, the dropout logit.
+    log_r
+        log of the inverse dispersions, (n_groups, n_genes).
+    log_library
+        (n_cells,).
+    group
+        Dispersion group of each cell, int64 (n_cells,).
+    counts
+        The entries above zero of (n_cells, n_genes).
+    binomials
+        log C(x + r - 1, x) of each entry and its derivative in log r, (n_entries,).
+    """
+    parameters = [parameter for head in heads for parameter in (head.weight, head.bias)]
+    result: Tensor = _LogProb.apply(hidden, log_r, log_library, group, counts, binomials, *parameters)  # type: ignore[no-untyped-call]
+    return result
+
+
+class _LogProb(torch.autograd.Function):
+    """Scores by a wide product for each head, then value and gradient cell by cell."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden: Tensor,
+        log_r: Tensor,
+        log_library: Tensor,
+        group: Tensor,
+        counts: SparseRows,
+        binomials: tuple[Tensor, Tensor],
+        *parameters: Tensor,
+    ) -> Tensor:
+        weights, biases = parameters[::2], parameters[1::2]
+        scores = [wide_product(hidden, weight.T).add_(bias) for weight, bias in zip(weights, biases, strict=True)]
+        start = torch.searchsorted(counts.row, torch.arange(counts.n_rows + 1))
+        of_cells = group, log_library, scores[0].amax(1)
+        of_entries = counts.column, counts.values, start, *binomials
+        value, by_library = (hidden.new_empty(len(hidden)) for _ in range(2))
+        by_log_r = torch.empty_like(scores[0])
+        tensors = log_r, log_r.exp(), *of_cells, *of_entries, value, by_library, by_log_r, *scores
+        kernel = _zinb if len(scores) == 2 else _negative_binomial
+        over_rows(len(hidden), kernel, *(tensor.detach().contiguous().numpy() for tensor in tensors))
+        ctx.save_for_backward(hidden, group, by_library, by_log_r, *weights, *scores)
+        ctx.r_shape = log_r.shape
+        return value
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        (of_cell,) = grad_outputs
+        hidden, group, by_library, by_log_r, *others = ctx.saved_tensors
+        weights, by_scores = others[: len(others) // 2], others[len(others) // 2 :]
+        column = of_cell[:, None]
+        by_hidden = column * sum(wide_product(by, weight) for by, weight in zip(by_scores, weights, strict=True))
+        weighted = column * hidden
+        by_parameters = [gradient for by in by_scores for gradient in (wide_product(by.T, weighted), of_cell @ by)]
+        if ctx.r_shape[0] == 1:
+            by_r = of_cell[None] @ by_log_r
+        else:
+            by_r = by_log_r.new_zeros(ctx.r_shape).index_add_(0, group, column * by_log_r)
+        return by_hidden, by_r, of_cell * by_library, None, None, None, *by_parameters
+
+
+@compiled(nogil=True, error_model="numpy", fastmath={"contract"})
+def _softplus(x: np.ndarray, softplus: np.ndarray, sigmoid: np.ndarray) -> None:  # pragma: no cover (compiled)
+    """log(1 + e^x) and its derivative; what is not a number stays none."""
+    for k in range(len(x)):
+        size = abs(x[k])
+        small = exp(-size)
+        softplus[k] = HALF * (x[k] + size) + log1p(small)
+        sigmoid[k] = (ONE if x[k] > ZERO else small) / (ONE + small)
+
+
+@compiled(nogil=True, fastmath={"reassoc"})
+def _sum(x: np.ndarray) -> np.float32:  # pragma: no cover (compiled)
+    total = ZERO
+    for k in range(len(x)):
+        total += x[k]
+    return total
+
+
+@compiled(nogil=True, error_model="numpy", fastmath={"contract"})
+def _log_mean(
+    scores: np.ndarray, top: np.float32, log_library: np.float32, shares: np.ndarray
+) -> None:  # pragma: no cover (compiled)
+    """Turn the scores of a cell, the largest given, into log mu = s + log softmax; also the softmax itself."""
+    for gene in range(len(scores)):
+        shares[gene] = exp(scores[gene] - top)
+    total = _sum(shares)
+    shift = f32(log_library - top - math.log(total))
+    scale = ONE / total
+    for gene in range(len(scores)):
+        scores[gene] += shift
+        shares[gene] *= scale
+
+
+@compiled(nogil=True, error_model="numpy", fastmath={"contract"})
+def _through_softmax(
+    by_log_mean: np.ndarray, shares: np.ndarray, by_scores: np.ndarray
+) -> np.float32:  # pragma: no cover (compiled)
+    """From the derivative in log mu to those in the scores and, as the result, in the log library size."""
+    total = _sum(by_log_mean)
+    for gene in range(len(shares)):
+        by_scores[gene] = by_log_mean[gene] - total * shares[gene]
+    return total
+
+
+@compiled(nogil=True, error_model="numpy", fastmath={"contract"})
+def _of_zero(
+    log_mean: np.ndarray,
+    log_r: np.ndarray,
+    r: np.ndarray,
+    log_p0: np.ndarray,
+    by_log_mean: np.ndarray,
+    odds: np.ndarray,
+) -> None:  # pragma: no cover (compiled)
+    """log NB(0) = -r softplus(log mu - log r) of each gene, and its derivative in log mu."""
+    for gene in range(len(log_mean)):
+        odds[gene] = log_mean[gene] - log_r[gene]
+    _softplus(odds, log_p0, by_log_mean)
+    for gene in range(len(r)):
+        log_p0[gene] *= -r[gene]
+        by_log_mean[gene] *= -r[gene]
+
+
+@compiled(nogil=True, error_model="numpy", fastmath={"contract"})
+def _of_entries(
+    genes: np.ndarray,
+    x: np.ndarray,
+    log_mean: np.ndarray,
+    log_r: np.ndarray,
+    binomial: np.ndarray,
+    binomial_by_log_r: np.ndarray,
+    by_log_mean: np.ndarray,
+    by_log_r: np.ndarray,
+    scratch: np.ndarray,
+) -> np.float32:  # pragma: no cover (compiled)
+    """Sum of log NB(x) - log NB(0) = log C(x + r - 1, x) - x softplus(log r - log mu); its derivatives are added."""
+    n = len(genes)
+    odds, softplus, sigmoid = scratch[0, :n], scratch[1, :n], scratch[2, :n]
+    for k in range(n):
+        odds[k] = log_r[genes[k]] - log_mean[genes[k]]
+    _softplus(odds, softplus, sigmoid)
+    for k in range(n):
+        softplus[k] = binomial[k] - x[k] * softplus[k]
+    for k in range(n):
+        by_odds = x[k] * sigmoid[k]
+        by_log_mean[genes[k]] += by_odds
+        by_log_r[genes[k]] += binomial_by_log_r[k] - by_odds
+    return _sum(softplus)
+
+
+@compiled(nogil=True, error_model="numpy")
+def _negative_binomial(
+    first: int,
+    last: int,
+    log_r: np.ndarray,
+    r: np.ndarray,
+    group: np.ndarray,
+    log_library: np.ndarray,
+    top: np.ndarray,
+    genes: np.ndarray,
+    x: np.ndarray,
+    start: np.ndarray,
+    binomial: np.ndarray,
+    binomial_by_log_r: np.ndarray,
+    log_prob: np.ndarray,
+    by_library: np.ndarray,
+    by_log_r: np.ndarray,
+    scores: np.ndarray,
+) -> None:  # pragma: no cover (compiled)
+    scratch = np.empty((3, scores.shape[1]), f32)
+    shares, by_log_mean = np.empty(scores.shape[1], f32), np.empty(scores.shape[1], f32)
+    for cell in range(first, last):
+        own = group[cell] if len(log_r) > 1 else 0
+        entries = slice(start[cell], start[cell + 1])
+        _log_mean(scores[cell], top[cell], log_library[cell], shares)
+        _of_zero(scores[cell], log_r[own], r[own], by_log_r[cell], by_log_mean, scratch[0])
+        log_prob[cell] = _sum(by_log_r[cell])
+        by_log_r[cell] -= by_log_mean
+        log_prob[cell] += _of_entries(
+            genes[entries], x[entries], scores[cell], log_r[own], binomial[entries], binomial_by_log_r[entries],
+            by_log_mean, by_log_r[cell], scratch,
+        )  # fmt: skip
+        by_library[cell] = _through_softmax(by_log_mean, shares, scores[cell])
+
+
+@compiled(nogil=True, error_model="numpy", fastmath={"contract"})
+def _zero_inflated(
+    log_p0: np.ndarray,
+    logit: np.ndarray,
+    genes: np.ndarray,
+    not_dropped: np.ndarray,
+    scratch: np.ndarray,
+) -> np.float32:  # pragma: no cover (compiled)
+    """Sum over genes of log ZINB(0), for entries of log ZINB(x) - log NB(x) + log NB(0).
+
+    softplus(a) - softplus(-l), for entries a - softplus(-l), a = log NB(0) - l. The derivative in l takes the place of
+    l. ``not_dropped`` comes to be the posterior probability that an entry is the negative binomial's own.
+    """
+    a, softplus = scratch[0], scratch[1]
+    for gene in range(len(logit)):
+        a[gene] = -logit[gene]
+    _softplus(a, softplus, logit)
+    total = -_sum(softplus)
+    for gene in range(len(logit)):
+        a[gene] += log_p0[gene]
+    _softplus(a, softplus, not_dropped)
+    for k in range(len(genes)):
+        softplus[genes[k]] = a[genes[k]]
+        not_dropped[genes[k]] = ONE
+    for gene in range(len(logit)):
+        logit[gene] -= not_dropped[gene]
+    return total + _sum(softplus)
+
+
+@compiled(nogil=True, error_model="numpy", fastmath={"contract"})
+def _weigh(
+    not_dropped: np.ndarray, by_log_mean: np.ndarray, by_log_r: np.ndarray
+) -> None:  # pragma: no cover (compiled)
+    """From log NB(0) (in the place of its derivative in log r) to the derivatives of log ZINB(0)."""
+    for gene in range(len(not_dropped)):
+        by_log_r[gene] = (by_log_r[gene] - by_log_mean[gene]) * not_dropped[gene]
+        by_log_mean[gene] *= not_dropped[gene]
+
+
+@compiled(nogil=True, error_model="numpy")
+def _zinb(
+    first: int,
+    last: int,
+    log_r: np.ndarray,
+    r: np.ndarray,
+    group: np.ndarray,
+    log_library: np.ndarray,
+    top: np.ndarray,
+    genes: np.ndarray,
+    x: np.ndarray,
+    start: np.ndarray,
+    binomial: np.ndarray,
+    binomial_by_log_r: np.ndarray,
+    log_prob: np.ndarray,
+    by_library: np.ndarray,
+    by_log_r: np.ndarray,
+    scores: np.ndarray,
+    logit: np.ndarray,
+) -> None:  # pragma: no cover (compiled)
+    scratch = np.empty((3, scores.shape[1]), f32)
+    shares, by_log_mean = np.empty(scores.shape[1], f32), np.empty(scores.shape[1], f32)
+    not_dropped = np.empty(scores.shape[1], f32)
+    for cell in range(first, last):
+        own = group[cell] if len(log_r) > 1 else 0
+        entries = slice(start[cell], start[cell + 1])
+        _log_mean(scores[cell], top[cell], log_library[cell], shares)
+        _of_zero(scores[cell], log_r[own], r[own], by_log_r[cell], by_log_mean, scratch[0])
+        log_prob[cell] = _zero_inflated(by_log_r[cell], logit[cell], genes[entries], not_dropped, scratch)
+        _weigh(not_dropped, by_log_mean, by_log_r[cell])
+        log_prob[cell] += _of_entries(
+            genes[entries], x[entries], scores[cell], log_r[own], binomial[entries], binomial_by_log_r[entries],
+            by_log_mean, by_log_r[cell], scratch,
+        )  # fmt: skip
+        by_library[cell] = _through_softmax(by_log_mean, shares, scores[cell])
