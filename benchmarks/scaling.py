@@ -98,8 +98,8 @@ def measure_parts(data: Path, n_cells: int, n_chosen: int, share: float) -> dict
         choice = timed(lambda: scrae.pp.select_genes(adata, n_top=n_chosen))
         fit = timed(lambda: model.fit(adata, genes=adata.var["scrae_selected"].to_numpy(), max_epochs=epochs))
         embed = timed(lambda: adata.obsm.__setitem__("X_scrae", model.embed(adata)))
-    if n_cells >= SCANPY_IS_EXACT_BELOW:
-        sc.pp.neighbors(adata[:500].copy(), use_rep="X_scrae", transformer="pynndescent")  # compiled at first use
+    few = adata[:500].copy()  # what umap and pynndescent compile at their first use is not to count
+    sc.pp.neighbors(few, use_rep="X_scrae", transformer="pynndescent" if n_cells >= SCANPY_IS_EXACT_BELOW else None)
     steps_an_epoch = -(-n_cells // model.settings.batch_size)
     return {
         "entries": entries,

@@ -115,11 +115,11 @@ class RegularisedAutoencoder(nn.Module):
         result: Tensor = self.noise(seen.dense() if isinstance(seen, SparseRows) else seen)
         return result
 
-    def _encoded(self, counts: SparseRows) -> tuple[Tensor, Tensor]:
+    def _encoded(self, minibatch: Minibatch) -> tuple[Tensor, Tensor]:
         """Codes and last hidden layer as the embedding takes them: full counts, no noise, running statistics."""
         was_training = self.encoder.training
         self.encoder.eval()
-        outputs, hidden = self.encoder(self.input_transform(counts))
+        outputs, hidden = self.encoder(minibatch.transformed(self.input_transform))
         self.encoder.train(was_training)
         return self.regulariser.codes(outputs), hidden
 
@@ -128,15 +128,15 @@ class RegularisedAutoencoder(nn.Module):
 
         Of all cells of the minibatch, also where several processes share it.
         """
-        return distributed.gather_rows(self._encoded(minibatch.counts)[0])
+        return distributed.gather_rows(self._encoded(minibatch)[0])
 
     def encode_hidden(self, minibatch: Minibatch) -> Tensor:
         """The encoder's last hidden layer (n_cells, n_hidden) of the same cells in the same way."""
-        return distributed.gather_rows(self._encoded(minibatch.counts)[1])
+        return distributed.gather_rows(self._encoded(minibatch)[1])
 
     def features(self, minibatch: Minibatch) -> Tensor:
         """Both side by side, (n_cells, n_latent + n_hidden)."""
-        return distributed.gather_rows(torch.cat(self._encoded(minibatch.counts), 1))
+        return distributed.gather_rows(torch.cat(self._encoded(minibatch), 1))
 
     def embed(self, minibatch: Minibatch) -> Tensor:
         """The embedding: codes as they are, or read out (:class:`scrae.readout.Readout`). Evaluation mode."""
@@ -169,7 +169,7 @@ class RegularisedAutoencoder(nn.Module):
 
     def run(self, minibatch: Minibatch) -> tuple[Pass, dict[str, Tensor]]:
         """A minibatch through the autoencoder, and its :meth:`losses`."""
-        transformed = self.input_transform(minibatch.counts)
+        transformed = minibatch.transformed(self.input_transform)
         inputs = self.view(transformed)
         own_outputs, hidden = self.encoder(inputs)
         outputs = distributed.gather_rows(own_outputs)

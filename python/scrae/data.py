@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
+from scrae.compilation import compiled
 from scrae.distributed import Share, share_of
 
 
@@ -112,11 +113,18 @@ class Minibatch:
     batch: Tensor
     cells: Tensor
     share: Share | None = None
+    _transformed: dict[Callable[[SparseRows], SparseRows], SparseRows] = field(default_factory=dict, repr=False)
 
     @property
     def n_cells(self) -> int:
         """All cells of the minibatch, whichever process has their counts."""
         return len(self.cells)
+
+    def transformed(self, transform: Callable[[SparseRows], SparseRows]) -> SparseRows:
+        """``transform`` of the counts; what one phase of an iteration has had made is there for the others."""
+        if transform not in self._transformed:
+            self._transformed[transform] = transform(self.counts)
+        return self._transformed[transform]
 
 
 @dataclass(frozen=True)
@@ -192,18 +200,27 @@ class CountData:
         if share is not None:
             start, length = start[share.rows], length[share.rows]
             codes, continuous = codes[share.rows], continuous[share.rows]
-        n_own = len(start)
-        row = torch.repeat_interleave(torch.arange(n_own, device=self.device), length)
-        first = torch.cumsum(length, 0) - length
-        entry = (start - first).index_select(0, row).add_(torch.arange(len(row), device=self.device))
-        column, values = self._indices.index_select(0, entry).long(), self._values.index_select(0, entry)
-        counts = SparseRows(row, column, values, n_own, self.n_genes)
+        counts = self._rows(start, length)
         one_hot = [
             torch.nn.functional.one_hot(codes[:, j], levels).to(self._values.dtype)
             for j, levels in enumerate(self._levels)
         ]
         covariates = torch.cat([*one_hot, continuous.to(self._values.dtype)], 1)
         return Minibatch(counts, covariates, batch, cells, share)
+
+    def _rows(self, start: Tensor, length: Tensor) -> SparseRows:
+        """The stored entries from each ``start`` on, as many as ``length`` says."""
+        first = torch.cumsum(length, 0) - length
+        if self.device.type == "cpu":
+            row, column = torch.empty(2, int(length.sum()), dtype=torch.int64)
+            values = self._values.new_empty(len(row))
+            arrays = start, length, first, self._indices, self._values, row, column, values
+            _gather(*(tensor.numpy() for tensor in arrays))
+        else:
+            row = torch.repeat_interleave(torch.arange(len(start), device=self.device), length)
+            entry = (start - first).index_select(0, row).add_(torch.arange(len(row), device=self.device))
+            column, values = self._indices.index_select(0, entry).long(), self._values.index_select(0, entry)
+        return SparseRows(row, column, values, len(start), self.n_genes)
 
     def covariates(self, cells: Tensor) -> Covariates:
         """Those of the cells with the given positions."""
@@ -214,6 +231,23 @@ class CountData:
         order = torch.arange(self.n_cells, device=self.device) if cells is None else cells
         for part in even_batches(order, batch_size):
             yield self.minibatch(part, shared)
+
+
+@compiled()
+def _gather(
+    start: np.ndarray,
+    length: np.ndarray,
+    first: np.ndarray,
+    indices: np.ndarray,
+    data: np.ndarray,
+    row: np.ndarray,
+    column: np.ndarray,
+    values: np.ndarray,
+) -> None:  # pragma: no cover (compiled)
+    for cell in range(len(start)):
+        for entry in range(length[cell]):
+            to, stored = first[cell] + entry, start[cell] + entry
+            row[to], column[to], values[to] = cell, indices[stored], data[stored]
 
 
 def even_batches(order: Tensor, batch_size: int) -> tuple[Tensor, ...]:

@@ -35,6 +35,10 @@ def fit_dispersions(module: RegularisedAutoencoder, data: CountData, cells: Tens
     if not dispersions or steps == 0:
         return
     before = [parameter.detach().clone() for parameter in dispersions]
+    others = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    module.requires_grad_(False)
+    for parameter in dispersions:
+        parameter.requires_grad_(True)
     optimiser = torch.optim.Adam(dispersions, LEARNING_RATE)
     done = 0
     while done < steps:
@@ -46,6 +50,8 @@ def fit_dispersions(module: RegularisedAutoencoder, data: CountData, cells: Tens
             optimiser.step()
             done += 1
     optimiser.zero_grad()
+    for parameter in others:
+        parameter.requires_grad_(True)
     if not all(bool(parameter.isfinite().all()) for parameter in dispersions):
         with torch.no_grad():
             for parameter, value in zip(dispersions, before, strict=True):

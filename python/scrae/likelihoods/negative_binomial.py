@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
+from scrae.compilation import compiled
 from scrae.data import SparseRows
-from scrae.likelihoods import compiled
+from scrae.likelihoods import fused
 from scrae.likelihoods.base import Likelihood, MeanOfCounts
 from scrae.products import WideLinear
 
@@ -48,17 +50,39 @@ def log_binomial_by_gene(counts: SparseRows, r: Tensor) -> tuple[Tensor, Tensor]
     """
     k = torch.arange(TABLED, dtype=r.dtype)[:, None]
     tables = ((r + k) / (1.0 + k)).log_().cumsum(0), (r / (r + k)).cumsum(0)
-    nearest = counts.values.long().clamp_(1, TABLED)
-    place = (nearest - 1).mul_(counts.n_columns).add_(counts.column)
-    value, by_log_r = (table.view(-1).index_select(0, place) for table in tables)
-
-    others = (nearest != counts.values).nonzero().squeeze(1)
+    value, by_log_r = r.new_empty(2, len(counts.values))
+    others = torch.empty_like(counts.column)
+    arrays = counts.values, counts.column, *tables, value, by_log_r, others
+    others = others[: _look_up(*(tensor.numpy() for tensor in arrays))]
     if len(others):
         x, column = counts.values.index_select(0, others).double(), counts.column.index_select(0, others)
         exact = log_binomial(x, r.double().index_select(0, column))
         for looked_up, computed in zip((value, by_log_r), exact, strict=True):
             looked_up.index_copy_(0, others, computed.to(r.dtype))
     return value, by_log_r
+
+
+@compiled()
+def _look_up(
+    x: np.ndarray,
+    column: np.ndarray,
+    table: np.ndarray,
+    table_by_log_r: np.ndarray,
+    value: np.ndarray,
+    by_log_r: np.ndarray,
+    others: np.ndarray,
+) -> int:  # pragma: no cover (compiled)
+    """Give each entry what the tables have for it; number and places of those for which they have nothing."""
+    n_others = 0
+    for entry in range(len(x)):
+        count = int(x[entry])
+        if count == x[entry] and 1 <= count <= len(table):
+            value[entry] = table[count - 1, column[entry]]
+            by_log_r[entry] = table_by_log_r[count - 1, column[entry]]
+        else:
+            others[n_others] = entry
+            n_others += 1
+    return n_others
 
 
 def log_binomials(counts: SparseRows, log_r: Tensor) -> tuple[Tensor, Tensor]:
@@ -163,11 +187,11 @@ class NegativeBinomial(Likelihood):
         return [self.log_mean]
 
     def explain(self, hidden: Tensor, log_library: Tensor, group: Tensor, target: SparseRows) -> Tensor:
-        if not compiled.applies_to(hidden):
+        if not fused.applies_to(hidden):
             return super().explain(hidden, log_library, group, target)
         with torch.no_grad():
             binomials = log_binomials(target, self.log_r if len(self.log_r) == 1 else self.log_r[group])
-        return compiled.log_prob(hidden, self.heads(), self.log_r, log_library, group, target, binomials)
+        return fused.log_prob(hidden, self.heads(), self.log_r, log_library, group, target, binomials)
 
     def log_prob(self, parameters: tuple[Tensor, ...], target: SparseRows) -> Tensor:
         log_mean, log_r = parameters

@@ -99,9 +99,15 @@ class _LogProb(torch.autograd.Function):
         hidden, group, by_library, by_log_r, *others = ctx.saved_tensors
         weights, by_scores = others[: len(others) // 2], others[len(others) // 2 :]
         column = of_cell[:, None]
-        by_hidden = column * sum(wide_product(by, weight) for by, weight in zip(by_scores, weights, strict=True))
-        weighted = column * hidden
-        by_parameters = [gradient for by in by_scores for gradient in (wide_product(by.T, weighted), of_cell @ by)]
+        by_hidden: Tensor | None = None
+        by_parameters: list[Tensor | None] = [None] * (2 * len(weights))
+        if ctx.needs_input_grad[0]:
+            by_hidden = column * sum(wide_product(by, weight) for by, weight in zip(by_scores, weights, strict=True))
+        if any(ctx.needs_input_grad[-len(by_parameters) :]):
+            weighted = column * hidden
+            by_parameters[:] = [
+                gradient for by in by_scores for gradient in (wide_product(by.T, weighted), of_cell @ by)
+            ]
         if ctx.r_shape[0] == 1:
             by_r = of_cell[None] @ by_log_r
         else:
