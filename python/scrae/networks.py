@@ -252,7 +252,7 @@ class Critic(nn.Module):
                 if isinstance(layer, nn.Linear):
                     linears.append(layer)
                 elif isinstance(layer, nn.LeakyReLU):
-                    slopes.append(torch.where(codes > 0, codes.new_tensor(1.0), codes.new_tensor(layer.negative_slope)))
+                    slopes.append((codes > 0).to(codes.dtype).clamp_min_(layer.negative_slope))
         gradient: Tensor = self.output.weight.expand(len(codes), -1)
         for linear, slope in zip(reversed(linears), reversed(slopes), strict=True):
             gradient = (gradient * slope) @ linear.weight

@@ -14,7 +14,7 @@ from scrae.networks import ACTIVATIONS, NORMALISATIONS
 from scrae.regularisers import Regulariser
 from scrae.transforms import CountTransform
 
-STEPS = 1500  # steps of the autoencoder that a default training takes, whatever the number of cells
+STEPS = 1000  # steps of the autoencoder that a default training takes, whatever the number of cells
 
 
 @dataclass(frozen=True)
@@ -240,8 +240,8 @@ def _within(name: str, value: float, low: float, high: float) -> None:
 
 
 def epochs_for(n_cells: int, batch_size: int) -> int:
-    """Epochs that give about :data:`STEPS` steps, at least 20 and at most 400."""
-    return min(400, max(20, round(STEPS * batch_size / n_cells)))
+    """Epochs that give about :data:`STEPS` steps, at least 10 and at most 400."""
+    return min(400, max(10, round(STEPS * batch_size / n_cells)))
 
 
 def patience_for(n_cells: int, batch_size: int) -> int:

@@ -12,6 +12,7 @@ import signal
 import threading
 import time
 import warnings
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -164,8 +165,7 @@ class Training:
     def _epoch(self) -> dict[str, float] | None:
         """One pass over the training cells: mean of every loss, or None if one of them was not finite."""
         order = self.training_cells[torch.randperm(len(self.training_cells)).to(self.data.device)]
-        sums: dict[str, Tensor] = {}
-        numbers: dict[str, int] = {}
+        losses: dict[str, list[Tensor]] = defaultdict(list)
         started = time.perf_counter()
         self.model.train()
         for cells in even_batches(order, self.model.settings.batch_size):
@@ -175,13 +175,12 @@ class Training:
                     if not phase.due(self.progress.step):
                         continue
                     for name, value in self._step(phase, phase.loss(minibatch)).items():
-                        sums[name] = sums.get(name, torch.zeros_like(value)) + value
-                        numbers[name] = numbers.get(name, 0) + 1
+                        losses[name].append(value)
             self.progress.step += 1
             self._interrupted = distributed.any_of(self._interrupted)
             if self._interrupted:
                 break
-        means = {name: float(total) / numbers[name] for name, total in sums.items()}
+        means = {name: float(torch.stack(values).mean()) for name, values in losses.items()}
         means = distributed.average(means | {"seconds": time.perf_counter() - started})
         return means if all(map(math.isfinite, means.values())) else None
 
