@@ -3,14 +3,15 @@
     python benchmarks/scaling.py --data DIR [--cells 1000 4000 16000 64000] [--chosen 500 1000 2000 4000 8000]
                                  [--shares 0.02 0.05 0.1] [--threads 2] [--out scaling.csv]
                                  [--markdown scaling.md] [--figure scaling.png]
-    python benchmarks/scaling.py --data DIR --whole 70000 [--from memory h5ad zarr] [--epochs 1] [--out whole.csv] ...
+    python benchmarks/scaling.py --data DIR --whole 70000 [--from memory h5ad zarr seurat] [--epochs 1] [--out ...] ...
 
 DIR has what benchmarks/semisynthetic.py draws cells from, 20,000 genes each. The first form varies, one at a time, the
 number of cells (2,000 genes chosen, 5 % of the entries above zero), of genes chosen and the share of entries (16,000
 cells), and fits time = a size^b to each part. Parts: choosing genes; a step of training, median of 100 and more; what
 else fitting does (checks, the read-out); the embedding of all cells; their neighbour graph and Leiden clusters
 (scanpy). The second form is scrae.tl.scrae with its defaults (or that many epochs) on so many cells, in memory, or
-from a file that is larger than what it holds. Each measurement is a process of its own; memory is the most that it had
+from a file that is larger than what it holds; ``seurat``: RunSCRAE on a Seurat object, by the R package in R_LIBS, its
+memory that of the R session afterwards. Each measurement is a process of its own; memory is the most that it had
 of its own (RssAnon) above what it had with the counts read in. A row for each; rows that are there are not measured
 again.
 """
@@ -34,6 +35,7 @@ import pandas as pd
 from apart import in_a_process
 from experiment import command, options, resumed
 from memory import own_memory_mb
+from scipy.io import mmwrite
 from semisynthetic import cells_in_memory, source_in, write_cells
 from tables import markdown, publish
 
@@ -45,6 +47,7 @@ CELLS, CHOSEN, SHARE = 16_000, 2000, 0.05  # of what is not varied
 STEPS = 100  # of training, at least
 SCANPY_IS_EXACT_BELOW = 8192  # cells; neighbours of more are pynndescent's
 KEYS = ["cells", "chosen", "share"]
+SOURCES = ["memory", "h5ad", "zarr", "seurat"]
 KEYS_OF_WHOLE = ["cells", "source", "epochs"]
 PARTS = {
     "choice": "choice of genes",
@@ -206,11 +209,16 @@ def whole_calls(typed: argparse.Namespace) -> None:
 
         def stored(n_cells: int, kind: str) -> Path:
             path = Path(folder) / f"{n_cells}.{kind}"
-            if not path.exists():
+            if not path.exists() and kind == "mtx":
+                mmwrite(path, cells_in_memory(typed.data, n_cells, GENES, SHARE).T)
+            elif not path.exists():
                 write_cells(path, typed.data, n_cells, GENES, SHARE)
             return path
 
         def one(n_cells: int, source: str, epochs: int) -> dict[str, float]:
+            if source == "seurat":
+                asked = [stored(n_cells, "mtx"), typed.threads, epochs]
+                return in_a_process(str(Path(__file__).parent / "run_scrae.R"), *asked, python="Rscript")
             path = stored(n_cells, "zarr" if source == "zarr" else "h5ad")
             asked = ["--measure-whole", path, source, epochs]
             return in_a_process(__file__, "--data", typed.data, "--threads", typed.threads, *asked)
@@ -229,7 +237,7 @@ def main() -> None:
     parser.add_argument("--shares", type=float, nargs="*", default=[0.02, 0.05, 0.1])
     parser.add_argument("--figure", type=Path)
     parser.add_argument("--whole", type=int, nargs="*", help="numbers of cells of whole calls")
-    parser.add_argument("--from", dest="sources", nargs="*", default=["memory"], choices=["memory", "h5ad", "zarr"])
+    parser.add_argument("--from", dest="sources", nargs="*", default=["memory"], choices=SOURCES)
     parser.add_argument("--epochs", type=int, default=0, help="of whole calls (0: the default)")
     parser.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)
     parser.add_argument("--measure-whole", nargs=3, help=argparse.SUPPRESS)
