@@ -37,9 +37,13 @@ def multiplies_bfloat16(device_type: str) -> bool:
     return bool(torch.cpu.get_capabilities().get("amx_bf16"))
 
 
+def _rounds(x: Tensor) -> bool:
+    return _rounding and x.dtype == torch.float32 and multiplies_bfloat16(x.device.type)
+
+
 def wide_product(a: Tensor, b: Tensor) -> Tensor:
     """Matrix product, rounded where :func:`rounded_products` lets it. Its derivatives would not be."""
-    if not (_rounding and a.dtype == torch.float32 and multiplies_bfloat16(a.device.type)):
+    if not _rounds(a):
         return a @ b
     products = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
     before = products.fp32_precision
@@ -70,7 +74,7 @@ class _WideLinear(torch.autograd.Function):
 
 def wide_linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """x W' + b, (n, n_in) to (n, n_out), of W (n_out, n_in) or the transpose of one that is stored the other way."""
-    if not _rounding:
+    if not _rounds(x):
         return linear(x, weight, bias)
     result: Tensor = _WideLinear.apply(x, weight, bias)  # type: ignore[no-untyped-call]
     return result
