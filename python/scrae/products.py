@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
+MULTIPLICATIONS_OF_A_THREAD = 250_000_000  # about a millisecond; four times those of the default
+
 _rounding = False
 
 
@@ -35,6 +37,24 @@ def multiplies_bfloat16(device_type: str) -> bool:
     if device_type != "cpu" or not hasattr(torch.cpu, "get_capabilities"):  # torch 2.10 and later have it
         return False
     return bool(torch.cpu.get_capabilities().get("amx_bf16"))
+
+
+def useful_threads(n_multiplications: int, device_type: str) -> int:
+    """How many threads a training whose wide products are rounded has work for.
+
+    With the default network and minibatches two are slower than one: what rounding and compiling leave of a step is
+    over before a second thread has been told (benchmarks/LOG.md).
+
+    Parameters
+    ----------
+    n_multiplications
+        Of one wide product: cells x genes x units.
+    device_type
+        Where training runs.
+    """
+    if not multiplies_bfloat16(device_type):
+        return torch.get_num_threads()
+    return 1 + n_multiplications // MULTIPLICATIONS_OF_A_THREAD
 
 
 def _rounds(x: Tensor) -> bool:

@@ -26,6 +26,17 @@ def threads_of_torch_kept() -> Iterator[None]:
         torch.set_num_threads(number)
 
 
+@contextmanager
+def at_most(number: int) -> Iterator[None]:
+    """Let torch use so many threads at most meanwhile."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(min(before, number))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def over_rows(n_rows: int, kernel: Callable[..., None], *given: object) -> None:
     """Call ``kernel(first, last, *given)`` for consecutive ranges of rows, one for each of torch's threads.
 

@@ -27,7 +27,8 @@ from scrae import distributed
 from scrae.autoencoder import RegularisedAutoencoder
 from scrae.data import CountData, Minibatch, even_batches
 from scrae.phases import Phase
-from scrae.products import rounded_products
+from scrae.products import rounded_products, useful_threads
+from scrae.threads import at_most
 
 EVALUATION_CELLS = 1024  # cells decoded at once outside training
 SNAPSHOT_STEPS = 100  # between good states kept in memory: a copy of the model every step would cost a fifth of it
@@ -127,7 +128,7 @@ class Training:
             unit="epoch",
             disable=True if not distributed.in_charge() else None if show_progress is None else not show_progress,
         )
-        with bar, self._interrupts():
+        with bar, self._interrupts(), at_most(self._useful_threads()):
             while self.progress.epoch < max_epochs and not self._out_of_patience():
                 if distributed.any_of(self.model.regulariser.start_epoch(self.progress.epoch, self._codes)):
                     self.progress.stop_reason = "converged"
@@ -153,6 +154,13 @@ class Training:
             self._snapshot = self.state()
         self._take_best()
         return self.progress.stop_reason
+
+    def _useful_threads(self) -> int:
+        settings = self.model.settings
+        if not settings.bfloat16:
+            return torch.get_num_threads()
+        work = settings.batch_size * self.data.n_genes * settings.n_hidden[0]
+        return useful_threads(work, self.data.device.type)
 
     @property
     def _steps_per_epoch(self) -> int:

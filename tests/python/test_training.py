@@ -16,7 +16,8 @@ import pytest
 import torch
 
 import scrae
-from scrae.training import RETRIES
+from scrae.products import MULTIPLICATIONS_OF_A_THREAD, multiplies_bfloat16, useful_threads
+from scrae.training import RETRIES, Training
 
 
 def assert_same_model(a, b):
@@ -43,6 +44,26 @@ def test_choosing_genes_leaves_the_number_of_threads_alone():
     environment = os.environ | {"OMP_NUM_THREADS": "2", "NUMBA_NUM_THREADS": "2", "PYTHONWARNINGS": "ignore"}
     run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert run.stdout.split() == ["1", "1"]
+
+
+def test_training_gets_by_with_one_thread_where_products_are_rounded_and_gives_them_back(small, quick, monkeypatch):
+    used, epoch = [], Training._epoch
+
+    def watched(self):
+        used.append(torch.get_num_threads())
+        return epoch(self)
+
+    monkeypatch.setattr(Training, "_epoch", watched)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        for rounded in (True, False):
+            scrae.SCRAE(**quick, bfloat16=rounded).fit(small, max_epochs=1)
+            assert torch.get_num_threads() == 2
+        assert used == [1 if multiplies_bfloat16("cpu") else 2, 2]
+        assert useful_threads(10 * MULTIPLICATIONS_OF_A_THREAD, "cpu") == (11 if multiplies_bfloat16("cpu") else 2)
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_training_leaves_the_users_random_states_alone(small, quick):
