@@ -82,7 +82,7 @@ test_that("outliers are scored and groups compared in a Seurat object, with its 
 })
 
 test_that("a SingleCellExperiment is labelled, scored and compared; nothing else changes", {
-    sce <- quick(typed_sce(), features = "all", max_epochs = 20)
+    sce <- quick(typed_sce(), features = "all", max_epochs = 60)
     sce$known <- factor(ifelse(seq_len(100) %% 4 == 0, sce$type, "none"))
     labelled <- LabelSCRAE(sce, "known", unlabeled = "none", unknown.rate = 0, verbose = FALSE, threads = 1)
     expect_equal(mean(labelled$SCRAE_label == sce$type), 1)
