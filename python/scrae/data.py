@@ -212,7 +212,7 @@ class CountData:
         """The stored entries from each ``start`` on, as many as ``length`` says."""
         first = torch.cumsum(length, 0) - length
         if self.device.type == "cpu":
-            row, column = torch.empty(2, int(length.sum()), dtype=torch.int64)
+            row, column = (torch.empty(int(length.sum()), dtype=torch.int64) for _ in range(2))
             values = self._values.new_empty(len(row))
             arrays = start, length, first, self._indices, self._values, row, column, values
             _gather(*(tensor.numpy() for tensor in arrays))
