@@ -51,6 +51,11 @@ class SparseRows:
         """Position of each entry in the flattened dense block, int64 (n_entries,)."""
         return self.row * self.n_columns + self.column
 
+    @cached_property
+    def start(self) -> Tensor:
+        """Where the entries of each row begin, and at last where they end, int64 (n_rows + 1,)."""
+        return torch.searchsorted(self.row, torch.arange(self.n_rows + 1, device=self.row.device))
+
     def with_values(self, values: Tensor) -> SparseRows:
         """Other values at the same places."""
         return replace(self, values=values)
@@ -73,8 +78,7 @@ class SparseRows:
 
     def times(self, matrix: Tensor) -> Tensor:
         """Product of entries without a background with a dense (n_columns, width): (n_rows, width)."""
-        start = torch.searchsorted(self.row, torch.arange(self.n_rows, device=self.row.device))
-        return embedding_bag(self.column, matrix, start, mode="sum", per_sample_weights=self.values)
+        return embedding_bag(self.column, matrix, self.start[:-1], mode="sum", per_sample_weights=self.values)
 
     def sums(self) -> Tensor:
         """Sum of each row, (n_rows,)."""

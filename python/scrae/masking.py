@@ -42,9 +42,8 @@ def masked(cells: SparseRows, rate: float) -> SparseRows | Tensor:
     if cells.values.device.type != "cpu" or cells.values.dtype != torch.float32:
         return (cells.dense() * (drawn >= least)).mul_(scale)
     result = cells.values.new_empty(cells.n_rows, cells.n_columns)
-    start = torch.searchsorted(cells.row, torch.arange(cells.n_rows + 1))
     background, genes, values = cells.background.numpy(), cells.column.numpy(), cells.values.numpy()
-    _masked(background, genes, values, start.numpy(), drawn.numpy(), least, scale, result.numpy())
+    _masked(background, genes, values, cells.start.numpy(), drawn.numpy(), least, scale, result.numpy())
     return result
 
 

@@ -81,14 +81,13 @@ class _LogProb(torch.autograd.Function):
     ) -> Tensor:
         weights, biases = parameters[::2], parameters[1::2]
         scores = [wide_product(hidden, weight.T).add_(bias) for weight, bias in zip(weights, biases, strict=True)]
-        start = torch.searchsorted(counts.row, torch.arange(counts.n_rows + 1))
         of_cells = group, log_library, scores[0].amax(1)
-        of_entries = counts.column, counts.values, start, *binomials
+        of_entries = counts.column, counts.values, counts.start, *binomials
         value, by_library = (hidden.new_empty(len(hidden)) for _ in range(2))
         by_log_r = torch.empty_like(scores[0])
         tensors = log_r, log_r.exp(), *of_cells, *of_entries, value, by_library, by_log_r, *scores
-        kernel = _zinb if len(scores) == 2 else _negative_binomial
-        over_rows(len(hidden), kernel, *(tensor.detach().contiguous().numpy() for tensor in tensors))
+        arrays = [tensor.detach().contiguous().numpy() for tensor in tensors]
+        over_rows(len(hidden), _log_prob, *arrays, *[None] * (2 - len(scores)))  # without a dropout logit: None
         ctx.save_for_backward(hidden, group, by_library, by_log_r, *weights, *scores)
         ctx.r_shape = log_r.shape
         return value
@@ -204,41 +203,6 @@ def _of_entries(
     return _sum(softplus)
 
 
-@compiled(nogil=True, error_model="numpy")
-def _negative_binomial(
-    first: int,
-    last: int,
-    log_r: np.ndarray,
-    r: np.ndarray,
-    group: np.ndarray,
-    log_library: np.ndarray,
-    top: np.ndarray,
-    genes: np.ndarray,
-    x: np.ndarray,
-    start: np.ndarray,
-    binomial: np.ndarray,
-    binomial_by_log_r: np.ndarray,
-    log_prob: np.ndarray,
-    by_library: np.ndarray,
-    by_log_r: np.ndarray,
-    scores: np.ndarray,
-) -> None:  # pragma: no cover (compiled)
-    scratch = np.empty((3, scores.shape[1]), f32)
-    shares, by_log_mean = np.empty(scores.shape[1], f32), np.empty(scores.shape[1], f32)
-    for cell in range(first, last):
-        own = group[cell] if len(log_r) > 1 else 0
-        entries = slice(start[cell], start[cell + 1])
-        _log_mean(scores[cell], top[cell], log_library[cell], shares)
-        _of_zero(scores[cell], log_r[own], r[own], by_log_r[cell], by_log_mean, scratch[0])
-        log_prob[cell] = _sum(by_log_r[cell])
-        by_log_r[cell] -= by_log_mean
-        log_prob[cell] += _of_entries(
-            genes[entries], x[entries], scores[cell], log_r[own], binomial[entries], binomial_by_log_r[entries],
-            by_log_mean, by_log_r[cell], scratch,
-        )  # fmt: skip
-        by_library[cell] = _through_softmax(by_log_mean, shares, scores[cell])
-
-
 @compiled(nogil=True, error_model="numpy", fastmath={"contract"})
 def _zero_inflated(
     log_p0: np.ndarray,
@@ -279,7 +243,7 @@ def _weigh(
 
 
 @compiled(nogil=True, error_model="numpy")
-def _zinb(
+def _log_prob(
     first: int,
     last: int,
     log_r: np.ndarray,
@@ -296,7 +260,7 @@ def _zinb(
     by_library: np.ndarray,
     by_log_r: np.ndarray,
     scores: np.ndarray,
-    logit: np.ndarray,
+    logit: np.ndarray | None,
 ) -> None:  # pragma: no cover (compiled)
     scratch = np.empty((3, scores.shape[1]), f32)
     shares, by_log_mean = np.empty(scores.shape[1], f32), np.empty(scores.shape[1], f32)
@@ -306,8 +270,12 @@ def _zinb(
         entries = slice(start[cell], start[cell + 1])
         _log_mean(scores[cell], top[cell], log_library[cell], shares)
         _of_zero(scores[cell], log_r[own], r[own], by_log_r[cell], by_log_mean, scratch[0])
-        log_prob[cell] = _zero_inflated(by_log_r[cell], logit[cell], genes[entries], not_dropped, scratch)
-        _weigh(not_dropped, by_log_mean, by_log_r[cell])
+        if logit is None:
+            log_prob[cell] = _sum(by_log_r[cell])
+            by_log_r[cell] -= by_log_mean
+        else:
+            log_prob[cell] = _zero_inflated(by_log_r[cell], logit[cell], genes[entries], not_dropped, scratch)
+            _weigh(not_dropped, by_log_mean, by_log_r[cell])
         log_prob[cell] += _of_entries(
             genes[entries], x[entries], scores[cell], log_r[own], binomial[entries], binomial_by_log_r[entries],
             by_log_mean, by_log_r[cell], scratch,

@@ -179,8 +179,11 @@ class NegativeBinomial(Likelihood):
 
     def forward(self, hidden: Tensor, log_library: Tensor, group: Tensor) -> tuple[Tensor, ...]:
         """(log mu, log r)."""
-        log_r = self.log_r if len(self.log_r) == 1 else self.log_r[group]
-        return self.log_mean(hidden, log_library), log_r
+        return self.log_mean(hidden, log_library), self._log_r_of(group)
+
+    def _log_r_of(self, group: Tensor) -> Tensor:
+        """(n_cells, n_genes), or (1, n_genes) where all cells share it."""
+        return self.log_r if len(self.log_r) == 1 else self.log_r[group]
 
     def heads(self) -> list[WideLinear]:
         """The layers that the last hidden layer goes through."""
@@ -190,7 +193,7 @@ class NegativeBinomial(Likelihood):
         if not fused.applies_to(hidden):
             return super().explain(hidden, log_library, group, target)
         with torch.no_grad():
-            binomials = log_binomials(target, self.log_r if len(self.log_r) == 1 else self.log_r[group])
+            binomials = log_binomials(target, self._log_r_of(group))
         return fused.log_prob(hidden, self.heads(), self.log_r, log_library, group, target, binomials)
 
     def log_prob(self, parameters: tuple[Tensor, ...], target: SparseRows) -> Tensor:
