@@ -6,8 +6,9 @@ The default model on the 2000 most variable genes, one thread. The parts, whole 
 so that a machine that changes its pace changes it for all of them; medians over rounds, in processor time. What runs in
 some iterations only counts with that share of its time. "The rest" is what the parts leave of the whole step.
 
-The bare products are those of encoder and decoder in all phases, of dense operands that lie ready: forward, backward
-for the weights and, but for the first layer, for the inputs. Where entries are sparse a step can take less.
+The bare products are those of encoder and decoder in all phases, for both views, of dense operands that lie ready:
+forward, backward for the weights and, but for the first layer, for the inputs. Where entries are sparse a step can take
+less.
 """
 
 from __future__ import annotations
@@ -84,6 +85,8 @@ def parts_of(training: Training) -> dict[str, tuple[float, Callable[[], object]]
     after_first = first(inputs).detach().requires_grad_()
     hidden = middle(after_first).detach().requires_grad_()
 
+    gradients = [torch.zeros_like(parameter) for parameter in phases["autoencoder"].parameters]
+
     def codes_for_the_critic() -> object:
         with torch.no_grad():
             return module.encode(minibatch)
@@ -112,7 +115,7 @@ def parts_of(training: Training) -> dict[str, tuple[float, Callable[[], object]]
                 [hidden, *module.likelihood.parameters()],
             ),
         ),
-        "Adam of the autoencoder": (1.0, training.optimisers["autoencoder"].step),
+        "Adam of the autoencoder": (1.0, partial(training.optimisers["autoencoder"].step, gradients)),
         "codes for the critic": (share["critic"], codes_for_the_critic),
         "critic": (share["critic"], lambda: training._step(phases["critic"], regulariser.critic_loss(codes))),
         "encoder's adversarial step": (share["encoder_adversarial"], step("encoder_adversarial")),
@@ -124,8 +127,9 @@ def bare_products(training: Training) -> list[tuple[float, Callable[[], object]]
     """The dense matrix products of an iteration: how often each is due in one, and a call that does it."""
     settings, n_genes = training.model.settings, training.data.n_genes
     share = shares(training)
-    forward = 1.0 + share["encoder_adversarial"] + share["critic"]
-    backward = 1.0 + share["encoder_adversarial"]
+    views = 2.0 if settings.contrast_weight and settings.mask_rate else 1.0
+    forward = views + share["encoder_adversarial"] + share["critic"]
+    backward = views + share["encoder_adversarial"]
     encoder = [(*widths, forward, backward) for widths in pairwise([n_genes, *settings.n_hidden, settings.n_latent])]
     decoder = [(*widths, 1.0, 1.0) for widths in pairwise([settings.n_latent, *settings.n_hidden[::-1], n_genes])]
     products = []

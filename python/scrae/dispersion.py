@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from scrae.adam import Adam
 from scrae.autoencoder import RegularisedAutoencoder
 from scrae.data import CountData, even_batches
 
@@ -39,17 +40,14 @@ def fit_dispersions(module: RegularisedAutoencoder, data: CountData, cells: Tens
     module.requires_grad_(False)
     for parameter in dispersions:
         parameter.requires_grad_(True)
-    optimiser = torch.optim.Adam(dispersions, LEARNING_RATE)
+    optimiser = Adam(dispersions, LEARNING_RATE)
     done = 0
     while done < steps:
         order = cells[torch.randperm(len(cells)).to(data.device)]
         for part in even_batches(order, BATCH_SIZE)[: steps - done]:
             surprise = module.surprise(data.minibatch(part)).mean()
-            for parameter, gradient in zip(dispersions, torch.autograd.grad(surprise, dispersions), strict=True):
-                parameter.grad = gradient
-            optimiser.step()
+            optimiser.step(torch.autograd.grad(surprise, dispersions))
             done += 1
-    optimiser.zero_grad()
     for parameter in others:
         parameter.requires_grad_(True)
     if not all(bool(parameter.isfinite().all()) for parameter in dispersions):

@@ -20,10 +20,11 @@ from types import FrameType
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm.auto import tqdm
 
 from scrae import distributed
+from scrae.adam import Adam
 from scrae.autoencoder import RegularisedAutoencoder
 from scrae.data import CountData, Minibatch, even_batches
 from scrae.phases import Phase
@@ -32,6 +33,7 @@ from scrae.threads import at_most
 
 EVALUATION_CELLS = 1024  # cells decoded at once outside training
 SNAPSHOT_STEPS = 100  # between good states kept in memory: a copy of the model every step would cost a fifth of it
+LARGEST_BLOCK = 2**25 - 2**16  # bytes; a little below the 32 MB from which GNU's library takes no notice
 RETRIES = 3  # halvings of the learning rates before training that diverges is given up
 
 
@@ -83,9 +85,7 @@ class Training:
         self.patience = patience if len(validation_cells) else None
         self.phases = model.phases()
         self.optimisers = {
-            phase.name: torch.optim.Adam(
-                phase.parameters, phase.learning_rate, phase.betas, phase.eps, phase.weight_decay, fused=True
-            )
+            phase.name: Adam(phase.parameters, phase.learning_rate, phase.betas, phase.eps, phase.weight_decay)
             for phase in self.phases
         }
         self.progress = Progress()
@@ -118,6 +118,7 @@ class Training:
         ``"interrupted"``.
         """
         self.progress.stop_reason = None
+        keep_freed_memory()
         distributed.copy_from_first(self.model.state_dict().values())
         self._snapshot = self.state()
         since_snapshot = 0
@@ -196,12 +197,10 @@ class Training:
         """One step of one optimiser on the first loss; gradients of nothing else are computed."""
         objective = next(iter(losses.values()))
         gradients = distributed.average_gradients(torch.autograd.grad(objective, phase.parameters, allow_unused=True))
-        for parameter, gradient in zip(phase.parameters, gradients, strict=True):
-            # Fused Adam reads gradients in the order of memory, whatever their strides are.
-            parameter.grad = None if gradient is None else gradient.contiguous()
         if phase.clip_gradient is not None:
-            nn.utils.clip_grad_value_(phase.parameters, phase.clip_gradient)
-        self.optimisers[phase.name].step()
+            limit = phase.clip_gradient
+            gradients = [None if gradient is None else gradient.clamp(-limit, limit) for gradient in gradients]
+        self.optimisers[phase.name].step(gradients)
         return {key: value.detach() for key, value in losses.items()}
 
     def _record(self, losses: dict[str, float]) -> None:
@@ -296,8 +295,7 @@ class Training:
 
     def _set_learning_rates(self) -> None:
         for phase in self.phases:
-            for group in self.optimisers[phase.name].param_groups:
-                group["lr"] = phase.learning_rate * self.progress.learning_rate_factor
+            self.optimisers[phase.name].learning_rate = phase.learning_rate * self.progress.learning_rate_factor
 
     @contextmanager
     def _interrupts(self) -> Iterator[None]:
@@ -331,8 +329,7 @@ class Training:
         tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
         tensors |= {f"best.{k}": v for k, v in self.best.items()}
         for name, optimiser in self.optimisers.items():
-            for index, moments in optimiser.state_dict()["state"].items():
-                tensors |= {f"optimiser.{name}.{index}.{k}": v for k, v in moments.items()}
+            tensors |= {f"optimiser.{name}.{k}": v for k, v in optimiser.state().items()}
         tensors["random_state"] = torch.get_rng_state()
         if self.data.device.type == "cuda":
             tensors["random_state_cuda"] = torch.cuda.get_rng_state(self.data.device)
@@ -350,16 +347,21 @@ class Training:
         self.model.load_state_dict(_below("model.", tensors))
         self.best = _copy(_below("best.", tensors))
         for name, optimiser in self.optimisers.items():
-            moments: dict[int, dict[str, Tensor]] = {}
-            for key, value in _below(f"optimiser.{name}.", tensors).items():
-                index, moment = key.split(".")
-                moments.setdefault(int(index), {})[moment] = value.clone()
-            state = optimiser.state_dict()
-            optimiser.load_state_dict({"state": moments, "param_groups": state["param_groups"]})
+            optimiser.load_state(_below(f"optimiser.{name}.", tensors))
         torch.set_rng_state(tensors["random_state"].cpu())
         if self.data.device.type == "cuda" and "random_state_cuda" in tensors:
             torch.cuda.set_rng_state(tensors["random_state_cuda"].cpu(), self.data.device)
         self._set_learning_rates()
+
+
+def keep_freed_memory() -> None:
+    """Have the C library keep up to 64 MB that were freed, for the next step.
+
+    Otherwise it may give megabytes back to the system in each step, and a fifth of the step goes to asking for them
+    again. GNU's keeps twice the size of the largest block (of at most 32 MB) that was ever freed, so one is; elsewhere
+    this does nothing.
+    """
+    torch.empty(LARGEST_BLOCK, dtype=torch.uint8)
 
 
 def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

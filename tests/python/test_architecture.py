@@ -17,6 +17,7 @@ ROOT = Path(scrae.__file__).parent
 LAYERS = [
     {
         "_version",
+        "adam",
         "compilation",
         "contrast",
         "counts",
