@@ -80,14 +80,15 @@ class _LogProb(torch.autograd.Function):
         *parameters: Tensor,
     ) -> Tensor:
         weights, biases = parameters[::2], parameters[1::2]
-        scores = [wide_product(hidden, weight.T).add_(bias) for weight, bias in zip(weights, biases, strict=True)]
-        of_cells = group, log_library, scores[0].amax(1)
+        scores = [wide_product(hidden, weight.T) for weight in weights]
+        of_cells = group, log_library
         of_entries = counts.column, counts.values, counts.start, *binomials
         value, by_library = (hidden.new_empty(len(hidden)) for _ in range(2))
         by_log_r = torch.empty_like(scores[0])
-        tensors = log_r, log_r.exp(), *of_cells, *of_entries, value, by_library, by_log_r, *scores
+        heads = [tensor for head in zip(scores, biases, strict=True) for tensor in head]
+        tensors = log_r, log_r.exp(), *of_cells, *of_entries, value, by_library, by_log_r, *heads
         arrays = [tensor.detach().contiguous().numpy() for tensor in tensors]
-        over_rows(len(hidden), _log_prob, *arrays, *[None] * (2 - len(scores)))  # without a dropout logit: None
+        over_rows(len(hidden), _log_prob, *arrays, *[None] * (4 - len(heads)))  # without a dropout logit: None
         ctx.save_for_backward(hidden, group, by_library, by_log_r, *weights, *scores)
         ctx.r_shape = log_r.shape
         return value
@@ -132,11 +133,22 @@ def _sum(x: np.ndarray) -> np.float32:  # pragma: no cover (compiled)
     return total
 
 
+@compiled(nogil=True, fastmath={"nnan", "nsz"})
+def _largest(x: np.ndarray) -> np.float32:  # pragma: no cover (compiled)
+    largest = f32(x[0])
+    for k in range(len(x)):
+        largest = max(largest, x[k])
+    return largest
+
+
 @compiled(nogil=True, error_model="numpy", fastmath={"contract"})
 def _log_mean(
-    scores: np.ndarray, top: np.float32, log_library: np.float32, shares: np.ndarray
+    scores: np.ndarray, bias: np.ndarray, log_library: np.float32, shares: np.ndarray
 ) -> None:  # pragma: no cover (compiled)
-    """Turn the scores of a cell, the largest given, into log mu = s + log softmax; also the softmax itself."""
+    """Turn the scores of a cell, less their bias, into log mu = s + log softmax; also the softmax itself."""
+    for gene in range(len(scores)):
+        scores[gene] += bias[gene]
+    top = _largest(scores)
     for gene in range(len(scores)):
         shares[gene] = exp(scores[gene] - top)
     total = _sum(shares)
@@ -207,6 +219,7 @@ def _of_entries(
 def _zero_inflated(
     log_p0: np.ndarray,
     logit: np.ndarray,
+    bias: np.ndarray,
     genes: np.ndarray,
     not_dropped: np.ndarray,
     scratch: np.ndarray,
@@ -218,7 +231,7 @@ def _zero_inflated(
     """
     a, softplus = scratch[0], scratch[1]
     for gene in range(len(logit)):
-        a[gene] = -logit[gene]
+        a[gene] = -(logit[gene] + bias[gene])
     _softplus(a, softplus, logit)
     total = -_sum(softplus)
     for gene in range(len(logit)):
@@ -250,7 +263,6 @@ def _log_prob(
     r: np.ndarray,
     group: np.ndarray,
     log_library: np.ndarray,
-    top: np.ndarray,
     genes: np.ndarray,
     x: np.ndarray,
     start: np.ndarray,
@@ -260,7 +272,9 @@ def _log_prob(
     by_library: np.ndarray,
     by_log_r: np.ndarray,
     scores: np.ndarray,
+    bias: np.ndarray,
     logit: np.ndarray | None,
+    logit_bias: np.ndarray | None,
 ) -> None:  # pragma: no cover (compiled)
     scratch = np.empty((3, scores.shape[1]), f32)
     shares, by_log_mean = np.empty(scores.shape[1], f32), np.empty(scores.shape[1], f32)
@@ -268,13 +282,15 @@ def _log_prob(
     for cell in range(first, last):
         own = group[cell] if len(log_r) > 1 else 0
         entries = slice(start[cell], start[cell + 1])
-        _log_mean(scores[cell], top[cell], log_library[cell], shares)
+        _log_mean(scores[cell], bias, log_library[cell], shares)
         _of_zero(scores[cell], log_r[own], r[own], by_log_r[cell], by_log_mean, scratch[0])
-        if logit is None:
+        if logit is None or logit_bias is None:
             log_prob[cell] = _sum(by_log_r[cell])
             by_log_r[cell] -= by_log_mean
         else:
-            log_prob[cell] = _zero_inflated(by_log_r[cell], logit[cell], genes[entries], not_dropped, scratch)
+            log_prob[cell] = _zero_inflated(
+                by_log_r[cell], logit[cell], logit_bias, genes[entries], not_dropped, scratch
+            )
             _weigh(not_dropped, by_log_mean, by_log_r[cell])
         log_prob[cell] += _of_entries(
             genes[entries], x[entries], scores[cell], log_r[own], binomial[entries], binomial_by_log_r[entries],
