@@ -25,28 +25,34 @@ run_job <- function(action, arguments, counts = NULL, covariates = list(), how,
         arguments = Filter(Negate(is.null), arguments)
     )
     writeLines(to_json(job), file.path(folder, "job.json"))
-    sce <- if (!is.null(counts)) slim_sce(counts, covariates)
     if (how$in_process) {
-        run_in_session(folder, sce)
+        run_in_session(folder, cells_of_job(counts, covariates))
     } else {
-        # Uncompressed: it is read once, a moment later.
-        if (!is.null(sce)) {
-            saveRDS(sce, file.path(folder, "cells.rds"), compress = FALSE)
-        }
-        rm(sce, counts)
-        run_worker(folder, how, where)
+        # It loads its packages while the counts are taken out of the object.
+        worker <- start_worker(folder)
+        on.exit(end_worker(worker), add = TRUE, after = FALSE)
+        save_cells(cells_of_job(counts, covariates), folder)
+        rm(counts)
+        follow_worker(worker, folder, how, where)
     }
     read_result(folder)
 }
 
-# Only what the model needs, in the form that anndata2ri converts faithfully.
-slim_sce <- function(counts, covariates) {
-    columns <- S4Vectors::DataFrame(row.names = colnames(counts))
-    for (name in names(covariates)) columns[[name]] <- covariates[[name]]
-    SingleCellExperiment::SingleCellExperiment(
-        list(counts = counts),
-        colData = columns
-    )
+# Only what the model needs, in classes that R has without Bioconductor: to load
+# SingleCellExperiment takes seconds, here and in the worker.
+cells_of_job <- function(counts, covariates) {
+    if (!is.null(counts)) {
+        list(counts = counts, columns = named_list(covariates))
+    }
+}
+
+# Uncompressed: it is read once, a moment later. The worker waits for the name.
+save_cells <- function(cells, folder) {
+    if (!is.null(cells)) {
+        aside <- file.path(folder, "cells.aside")
+        saveRDS(cells, aside, compress = FALSE)
+        file.rename(aside, file.path(folder, "cells.rds"))
+    }
 }
 
 to_json <- function(value) {

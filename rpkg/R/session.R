@@ -1,9 +1,9 @@
 # Python inside the R session, through reticulate: `in_process = TRUE`.
 
-# Where scrae.r finds the object of the job in hand.
+# Where scrae.r finds the cells of the job in hand.
 session_job <- new.env()
 
-run_in_session <- function(folder, sce) {
+run_in_session <- function(folder, cells) {
     need_package("reticulate", "in_process = TRUE", 'install.packages("reticulate")')
     if (utils::packageVersion("reticulate") < "1.31") {
         fail(
@@ -16,8 +16,8 @@ run_in_session <- function(folder, sce) {
     if (!reticulate::py_available()) {
         reticulate::use_python(find_python()$path, required = TRUE)
     }
-    session_job$sce <- sce
-    on.exit(rm("sce", envir = session_job))
+    session_job$cells <- cells
+    on.exit(rm("cells", envir = session_job))
     module <- reticulate::import_from_path("scrae.r", core_path())
     module$run_in_session(folder)
 }

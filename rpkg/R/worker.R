@@ -3,20 +3,26 @@
 POLL_MS <- 200L
 LAST_WORDS <- 15L # lines of the worker's stderr in the error when it dies
 
-#' Do the job in a folder with `python -m scrae.r`
+#' Start `python -m scrae.r` on a folder with a job
+#'
+#' @return The process.
+#' @noRd
+start_worker <- function(folder) {
+    python <- find_python()
+    without_drawing(processx::process$new(
+        python$path, c("-m", "scrae.r", folder),
+        stdin = "|", stdout = "|", stderr = file.path(folder, "stderr.txt"),
+        env = python_environment(folder), wd = folder, cleanup_tree = TRUE
+    ))
+}
+
+#' See a worker through to the end of its job
 #'
 #' Shows its progress, passes its warnings on, and turns Ctrl-C into a request
 #' to stop after the step in hand, so that the best model so far comes back.
 #' @return Nothing; the results are in the folder.
 #' @noRd
-run_worker <- function(folder, how, where) {
-    python <- find_python()
-    worker <- without_drawing(processx::process$new(
-        python$path, c("-m", "scrae.r", folder),
-        stdin = "|", stdout = "|", stderr = file.path(folder, "stderr.txt"),
-        env = python_environment(folder), wd = folder, cleanup_tree = TRUE
-    ))
-    on.exit(end_worker(worker))
+follow_worker <- function(worker, folder, how, where) {
     watched <- watch(worker, how$verbose)
     for (text in unique(watched$warnings)) {
         warning(in_words_of_r(text, where), call. = FALSE)
@@ -35,7 +41,7 @@ run_worker <- function(folder, how, where) {
             class = c(watched$error$kind, "scrae_python_error")
         )
     }
-    fail(cause_of_death(worker, folder, python), class = "scrae_worker_died")
+    fail(cause_of_death(worker, folder), class = "scrae_worker_died")
 }
 
 # processx draws a name for its process; the user's random numbers shall go on
@@ -118,7 +124,7 @@ take_interrupt <- function(worker, seen, progress) {
     seen
 }
 
-cause_of_death <- function(worker, folder, python) {
+cause_of_death <- function(worker, folder) {
     status <- worker$get_exit_status()
     words <- readLines(file.path(folder, "stderr.txt"), warn = FALSE)
     how <- if (identical(status, -9L)) {
@@ -131,7 +137,7 @@ cause_of_death <- function(worker, folder, python) {
     }
     paste0(
         "the Python process of scRAE ", how, ". Your object is as it was. ",
-        "Python: ", python$path, "; SCRAEStatus() looks for problems.",
+        "Python: ", find_python()$path, "; SCRAEStatus() looks for problems.",
         if (length(words) > 0L) "\nIts last words:\n",
         paste(utils::tail(words, LAST_WORDS), collapse = "\n")
     )

@@ -20,12 +20,12 @@ import pytest
 import scrae
 from scrae.r import from_sce
 from scrae.r.answers import plain
-from scrae.r.conversion import bridge
+from scrae.r.conversion import bridge, from_r
 from scrae.r.jobs import CELLS, JOB, MODEL, OTHER_GENES, RESULT, run
 
 CHECK = """
 import sys
-from scrae.r.conversion import bridge
+from scrae.r.conversion import bridge, from_r
 try:
     ro, _ = bridge()
     ro.r('loadNamespace("SingleCellExperiment")')
@@ -154,6 +154,27 @@ def test_an_object_from_r_can_be_trained_on(ro: Any) -> None:
     assert adata.obsm["X_scrae"].shape == (adata.n_obs, 2)
 
 
+def test_what_the_r_package_hands_over_is_what_an_object_of_bioconductor_would_give(ro: Any) -> None:
+    expected = from_sce(ro.r('x <- sce; x$batch <- rep(c("a", "b", "c"), 5); x$score <- as.numeric(1:15) / 7; x'))
+    parts = ro.r("list(counts = counts, columns = list(batch = x$batch, score = x$score))")
+    given = from_r(parts)
+    np.testing.assert_array_equal(given.X.toarray(), expected.X.toarray())
+    assert given.X.format == "csr"
+    pd.testing.assert_index_equal(given.obs_names, expected.obs_names)
+    pd.testing.assert_index_equal(given.var_names, expected.var_names)
+    assert list(given.obs["batch"]) == list(expected.obs["batch"])
+    np.testing.assert_array_equal(given.obs["score"], expected.obs["score"])
+    assert from_r(ro.r("list(counts = counts, columns = structure(list(), names = character()))")).obs.shape == (15, 0)
+
+
+def test_counts_that_were_handed_over_outlive_those_in_r(ro: Any, tmp_path: Path) -> None:
+    ro.r('short_lived <- list(counts = counts * 3, columns = list(type = rep(c("u", "v", "w"), 5)))')
+    adata = from_r(ro.r("short_lived"))
+    ro.r("rm(short_lived); invisible(gc()); churn <- lapply(1:50, function(i) rnorm(1e5)); rm(churn); invisible(gc())")
+    adata.write_h5ad(tmp_path / "cells.h5ad")
+    np.testing.assert_array_equal(anndata.read_h5ad(tmp_path / "cells.h5ad").X.toarray(), 3 * counts_of(ro))
+
+
 # -- the worker --------------------------------------------------------------------------------------------------------
 
 
@@ -172,8 +193,8 @@ def cells(ro: Any, tmp_path_factory: pytest.TempPathFactory) -> bytes:
     ro.r(f"""
     set.seed(2)
     m <- matrix(rpois(600, 2), 15, 40, dimnames = list(paste0("g", 1:15), paste0("c", 1:40)))
-    saveRDS(SingleCellExperiment(list(counts = Matrix(m, sparse = TRUE)),
-        colData = DataFrame(donor = rep(c("a", "b"), 20), row.names = colnames(m))), "{path}", compress = FALSE)
+    saveRDS(list(counts = Matrix(m, sparse = TRUE), columns = list(donor = rep(c("a", "b"), 20))), "{path}",
+        compress = FALSE)
     """)
     return path.read_bytes()
 
@@ -228,6 +249,17 @@ def test_the_worker_trains_tells_and_leaves_the_result(cells: bytes, tmp_path: P
     model = scrae.SCRAE.load(tmp_path / "job" / MODEL, verbose=False)
     assert list(model.gene_names) == result["genes"] == [f"g{i}" for i in range(1, 16)]
     assert not (tmp_path / "job" / CELLS).exists(), "the copy of the counts is deleted once it is read"
+
+
+def test_the_worker_waits_for_its_cells(cells: bytes, tmp_path: Path) -> None:
+    folder = job(tmp_path / "job", max_epochs=1)
+    worker = start(folder, cells)
+    (folder / CELLS).rename(folder / "aside")
+    events_until(worker, lambda event: event["event"] == "stage")
+    time.sleep(5)  # longer than it takes to load what it needs
+    assert worker.poll() is None
+    (folder / "aside").rename(folder / CELLS)
+    assert finish(worker)[-1] == {"event": "done"}
 
 
 def test_mapping_denoising_and_sampling_use_the_model_that_was_left(cells: bytes, tmp_path: Path) -> None:

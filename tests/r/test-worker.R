@@ -209,3 +209,38 @@ test_that("training goes on where a checkpoint left off, to the same bits", {
     mapped <- PredictSCRAE(counts, model = folder, verbose = FALSE, threads = 1)
     expect_equal(mapped[, ], whole[, ], tolerance = 1e-5)
 })
+
+test_that("counts that are refused leave no worker and no folder behind", {
+    answer <- callr::r(
+        function(counts, python) {
+            options(scrae.python = python)
+            counts <- as.matrix(counts)
+            counts[3, 2] <- -1
+            outcome <- tryCatch(scRAE::RunSCRAE(counts, features = "all"), error = conditionMessage)
+            list(
+                outcome = outcome, left = list.files(tempdir(), "^scrae-"),
+                children = length(ps::ps_children())
+            )
+        },
+        list(made_counts(), getOption("scrae.python"))
+    )
+    expect_match(answer$outcome, "-1|negative")
+    expect_equal(answer$left, character())
+    expect_equal(answer$children, 0L)
+})
+
+test_that("a Seurat object is embedded without Bioconductor being loaded", {
+    skip_unless_installed("SeuratObject")
+    loaded <- callr::r(
+        function(object, python) {
+            options(scrae.python = python)
+            object <- scRAE::RunSCRAE(object,
+                n_latent = 2, n_hidden = 8, max_epochs = 1, verbose = FALSE, threads = 1
+            )
+            stopifnot("scrae" %in% names(object@reductions))
+            loadedNamespaces()
+        },
+        list(pbmc_small(), getOption("scrae.python"))
+    )
+    expect_false("SummarizedExperiment" %in% loaded)
+})

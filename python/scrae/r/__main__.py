@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,39 +17,43 @@ from scrae.r.answers import plain
 from scrae.r.conversion import bridge
 from scrae.r.jobs import CELLS, Emit, run
 
+POLL_SECONDS = 0.02
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do the job in a folder as a process of its own; the exit status is 0, or 1 after an event "error".
 
     With ``--check`` instead of a folder: print findings and problems as JSON.
     """
-    (given,) = sys.argv[1:] if arguments is None else arguments
+    (typed,) = sys.argv[1:] if arguments is None else arguments
     emit = _events()
-    if given == "--check":
+    if typed == "--check":
         emit("status", **_status())
         return 0
-    folder = Path(given)
+    folder = Path(typed)
     _end_with_parent()
 
     def show_warning(message: Any, category: type[Warning], *_: Any, **__: Any) -> None:
         if issubclass(category, (UserWarning, RuntimeWarning)):
             emit("warning", text=str(message))
 
-    def sce() -> Any:
+    def given() -> Any:
         ro, _ = bridge()
-        # Before an object of this class is there: R would attach the package then, and say so.
-        ro.r('suppressPackageStartupMessages(loadNamespace("SingleCellExperiment"))')
-        object_in_r = ro.r["readRDS"](str(folder / CELLS))
+        # Before a matrix of this package is there: R would attach the package then, and say so.
+        ro.r('suppressPackageStartupMessages(loadNamespace("Matrix"))')
+        while not (folder / CELLS).exists():  # the R session takes the counts out of its object meanwhile
+            time.sleep(POLL_SECONDS)
+        cells = ro.r["readRDS"](str(folder / CELLS))
         (folder / CELLS).unlink()  # a copy of the counts that nobody needs from here on
         # R may have put its own handler in place. Until training takes over there is nothing worth keeping, and the
         # R package ends the process; afterwards the results are on their way.
         signal.signal(signal.SIGINT, _ignore)
-        return object_in_r
+        return cells
 
     warnings.showwarning = show_warning
     signal.signal(signal.SIGINT, _ignore)
     try:
-        run(folder, sce, emit)
+        run(folder, given, emit)
     except MemoryError as error:
         emit("error", kind="MemoryError", text=f"not enough memory: {error}")
         return 1

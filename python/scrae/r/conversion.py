@@ -1,4 +1,4 @@
-"""From a SingleCellExperiment in R's memory to an AnnData of its own."""
+"""From counts in R's memory to an AnnData of its own."""
 
 from __future__ import annotations
 
@@ -81,6 +81,36 @@ def from_sce(sce: Any, assay: str = "counts") -> AnnData:
         warnings.simplefilter("ignore")  # of pandas and rpy2, about their own future
         converted = anndata2ri.converter.rpy2py(slim)
     return _of_its_own(converted)
+
+
+def from_r(cells: Any) -> AnnData:
+    """AnnData of what a job is given: a SingleCellExperiment, or its :func:`parts <from_parts>`."""
+    return from_parts(cells) if "list" in cells.rclass else from_sce(cells)
+
+
+def from_parts(parts: Any) -> AnnData:
+    """AnnData of what the R package hands over, which needs no more of R than its matrices.
+
+    Parameters
+    ----------
+    parts
+        List in R of ``counts``, a dgCMatrix (genes x cells, both named), and ``columns``, a named list of text or
+        numbers for each cell.
+
+    Returns
+    -------
+    AnnData, cells x genes, with the counts in ``X`` (CSR) and the columns in ``obs``.
+    """
+    import pandas as pd
+    from anndata import AnnData
+
+    ro, anndata2ri = bridge()
+    counts, columns = parts.rx2("counts"), parts.rx2("columns")
+    genes, cells = (pd.Index(names, dtype=object) for names in ro.r["dimnames"](counts))
+    obs = pd.DataFrame({name: list(columns.rx2(name)) for name in columns.names}, index=cells)
+    with (ro.default_converter + anndata2ri.scipy2ri.converter).context():
+        converted = anndata2ri.scipy2ri.converter.rpy2py(counts)
+    return AnnData(sp.csr_matrix(converted.T, copy=True), obs, pd.DataFrame(index=genes))
 
 
 def _of_its_own(converted: AnnData) -> AnnData:

@@ -11,7 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from scrae.r.answers import plain, write_array, write_table
-from scrae.r.conversion import from_sce
+from scrae.r.conversion import from_r
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -256,8 +256,8 @@ def _names(model: SCRAE) -> list[str] | None:
     return None if model.gene_names is None else [str(name) for name in model.gene_names]
 
 
-def run(folder: Path, sce: Callable[[], Any], emit: Emit) -> None:
-    """Do the job in the folder; ``sce`` gives the R object when it is needed."""
+def run(folder: Path, given: Callable[[], Any], emit: Emit) -> None:
+    """Do the job in the folder; ``given`` gives what R has of the cells when they are needed."""
     job = json.loads((folder / JOB).read_text(encoding="utf-8"))
     if job["action"] not in ACTIONS:
         raise ValueError(f"the R package asks for {job['action']!r}, which this version of scrae does not know")
@@ -268,7 +268,7 @@ def run(folder: Path, sce: Callable[[], Any], emit: Emit) -> None:
 
     def cells() -> AnnData:
         emit("stage", text="reading the counts")
-        return from_sce(sce())
+        return from_r(given())
 
     result = ACTIONS[job["action"]](job["arguments"], cells, folder, emit)
     aside = folder / f".{RESULT}"

@@ -12,7 +12,7 @@ from scrae.r.jobs import run
 
 
 def run_in_session(folder: str) -> None:
-    """Do the job in ``folder`` inside an R session; the object waits in the R package's own environment.
+    """Do the job in ``folder`` inside an R session; the cells wait in the R package's own environment.
 
     Parameters
     ----------
@@ -22,10 +22,10 @@ def run_in_session(folder: str) -> None:
     ro, _ = bridge()
     _import_torch_with_its_own_blas()
 
-    def sce() -> Any:
-        return ro.r("get('sce', envir = getFromNamespace('session_job', 'scRAE'))")
+    def cells() -> Any:
+        return ro.r("get('cells', envir = getFromNamespace('session_job', 'scRAE'))")
 
-    run(Path(folder), sce, lambda *_, **__: None)
+    run(Path(folder), cells, lambda *_, **__: None)
 
 
 def _import_torch_with_its_own_blas() -> None:
