@@ -92,6 +92,7 @@ class Training:
         self.best: dict[str, Tensor] = {}
         self._snapshot: dict[str, Tensor] = {}
         self._interrupted = False
+        keep_freed_memory()
 
     # -- the loop ---------------------------------------------------------------------------------------------------
 
@@ -118,7 +119,6 @@ class Training:
         ``"interrupted"``.
         """
         self.progress.stop_reason = None
-        keep_freed_memory()
         distributed.copy_from_first(self.model.state_dict().values())
         self._snapshot = self.state()
         since_snapshot = 0
