@@ -15,6 +15,10 @@ from torch.nn.functional import embedding_bag
 
 from scrae.compilation import compiled
 from scrae.distributed import Share, share_of
+from scrae.mapped import is_mapped, read_ahead, read_only_what_is_asked_for
+
+BLOCK, BUFFER = 256, 2**17  # cells, see shuffled
+CHUNK = 2**13  # cells that are read ahead where they are taken in their order
 
 
 @dataclass(frozen=True)
@@ -181,6 +185,9 @@ class CountData:
         self._indptr = torch.as_tensor(counts.indptr.astype(np.int64), device=device)
         self._indices = torch.as_tensor(np.ascontiguousarray(counts.indices), device=device)
         self._values = torch.as_tensor(np.ascontiguousarray(counts.data), device=device)
+        self._on_disk = [counts.indices, counts.data] if is_mapped(counts) and device.type == "cpu" else []
+        for entries in self._on_disk:
+            read_only_what_is_asked_for(entries)
         self._codes = torch.as_tensor(covariates.codes, device=device)
         self._levels = covariates.levels
         self._continuous = torch.as_tensor(covariates.values, device=device)
@@ -233,8 +240,33 @@ class CountData:
     def in_order(self, batch_size: int, cells: Tensor | None = None, shared: bool = False) -> Iterator[Minibatch]:
         """Minibatches of all cells (or of those given), in their order; ``shared`` as in :meth:`minibatch`."""
         order = torch.arange(self.n_cells, device=self.device) if cells is None else cells
-        for part in even_batches(order, batch_size):
+        yield from self._minibatches(list(torch.split(order, CHUNK)), batch_size, shared)
+
+    def in_random_order(self, batch_size: int, cells: Tensor, shared: bool = False) -> Iterator[Minibatch]:
+        """Minibatches of the cells with these ascending positions, :func:`shuffled`."""
+        yield from self._minibatches(shuffled(cells), batch_size, shared)
+
+    def _minibatches(self, pieces: list[Tensor], batch_size: int, shared: bool) -> Iterator[Minibatch]:
+        """Minibatches of pieces, one after the other; each piece is read ahead while the one before it is in use."""
+        begin = np.cumsum([0, *map(len, pieces)])
+        done = announced = 0
+        for part in even_batches(torch.cat(pieces), batch_size):
+            done += len(part)
+            while announced < len(pieces) and (announced < 2 or begin[announced - 1] < done):
+                self._read_ahead(pieces[announced])
+                announced += 1
             yield self.minibatch(part, shared)
+
+    def _read_ahead(self, cells: Tensor) -> None:
+        """Of counts on disk: stretches of the file in which these cells are no further apart than a block."""
+        if not self._on_disk or len(cells) == 0:
+            return
+        ascending = cells.sort().values
+        ends = torch.nonzero(ascending.diff() > BLOCK).squeeze(1)
+        first = self._indptr[ascending[torch.cat([ends.new_zeros(1), ends + 1])]].tolist()
+        last = self._indptr[ascending[torch.cat([ends, ends.new_tensor([len(ascending) - 1])])] + 1].tolist()
+        for entries in self._on_disk:
+            read_ahead(entries, first, last)
 
 
 @compiled()
@@ -252,6 +284,30 @@ def _gather(
         for entry in range(length[cell]):
             to, stored = first[cell] + entry, start[cell] + entry
             row[to], column[to], values[to] = cell, indices[stored], data[stored]
+
+
+def shuffled(cells: Tensor, block: int = BLOCK, buffer: int = BUFFER) -> list[Tensor]:
+    """The cells in random order, in buffers, so that those of many can be read from a disk in pieces that it likes.
+
+    Up to a buffer of cells: any order is as probable as any other. More: blocks of neighbours in random order, and
+    random order within each run of blocks that fills a buffer. What a buffer holds is read block by block and stays in
+    memory while its minibatches are drawn, even where all counts do not fit there. Counts in memory are shuffled in the
+    same way, so that they train to the same bits.
+
+    Parameters
+    ----------
+    cells
+        Ascending positions, int64 (n,).
+    block, buffer
+        Cells that are read together, and those among which minibatches are drawn.
+    """
+    n = len(cells)
+    if n <= buffer:
+        return [cells[torch.randperm(n).to(cells.device)]]
+    blocks = torch.randperm(math.ceil(n / block))
+    order = (blocks[:, None] * block + torch.arange(block)).flatten()
+    buffers = torch.split(order[order < n], buffer)
+    return [cells[part[torch.randperm(len(part))].to(cells.device)] for part in buffers]
 
 
 def even_batches(order: Tensor, batch_size: int) -> tuple[Tensor, ...]:

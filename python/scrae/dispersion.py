@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 import torch
 from torch import Tensor
 
 from scrae.adam import Adam
 from scrae.autoencoder import RegularisedAutoencoder
-from scrae.data import CountData, even_batches
+from scrae.data import CountData
 
 LEARNING_RATE = 0.1  # of their logarithms; Adam's steps are about as long, and training's at 1e-3 hardly move them
 BATCH_SIZE = 128
@@ -43,9 +45,8 @@ def fit_dispersions(module: RegularisedAutoencoder, data: CountData, cells: Tens
     optimiser = Adam(dispersions, LEARNING_RATE)
     done = 0
     while done < steps:
-        order = cells[torch.randperm(len(cells)).to(data.device)]
-        for part in even_batches(order, BATCH_SIZE)[: steps - done]:
-            surprise = module.surprise(data.minibatch(part)).mean()
+        for minibatch in islice(data.in_random_order(BATCH_SIZE, cells), steps - done):
+            surprise = module.surprise(minibatch).mean()
             optimiser.step(torch.autograd.grad(surprise, dispersions))
             done += 1
     for parameter in others:

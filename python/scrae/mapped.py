@@ -7,8 +7,9 @@ kept in memory by the operating system as long as there is room, so that minibat
 
 from __future__ import annotations
 
+import mmap
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -65,12 +66,35 @@ class ArrayOnDisk:
 
 def is_mapped(counts: sp.csr_array | sp.csr_matrix) -> bool:
     """Whether the entries are on disk."""
-    array: Any = counts.data
+    return _mapping(counts.data) is not None
+
+
+def _mapping(array: Any) -> mmap.mmap | None:
     while isinstance(array, np.ndarray):
-        if isinstance(array, np.memmap):
-            return True
         array = array.base
-    return False
+    return array if isinstance(array, mmap.mmap) else None
+
+
+def read_only_what_is_asked_for(array: np.ndarray) -> None:
+    """Of an array that is read here and there: a page that is missing shall not bring megabytes around it along."""
+    mapping = _mapping(array)
+    if mapping is not None and hasattr(mapping, "madvise"):
+        mapping.madvise(mmap.MADV_RANDOM)
+
+
+def read_ahead(array: np.ndarray, starts: Sequence[int], stops: Sequence[int]) -> None:
+    """Have the operating system read what stands from each start to its stop, while the caller goes on.
+
+    Without this it reads what is asked for page by page, each of them when somebody waits for it. Of arrays of
+    :class:`ArrayOnDisk`, whole; of others, and where the system cannot be told, nothing is done.
+    """
+    mapping = _mapping(array)
+    if mapping is None or not hasattr(mapping, "madvise"):
+        return
+    for start, stop in zip(starts, stops, strict=True):
+        first = start * array.itemsize // mmap.PAGESIZE * mmap.PAGESIZE
+        if stop > start:
+            mapping.madvise(mmap.MADV_WILLNEED, first, stop * array.itemsize - first)
 
 
 def edges(indptr: np.ndarray) -> np.ndarray:

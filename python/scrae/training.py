@@ -173,12 +173,11 @@ class Training:
 
     def _epoch(self) -> dict[str, float] | None:
         """One pass over the training cells: mean of every loss, or None if one of them was not finite."""
-        order = self.training_cells[torch.randperm(len(self.training_cells)).to(self.data.device)]
         losses: dict[str, list[Tensor]] = defaultdict(list)
         started = time.perf_counter()
         self.model.train()
-        for cells in even_batches(order, self.model.settings.batch_size):
-            minibatch = self.data.minibatch(cells, shared=True)
+        batch_size = self.model.settings.batch_size
+        for minibatch in self.data.in_random_order(batch_size, self.training_cells, shared=True):
             with distributed.working_on(minibatch.share), rounded_products(self.model.settings.bfloat16):
                 for phase in self.phases:
                     if not phase.due(self.progress.step):

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import scrae
-from scrae.data import CountData, Covariates, SparseRows, even_batches
+from scrae.data import CountData, Covariates, SparseRows, even_batches, shuffled
 from scrae.transforms import CountTransform
 
 
@@ -22,6 +22,36 @@ def test_minibatches_are_even_and_never_of_one_cell(n, batch_size):
     assert max(sizes) - min(sizes) <= 1
     assert min(sizes) >= 2
     assert max(sizes) <= batch_size or len(sizes) == n // 2
+
+
+@given(n=st.integers(0, 500), block=st.integers(1, 40), buffer=st.integers(1, 200), seed=st.integers(0, 1000))
+def test_shuffling_gives_each_cell_once_and_keeps_to_few_blocks_at_a_time(n, block, buffer, seed):
+    torch.manual_seed(seed)
+    cells = 3 * torch.arange(n) + 1
+    buffers = shuffled(cells, block, buffer)
+    assert torch.cat(buffers).sort().values.equal(cells)
+    if n > buffer:
+        for part in buffers:
+            assert (
+                len(set(((part - 1) // 3 // block).tolist())) <= buffer // block + 3
+            )  # a block at either end and the short one
+
+
+def test_cells_that_fit_a_buffer_come_in_any_order():
+    cells = torch.arange(100)
+    torch.manual_seed(3)
+    (order,) = shuffled(cells, block=10, buffer=100)
+    torch.manual_seed(3)
+    assert order.equal(cells[torch.randperm(100)])
+
+
+def test_buffers_mix_cells_of_all_the_file():
+    """Sorted by type, as files often are: each minibatch has about the shares of the whole."""
+    torch.manual_seed(0)
+    first_half = torch.cat(shuffled(torch.arange(100_000), block=50, buffer=20_000)) < 50_000
+    shares = first_half.float().view(-1, 100).mean(1)
+    assert abs(shares.mean().item() - 0.5) < 1e-6
+    assert shares.std().item() < 1.2 * 0.05  # the binomial's for 100 cells
 
 
 @settings(deadline=None)

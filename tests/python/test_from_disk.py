@@ -6,15 +6,19 @@ import os
 import subprocess
 import sys
 import warnings
+from functools import partial
 
 import anndata
 import numpy as np
 import pytest
 import scipy.sparse as sp
+import torch
 
 import scrae
+import scrae.data
 from scrae import mapped
 from scrae.cli import main
+from scrae.data import CountData, Covariates
 from scrae.inputs import read_cells
 from scrae.stored import map_cells
 
@@ -57,6 +61,57 @@ def test_a_file_gives_the_bits_that_its_counts_in_memory_give(stored, pbmc, sett
     assert of_file._fingerprint == in_memory._fingerprint
     assert mapped.is_mapped(of_file._training_cells[0])
     assert not mapped.is_mapped(in_memory._training_cells[0])
+
+
+def test_what_is_shuffled_in_buffers_gives_the_same_bits_from_disk(stored, pbmc, monkeypatch):
+    monkeypatch.setattr(scrae.data, "shuffled", partial(scrae.data.shuffled, block=7, buffer=60))
+    monkeypatch.setattr(scrae.data, "CHUNK", 50)
+    of_file, in_memory = (
+        scrae.SCRAE(max_epochs=2, batch_size=32, verbose=False).fit(cells, genes=pbmc.var_names[40:300])
+        for cells in (stored, pbmc)
+    )
+    np.testing.assert_array_equal(of_file.embed(), in_memory.embed())
+
+
+@pytest.mark.parametrize("in_order", [True, False])
+def test_what_a_minibatch_takes_from_disk_was_read_ahead(stored, monkeypatch, in_order):
+    monkeypatch.setattr(scrae.data, "BLOCK", 7)
+    monkeypatch.setattr(scrae.data, "CHUNK", 50)
+    monkeypatch.setattr(scrae.data, "shuffled", partial(scrae.data.shuffled, block=7, buffer=60))
+    counts = sp.csr_array(map_cells(stored).X)
+    announced = np.zeros(counts.nnz, dtype=bool)
+
+    def watched(array, starts, stops):
+        assert array is counts.indices or array is counts.data
+        for start, stop in zip(starts, stops, strict=True):
+            announced[start:stop] = True
+        mapped.read_ahead(array, starts, stops)
+
+    monkeypatch.setattr(scrae.data, "read_ahead", watched)
+    data = CountData(counts, Covariates.none(counts.shape[0]), torch.device("cpu"))
+    cells = torch.arange(3, counts.shape[0], 2)
+    minibatches = data.in_order(16, cells) if in_order else data.in_random_order(16, cells)
+    seen = []
+    for number, minibatch in enumerate(minibatches):
+        for cell in minibatch.cells.tolist():
+            assert announced[counts.indptr[cell] : counts.indptr[cell + 1]].all()
+        seen += minibatch.cells.tolist()
+        if number == 0:
+            assert announced.mean() < 0.9, "not everything at once"
+    assert sorted(seen) == cells.tolist()
+
+
+def test_reading_ahead_changes_nothing_and_passes_by_what_is_no_file():
+    with mapped.ArrayOnDisk(np.float32) as file:
+        file.append(np.arange(5000, dtype=np.float32))
+        array = file.array()
+    mapped.read_only_what_is_asked_for(array)
+    mapped.read_ahead(array, [0, 10, 4999], [0, 3000, 5000])
+    mapped.read_ahead(array[:0], [], [])
+    np.testing.assert_array_equal(array, np.arange(5000))
+    in_memory = np.arange(10)
+    mapped.read_only_what_is_asked_for(in_memory)
+    mapped.read_ahead(in_memory, [0], [10])
 
 
 def test_a_training_in_memory_resumes_from_disk(stored, pbmc, tmp_path, quick):
