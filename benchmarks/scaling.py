@@ -41,6 +41,7 @@ from tables import markdown, publish
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
+from matplotlib.ticker import NullLocator
 
 GENES = 20_000
 CELLS, CHOSEN, SHARE = 16_000, 2000, 0.05  # of what is not varied
@@ -173,16 +174,30 @@ def table(results: pd.DataFrame) -> str:
     return "\n\n".join(tables)
 
 
+def _short(size: float) -> str:
+    """1,600 as 1.6k."""
+    for unit, name in ((1e6, "M"), (1e3, "k")):
+        if size >= unit:
+            return f"{size / unit:.3g}{name}"
+    return f"{size:g}"
+
+
 def draw(results: pd.DataFrame, path: Path) -> None:
     """A panel for each thing varied: seconds of each part, both on log scales."""
-    fig, axes = plt.subplots(1, len(VARIED), figsize=(13, 4.2), sharey=True, layout="constrained")
+    fig, axes = plt.subplots(1, len(VARIED), figsize=(13, 5), sharey=True, layout="constrained")
     for axis, (varied, title) in zip(axes, VARIED.items(), strict=True):
         rows = of_varied(results, varied)
         if len(rows) > 1:
             for (part, name), b in zip(PARTS.items(), exponents(rows, varied).values(), strict=True):
                 axis.plot(rows[varied], rows[part], "o-", ms=4, label=f"{name}: {b:.2f}")
-            axis.legend(title="exponent", fontsize=8, frameon=False)
         axis.set(xscale="log", yscale="log", xlabel=title)
+        if len(rows) > 1:
+            axis.set_xticks(rows[varied], [_short(size) for size in rows[varied]], minor=False)
+            axis.xaxis.set_minor_locator(NullLocator())
+            axis.legend(
+                title="exponent of each part", loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, fontsize=8,
+                frameon=False,
+            )  # fmt: skip
         axis.spines[["top", "right"]].set_visible(False)
     axes[0].set_ylabel("seconds")
     fig.savefig(path, dpi=150)
