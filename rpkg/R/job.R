@@ -32,7 +32,10 @@ run_job <- function(action, arguments, counts = NULL, covariates = list(), how,
         worker <- start_worker(folder)
         on.exit(end_worker(worker), add = TRUE, after = FALSE)
         save_cells(cells_of_job(counts, covariates), folder)
-        rm(counts)
+        if (!is.null(counts)) {
+            rm(counts)
+            gc() # the worker has them now
+        }
         follow_worker(worker, folder, how, where)
     }
     read_result(folder)

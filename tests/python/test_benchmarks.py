@@ -147,8 +147,8 @@ def test_one_command_draws_scores_against_the_strength_of_either_prior(program, 
     ]  # fmt: skip
     assert (rows["held_out"] > 0).all()
     assert rows["held_out"].nunique() == 5
-    least = rows["held_out"].min()
-    assert list(program("prior").above_best(rows)["held_out"]) == pytest.approx(list(rows["held_out"] - least))
+    without = rows.loc[rows["prior"] == "none", "held_out"].item()
+    assert list(program("prior").beside_no_prior(rows)["held_out"]) == pytest.approx(list(rows["held_out"] - without))
     tables = (tmp_path / "prior.md").read_text()
     assert "| learned, 0.001 | " in tables
     assert tables in capsys.readouterr().out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import warnings
 from typing import TYPE_CHECKING, Any
@@ -121,6 +122,13 @@ def _of_its_own(converted: AnnData) -> AnnData:
     adata.obs_names = adata.obs_names.astype(str).astype(object)
     adata.var_names = adata.var_names.astype(str).astype(object)
     return adata
+
+
+def forget() -> None:
+    """Have R give back the memory of what Python no longer holds: it does not know how much that is."""
+    ro, _ = bridge()
+    gc.collect()
+    ro.r("invisible(gc())")
 
 
 def bridge() -> tuple[Any, Any]:

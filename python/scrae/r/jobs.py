@@ -11,7 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from scrae.r.answers import plain, write_array, write_table
-from scrae.r.conversion import from_r
+from scrae.r.conversion import forget, from_r
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -268,7 +268,11 @@ def run(folder: Path, given: Callable[[], Any], emit: Emit) -> None:
 
     def cells() -> AnnData:
         emit("stage", text="reading the counts")
-        return from_r(given())
+        handed = given()
+        adata = from_r(handed)
+        del handed
+        forget()
+        return adata
 
     result = ACTIONS[job["action"]](job["arguments"], cells, folder, emit)
     aside = folder / f".{RESULT}"
