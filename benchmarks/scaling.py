@@ -10,8 +10,8 @@ number of cells (2,000 genes chosen, 5 % of the entries above zero), of genes ch
 cells), and fits time = a size^b to each part. Parts: choosing genes; a step of training, median of 100 and more; what
 else fitting does (checks, the read-out); the embedding of all cells; their neighbour graph and Leiden clusters
 (scanpy). The second form is scrae.tl.scrae with its defaults (or that many epochs) on so many cells, in memory, or
-from a file that is larger than what it holds; ``seurat``: RunSCRAE on a Seurat object, by the R package in R_LIBS, its
-memory that of the R session afterwards. Each measurement is a process of its own; memory is the most that it had
+from a file that is larger than what it holds; ``seurat``: RunSCRAE on a Seurat object, by the R package in R_LIBS,
+session and worker together. Each measurement is a process of its own; memory is the most that it had
 of its own (RssAnon) above what it had with the counts read in. A row for each; rows that are there are not measured
 again.
 """
@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import subprocess
 import tempfile
 import threading
 import time
@@ -34,7 +35,7 @@ import numpy as np
 import pandas as pd
 from apart import in_a_process
 from experiment import command, options, resumed
-from memory import own_memory_mb
+from memory import memory_of_all_mb, own_memory_mb
 from scipy.io import mmwrite
 from semisynthetic import cells_in_memory, source_in, write_cells
 from tables import markdown, publish
@@ -145,6 +146,30 @@ def measure_whole(path: Path, source: str, epochs: int | None) -> dict[str, floa
     }
 
 
+def measure_r(*asked: object) -> dict[str, float]:
+    """One call of RunSCRAE in an R session; memory is that of the session and its worker together."""
+    program = str(Path(__file__).parent / "run_scrae.R")
+    session = subprocess.Popen(["Rscript", program, *map(str, asked)], stdout=subprocess.PIPE, text=True)
+    held = []
+
+    def watch() -> None:
+        while session.poll() is None:
+            held.append((time.time(), memory_of_all_mb(session.pid)))
+            time.sleep(0.1)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    printed, _ = session.communicate()
+    watcher.join()
+    if session.returncode:
+        raise SystemExit("the R session failed; what it said is above")
+    figures: dict[str, float] = json.loads(printed.splitlines()[-1])
+    called = figures.pop("called")
+    before = [mb for when, mb in held if when <= called][-1]
+    figures["memory_mb"] = max(mb for when, mb in held if when > called) - before
+    return figures
+
+
 def exponents(results: pd.DataFrame, varied: str) -> dict[str, float]:
     """b of time = a size^b for each part, by least squares on the logarithms."""
     size = np.log(results[varied].to_numpy(dtype=float))
@@ -232,8 +257,7 @@ def whole_calls(typed: argparse.Namespace) -> None:
 
         def one(n_cells: int, source: str, epochs: int) -> dict[str, float]:
             if source == "seurat":
-                asked = [stored(n_cells, "mtx"), typed.threads, epochs]
-                return in_a_process(str(Path(__file__).parent / "run_scrae.R"), *asked, python="Rscript")
+                return measure_r(stored(n_cells, "mtx"), typed.threads, epochs)
             path = stored(n_cells, "zarr" if source == "zarr" else "h5ad")
             asked = ["--measure-whole", path, source, epochs]
             return in_a_process(__file__, "--data", typed.data, "--threads", typed.threads, *asked)
