@@ -10,6 +10,7 @@ from __future__ import annotations
 import mmap
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from itertools import pairwise
 from typing import Any
 
@@ -79,7 +80,8 @@ def read_only_what_is_asked_for(array: np.ndarray) -> None:
     """Of an array that is read here and there: a page that is missing shall not bring megabytes around it along."""
     mapping = _mapping(array)
     if mapping is not None and hasattr(mapping, "madvise"):
-        mapping.madvise(mmap.MADV_RANDOM)
+        with suppress(OSError):  # it is advice
+            mapping.madvise(mmap.MADV_RANDOM)
 
 
 def read_ahead(array: np.ndarray, starts: Sequence[int], stops: Sequence[int]) -> None:
@@ -91,10 +93,11 @@ def read_ahead(array: np.ndarray, starts: Sequence[int], stops: Sequence[int]) -
     mapping = _mapping(array)
     if mapping is None or not hasattr(mapping, "madvise"):
         return
-    for start, stop in zip(starts, stops, strict=True):
-        first = start * array.itemsize // mmap.PAGESIZE * mmap.PAGESIZE
-        if stop > start:
-            mapping.madvise(mmap.MADV_WILLNEED, first, stop * array.itemsize - first)
+    with suppress(OSError):
+        for start, stop in zip(starts, stops, strict=True):
+            first = start * array.itemsize // mmap.PAGESIZE * mmap.PAGESIZE
+            if stop > start:
+                mapping.madvise(mmap.MADV_WILLNEED, first, stop * array.itemsize - first)
 
 
 def edges(indptr: np.ndarray) -> np.ndarray:
