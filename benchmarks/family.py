@@ -183,10 +183,10 @@ def main() -> None:
 
     wanted: list[tuple[object, ...]] = [
         (name, preset, n_latent, seed)
+        for seed in range(typed.seeds)  # so that what is there after some hours is a table
         for name in typed.datasets
         for preset in typed.presets
         for n_latent in typed.latent
-        for seed in range(typed.seeds)
     ]
     kept = None if typed.figures is None else typed.figures / "embeddings"
 

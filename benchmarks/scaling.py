@@ -63,22 +63,27 @@ VARIED = {"cells": "cells", "chosen": "genes chosen", "entries": "entries above 
 
 
 @contextmanager
-def most_memory() -> Iterator[Callable[[], float]]:
-    """The most that this process comes to hold above what it holds now, looked at every 20 ms."""
-    before, done = own_memory_mb(), threading.Event()
-    found = [before]
+def watched(memory_mb: Callable[[], float], every: float = 0.02) -> Iterator[list[tuple[float, float]]]:
+    """Times and what was held at them, one now and one every so many seconds until the end."""
+    held, done = [(time.time(), memory_mb())], threading.Event()
 
     def watch() -> None:
-        while not done.wait(0.02):
-            found.append(own_memory_mb())
+        while not done.wait(every):
+            held.append((time.time(), memory_mb()))
 
     watcher = threading.Thread(target=watch)
     watcher.start()
     try:
-        yield lambda: max(found) - before
+        yield held
     finally:
         done.set()
         watcher.join()
+
+
+def grown(held: list[tuple[float, float]], since: float = 0.0) -> float:
+    """The most that was held after this time, above what was held before it (or first)."""
+    before = [mb for when, mb in held if when <= since] or [held[0][1]]
+    return max(mb for when, mb in held if when > since) - before[-1]
 
 
 def timed(what: Callable[[], Any]) -> float:
@@ -99,7 +104,7 @@ def measure_parts(data: Path, n_cells: int, n_chosen: int, share: float) -> dict
     entries = adata.X.nnz
     model = scrae.SCRAE(verbose=False, early_stopping=False)
     epochs = max(2, -(-STEPS * model.settings.batch_size // n_cells))
-    with most_memory() as most:
+    with watched(own_memory_mb) as held:
         choice = timed(lambda: scrae.pp.select_genes(adata, n_top=n_chosen))
         fit = timed(lambda: model.fit(adata, genes=adata.var["scrae_selected"].to_numpy(), max_epochs=epochs))
         embed = timed(lambda: adata.obsm.__setitem__("X_scrae", model.embed(adata)))
@@ -114,7 +119,7 @@ def measure_parts(data: Path, n_cells: int, n_chosen: int, share: float) -> dict
         "embed": embed,
         "neighbours": timed(lambda: sc.pp.neighbors(adata, use_rep="X_scrae")),
         "leiden": timed(lambda: sc.tl.leiden(adata, flavor="igraph", n_iterations=2, directed=False)),
-        "memory_mb": most(),
+        "memory_mb": grown(held),
     }
 
 
@@ -127,7 +132,7 @@ def measure_whole(path: Path, source: str, epochs: int | None) -> dict[str, floa
 
     warnings.simplefilter("ignore")
     adata = anndata.read_h5ad(path) if source == "memory" else None
-    with most_memory() as most:
+    with watched(own_memory_mb) as held:
         started = time.perf_counter()
         if adata is None:
             adata = map_cells(path)
@@ -142,7 +147,7 @@ def measure_whole(path: Path, source: str, epochs: int | None) -> dict[str, floa
         "mapping": mapped,
         "training": float(adata.uns["scrae"]["history"]["seconds"].sum()),
         "cells_per_second": summary["training_cells_per_second"],
-        "memory_mb": most(),
+        "memory_mb": grown(held),
     }
 
 
@@ -150,23 +155,12 @@ def measure_r(*asked: object) -> dict[str, float]:
     """One call of RunSCRAE in an R session; memory is that of the session and its worker together."""
     program = str(Path(__file__).parent / "run_scrae.R")
     session = subprocess.Popen(["Rscript", program, *map(str, asked)], stdout=subprocess.PIPE, text=True)
-    held = []
-
-    def watch() -> None:
-        while session.poll() is None:
-            held.append((time.time(), memory_of_all_mb(session.pid)))
-            time.sleep(0.1)
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    printed, _ = session.communicate()
-    watcher.join()
+    with watched(lambda: memory_of_all_mb(session.pid), every=0.1) as held:
+        printed, _ = session.communicate()
     if session.returncode:
         raise SystemExit("the R session failed; what it said is above")
     figures: dict[str, float] = json.loads(printed.splitlines()[-1])
-    called = figures.pop("called")
-    before = [mb for when, mb in held if when <= called][-1]
-    figures["memory_mb"] = max(mb for when, mb in held if when > called) - before
+    figures["memory_mb"] = grown(held, since=figures.pop("called"))
     return figures
 
 

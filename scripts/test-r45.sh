@@ -50,9 +50,10 @@ base=$(.venv/bin/python -c 'import sys; print(sys.base_prefix)')
 mount -t proc proc "$system/proc"
 mount -t tmpfs tmpfs "$system/dev/shm"
 
+# What a shell runs in the background ignores Ctrl-C, and R 4.5 keeps to that: the test of Ctrl-C would wait in vain.
 # shellcheck disable=SC2086 # several settings, none with a space
 inside() {
-    env -i HOME=/root TERM="${TERM:-dumb}" PATH=/usr/local/bin:/usr/bin:/usr/sbin:/bin:/sbin LC_ALL=C.UTF-8 \
+    env -i --default-signal=INT HOME=/root TERM="${TERM:-dumb}" PATH=/usr/local/bin:/usr/bin:/usr/sbin:/bin:/sbin LC_ALL=C.UTF-8 \
         DEBIAN_FRONTEND=noninteractive OMP_NUM_THREADS=1 $pip_settings "$@"
 }
 

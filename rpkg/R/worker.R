@@ -64,7 +64,10 @@ without_drawing <- function(code) {
 }
 
 end_worker <- function(worker) {
-    if (worker$is_alive()) worker$kill_tree()
+    if (worker$is_alive()) {
+        worker$kill_tree()
+        worker$wait(10000L) # until the system is rid of it, too
+    }
     close(worker$get_input_connection())
     close(worker$get_output_connection())
 }

@@ -25,7 +25,7 @@ from scrae.r.jobs import CELLS, JOB, MODEL, OTHER_GENES, RESULT, run
 
 CHECK = """
 import sys
-from scrae.r.conversion import bridge, from_r
+from scrae.r.conversion import bridge
 try:
     ro, _ = bridge()
     ro.r('loadNamespace("SingleCellExperiment")')

@@ -81,12 +81,11 @@ class _LogProb(torch.autograd.Function):
     ) -> Tensor:
         weights, biases = parameters[::2], parameters[1::2]
         scores = [wide_product(hidden, weight.T) for weight in weights]
-        of_cells = group, log_library
         of_entries = counts.column, counts.values, counts.start, *binomials
         value, by_library = (hidden.new_empty(len(hidden)) for _ in range(2))
         by_log_r = torch.empty_like(scores[0])
         heads = [tensor for head in zip(scores, biases, strict=True) for tensor in head]
-        tensors = log_r, log_r.exp(), *of_cells, *of_entries, value, by_library, by_log_r, *heads
+        tensors = log_r, log_r.exp(), group, log_library, *of_entries, value, by_library, by_log_r, *heads
         arrays = [tensor.detach().contiguous().numpy() for tensor in tensors]
         over_rows(len(hidden), _log_prob, *arrays, *[None] * (4 - len(heads)))  # without a dropout logit: None
         ctx.save_for_backward(hidden, group, by_library, by_log_r, *weights, *scores)
