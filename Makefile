@@ -59,8 +59,10 @@ lint: setup ## only lint, layout and types
 format: setup ## lay out the code and sort imports
 	@$(python) -m ruff check --fix . ; $(python) -m ruff format .
 
-bench-speed: setup ## cells/s and peak memory of training and embedding, beside scvi-tools after `make peers` (DATA=folder of h5ad)
-	@$(python) benchmarks/speed.py --data $(DATA) $(if $(wildcard .venv-peers/.ready),--peer .venv-peers/bin/python)
+bench-speed: setup-r ## every goal of speed and scale as a row, beside scvi-tools after `make peers` (DATA=folder of h5ad)
+	@mkdir -p .Rlib && R CMD INSTALL --no-docs --library=.Rlib rpkg >/dev/null 2>&1
+	@R_LIBS=$(CURDIR)/.Rlib RETICULATE_PYTHON=$(abspath $(python)) $(python) benchmarks/goals.py --data $(DATA) \
+	--markdown benchmarks/results/goals.md $(if $(wildcard .venv-peers/.ready),--peer .venv-peers/bin/python)
 
 bench-profile: setup ## what each part of a training step takes, beside its bare matrix products (DATA=folder of h5ad)
 	@OMP_NUM_THREADS=1 $(python) benchmarks/profile_step.py --data $(DATA)

@@ -150,6 +150,20 @@ def processor_time(call: Callable[[], object]) -> float:
     return 1e3 * (time.process_time() - started)
 
 
+def measure(counts: sp.csr_array, widths: tuple[int, ...], rounds: int) -> tuple[dict[str, float], Training]:
+    """Milliseconds of each part, of the whole step and of its bare products; and the training they are of."""
+    training = training_of(counts, widths)
+    parts, products = parts_of(training), bare_products(training)
+    measured: dict[str, list[float]] = {name: [] for name in (*parts, WHOLE, BARE)}
+    for _ in range(rounds):
+        with rounded_products():  # as in training
+            for name, (share, call) in parts.items():
+                measured[name].append(share * processor_time(call))
+        measured[BARE].append(sum(share * processor_time(call) for share, call in products))
+        measured[WHOLE].append(processor_time(training._epoch) / training._steps_per_epoch)
+    return {name: float(np.median(times)) for name, times in measured.items()}, training
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
@@ -163,27 +177,16 @@ def main() -> None:
         raise SystemExit(f"there is no {path}: give --data")
 
     counts = chosen_counts(path)
-    training = training_of(counts, tuple(options.widths))
-    parts, products = parts_of(training), bare_products(training)
-    steps = training._steps_per_epoch
-    measured: dict[str, list[float]] = {name: [] for name in (*parts, WHOLE, BARE)}
-    for _ in range(options.rounds):
-        with rounded_products():  # as in training
-            for name, (share, call) in parts.items():
-                measured[name].append(share * processor_time(call))
-        measured[BARE].append(sum(share * processor_time(call) for share, call in products))
-        measured[WHOLE].append(processor_time(training._epoch) / steps)
-
-    medians = {name: float(np.median(times)) for name, times in measured.items()}
-    whole, bare = medians[WHOLE], medians[BARE]
+    parts, training = measure(counts, tuple(options.widths), options.rounds)
+    whole, bare = parts.pop(WHOLE), parts.pop(BARE)
     density = counts.nnz / np.prod(counts.shape)
     print(
         f"{options.dataset}: {counts.shape[1]:,} genes, {density:.1%} above zero, hidden {options.widths}, "
         f"batch {training.model.settings.batch_size}, torch {torch.__version__}"
     )
-    for name in parts:
-        print(f"{name:32} {medians[name]:7.2f} ms   {medians[name] / whole:6.1%}")
-    rest = whole - sum(medians[name] for name in parts)
+    for name, milliseconds in parts.items():
+        print(f"{name:32} {milliseconds:7.2f} ms   {milliseconds / whole:6.1%}")
+    rest = whole - sum(parts.values())
     print(f"{'the rest':32} {rest:7.2f} ms   {rest / whole:6.1%}")
     print(f"{WHOLE:32} {whole:7.2f} ms   {1e3 * training.model.settings.batch_size / whole:,.0f} cells/s")
     print(f"{BARE:32} {bare:7.2f} ms   the step takes {whole / bare:.2f} x that")

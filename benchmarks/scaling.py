@@ -151,6 +151,11 @@ def measure_whole(path: Path, source: str, epochs: int | None) -> dict[str, floa
     }
 
 
+def in_python(data: Path, path: Path, source: str, epochs: int, threads: int) -> dict[str, float]:
+    """:func:`measure_whole` in a process of its own; 0 epochs: the default."""
+    return in_a_process(__file__, "--data", data, "--threads", threads, "--measure-whole", path, source, epochs)
+
+
 def measure_r(*asked: object) -> dict[str, float]:
     """One call of RunSCRAE in an R session; memory is that of the session and its worker together."""
     program = str(Path(__file__).parent / "run_scrae.R")
@@ -253,8 +258,7 @@ def whole_calls(typed: argparse.Namespace) -> None:
             if source == "seurat":
                 return measure_r(stored(n_cells, "mtx"), typed.threads, epochs)
             path = stored(n_cells, "zarr" if source == "zarr" else "h5ad")
-            asked = ["--measure-whole", path, source, epochs]
-            return in_a_process(__file__, "--data", typed.data, "--threads", typed.threads, *asked)
+            return in_python(typed.data, path, source, epochs, typed.threads)
 
         wanted = [(n, source, typed.epochs) for n in typed.whole for source in typed.sources]
         results = resumed(typed.out, KEYS_OF_WHOLE, wanted, one)

@@ -1,6 +1,6 @@
 """Training and embedding speed, and peak memory, beside scvi-tools' SCVI of the same width in the same run.
 
-    python benchmarks/speed.py --data DIR [--dataset cao_worm_neuron] [--runs 5] [--peer PYTHON]
+    python benchmarks/speed.py --data DIR [--dataset cao_worm_neuron] [--runs 5] [--threads 1] [--peer PYTHON]
 
 Each measurement is a process of its own. Medians over runs; the ratio to the peer is taken run by run, the two
 alternating, so that a machine that changes its pace does not decide it. ``--peer`` is a Python with scvi-tools
@@ -19,10 +19,10 @@ from pathlib import Path
 import numpy as np
 from apart import in_a_process
 
-WIDTH, N_LATENT, BATCH_SIZE, N_GENES = 128, 10, 128, 2000
+WIDTH, N_LATENT, BATCH_SIZE, N_GENES, EPOCHS = 128, 10, 128, 2000, 10
 
 
-def measure_scrae(path: str, epochs: int) -> dict[str, float]:
+def measure_scrae(path: str, epochs: int, batch_size: int) -> dict[str, float]:
     """One training and one embedding with scRAE's default model of hidden width 128."""
     import anndata
     import torch
@@ -31,7 +31,7 @@ def measure_scrae(path: str, epochs: int) -> dict[str, float]:
 
     chosen = anndata.read_h5ad(path)
     model = scrae.SCRAE(
-        n_hidden=WIDTH, n_latent=N_LATENT, batch_size=BATCH_SIZE, early_stopping=False, verbose=False, max_epochs=epochs
+        n_hidden=WIDTH, n_latent=N_LATENT, batch_size=batch_size, early_stopping=False, verbose=False, max_epochs=epochs
     )
     model.fit(chosen)
     started = time.perf_counter()
@@ -44,7 +44,7 @@ def measure_scrae(path: str, epochs: int) -> dict[str, float]:
     }
 
 
-def measure_scvi(path: str, epochs: int) -> dict[str, float]:
+def measure_scvi(path: str, epochs: int, batch_size: int) -> dict[str, float]:
     """The same with scvi-tools' SCVI: as many cells, epochs, hidden units and latent dimensions."""
     import logging
     import warnings
@@ -73,7 +73,7 @@ def measure_scvi(path: str, epochs: int) -> dict[str, float]:
     model.train(
         max_epochs=epochs,
         train_size=1.0,
-        batch_size=BATCH_SIZE,
+        batch_size=batch_size,
         accelerator="cpu",
         enable_progress_bar=False,
         callbacks=[Clock()],
@@ -104,19 +104,68 @@ def prepared(data: Path, dataset: str, folder: Path) -> Path:
     return path
 
 
+def alternating(
+    path: Path,
+    pythons: dict[str, str],
+    runs: int,
+    *,
+    epochs: int = EPOCHS,
+    threads: int | None = None,
+    batch_size: int = BATCH_SIZE,
+) -> dict[str, list[dict[str, float]]]:
+    """Figures of each run of each method, the methods taking turns.
+
+    Parameters
+    ----------
+    path
+        What :func:`prepared` wrote.
+    pythons
+        Which Python runs each of "scrae" and "scvi".
+    runs, epochs, batch_size
+        How many runs, and of what.
+    threads
+        Of torch; None: as many as it takes by itself.
+    """
+    asked = ["--prepared", path, "--epochs", epochs, "--batch-size", batch_size]
+    asked += [] if threads is None else ["--threads", threads]
+    found: dict[str, list[dict[str, float]]] = {method: [] for method in pythons}
+    for _ in range(runs):
+        for method, python in pythons.items():
+            found[method].append(in_a_process(__file__, "--measure", method, *asked, python=python))
+    return found
+
+
+def median(runs: list[dict[str, float]], figure: str) -> float:
+    """Of a figure over runs."""
+    return float(np.median([run[figure] for run in runs]))
+
+
+def ratio(runs: dict[str, list[dict[str, float]]], figure: str) -> float:
+    """Median over runs of scRAE's figure as a multiple of scVI's."""
+    return float(
+        np.median([own[figure] / other[figure] for own, other in zip(runs["scrae"], runs["scvi"], strict=True)])
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--dataset", default="cao_worm_neuron")
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--epochs", type=int, default=EPOCHS)
+    parser.add_argument("--batch-size", type=int, default=BATCH_SIZE)
+    parser.add_argument("--threads", type=int, help="of torch (default: as many as it takes by itself)")
     parser.add_argument("--peer", help="a Python with scvi-tools, to run beside")
     parser.add_argument("--measure", choices=["scrae", "scvi"], help=argparse.SUPPRESS)
     parser.add_argument("--prepared", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
+        import torch
+
+        if options.threads:
+            torch.set_num_threads(options.threads)
         run = {"scrae": measure_scrae, "scvi": measure_scvi}[options.measure]
-        print(json.dumps(run(options.prepared, options.epochs)))
+        print(json.dumps(run(options.prepared, options.epochs, options.batch_size)))
         return
     if not (options.data / f"{options.dataset}.h5ad").exists():
         raise SystemExit(f"there is no {options.dataset}.h5ad in {options.data}: give --data")
@@ -124,13 +173,9 @@ def main() -> None:
     import tempfile
 
     pythons = {"scrae": sys.executable} | ({"scvi": options.peer} if options.peer else {})
-    runs: dict[str, list[dict[str, float]]] = {method: [] for method in pythons}
+    how = {"epochs": options.epochs, "threads": options.threads, "batch_size": options.batch_size}
     with tempfile.TemporaryDirectory() as folder:
-        path = prepared(options.data, options.dataset, Path(folder))
-        for _ in range(options.runs):
-            for method, python in pythons.items():
-                asked = ["--measure", method, "--prepared", path, "--epochs", options.epochs]
-                runs[method].append(in_a_process(__file__, *asked, python=python))
+        runs = alternating(prepared(options.data, options.dataset, Path(folder)), pythons, options.runs, **how)
     for figure in ("training_cells_per_second", "embedding_cells_per_second", "peak_memory_mb"):
         for method, measured in runs.items():
             values = [run[figure] for run in measured]
@@ -138,8 +183,7 @@ def main() -> None:
                 f"{figure:28} {method:6} median {np.median(values):10,.0f}   ({min(values):,.0f} - {max(values):,.0f})"
             )
         if options.peer:
-            ratios = [a[figure] / b[figure] for a, b in zip(runs["scrae"], runs["scvi"], strict=True)]
-            print(f"{figure:28} scrae / scvi, run by run: median {np.median(ratios):.2f}")
+            print(f"{figure:28} scrae / scvi, run by run: median {ratio(runs, figure):.2f}")
     print(f"threads {runs['scrae'][0]['threads']:.0f}, {options.runs} runs of {options.epochs} epochs")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import torch
 import scrae
 
 PEER = Path(os.environ.get("SCRAE_PEERS", Path(__file__).parents[2] / ".venv-peers" / "bin" / "python"))
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 SHARED_DATA = Path(os.environ.get("SCRAE_DATA", Path(__file__).parents[3] / "shared" / "data"))
 
 
@@ -71,3 +73,10 @@ def peer():
 def quick():
     """Settings of a model that trains in a blink."""
     return {"n_latent": 3, "n_hidden": (16,), "batch_size": 16, "max_epochs": 4, "verbose": False}
+
+
+@pytest.fixture
+def program(monkeypatch):
+    """A program of benchmarks/ as a module."""
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    return importlib.import_module

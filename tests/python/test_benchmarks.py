@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
-from pathlib import Path
 
 import anndata
 import numpy as np
@@ -14,15 +12,6 @@ import scipy.sparse as sp
 from scipy import stats
 
 import scrae
-
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-
-
-@pytest.fixture
-def program(monkeypatch):
-    """A program of benchmarks/ as a module."""
-    monkeypatch.syspath_prepend(BENCHMARKS)
-    return importlib.import_module
 
 
 def test_rows_that_are_there_are_not_measured_again(program, tmp_path):
@@ -383,60 +372,3 @@ def test_differential_expression_has_one_command(program, tmp_path, monkeypatch)
     assert list(rows["design"]) == ["shuffled", "shuffled", "power 25", "power 25"]
     assert rows["false"].dropna().max() <= 2
     assert text.read_text().startswith("| pbmc, shuffled | called | false | small_p |")
-
-
-@pytest.fixture
-def source(tmp_path):
-    """A folder from which semi-synthetic cells are drawn: PBMC under the name that is looked for."""
-    scrae.datasets.pbmc().write_h5ad(tmp_path / "zheng_sorted_3874.h5ad")
-    sizes = pd.DataFrame({"dataset": "Zheng-68k", "class_code": range(10), "cells": [4000, *range(100, 1000, 100)]})
-    sizes.to_csv(tmp_path / "class_sizes_large.csv", index=False)
-    return tmp_path
-
-
-def test_semi_synthetic_cells_are_like_no_other_and_as_full_as_wanted(program, source):
-    made = program("semisynthetic").cells_in_memory(source, 2500, 1500, 0.1)
-    assert made.shape == (2500, 1500)
-    assert made.nnz / np.prod(made.shape) == pytest.approx(0.1, rel=0.01)
-    assert (made.data == np.rint(made.data)).all()
-    assert made.data.min() >= 1
-    assert len({row.tobytes() for row in made.toarray()}) == 2500
-
-
-def test_semi_synthetic_cells_on_disk_are_those_in_memory(program, source):
-    semisynthetic = program("semisynthetic")
-    made = semisynthetic.cells_in_memory(source, 2100, 900, 0.05)
-    for kind, read in (("h5ad", anndata.read_h5ad), ("zarr", anndata.read_zarr)):
-        semisynthetic.write_cells(source / f"cells.{kind}", source, 2100, 900, 0.05)
-        adata = read(source / f"cells.{kind}")
-        assert adata.shape == (2100, 900)
-        assert abs(adata.X - made).max() == 0
-
-
-def test_exponents_of_a_power_law_are_found(program):
-    scaling = program("scaling")
-    size = np.array([10.0, 100.0, 1000.0])
-    wanted = dict(zip(scaling.PARTS, (0.0, 0.5, 1.0, 1.5, 2.0, 1.2), strict=True))
-    rows = pd.DataFrame({"cells": size} | {part: 3 * size**b for part, b in wanted.items()})
-    assert scaling.exponents(rows, "cells") == pytest.approx(wanted, abs=1e-9)
-
-
-def test_one_command_measures_parts_by_size_and_whole_calls_from_disk(program, source, monkeypatch, capsys):
-    scaling = program("scaling")
-    arguments = ["scaling", "--data", str(source), "--out", str(source / "parts.csv"), "--chosen", "--shares"]
-    figure = ["--figure", str(source / "parts.png"), "--markdown", str(source / "parts.md")]
-    monkeypatch.setattr(sys, "argv", [*arguments, *figure, "--cells", "300", "600"])
-    scaling.main()
-    rows = pd.read_csv(source / "parts.csv")
-    assert list(rows["cells"]) == [300, 600]
-    assert (rows[list(scaling.PARTS)] > 0).all(axis=None)
-    assert "| **exponent** |" in (source / "parts.md").read_text()
-    assert (source / "parts.png").stat().st_size > 10_000
-    out = ["--out", str(source / "whole.csv")]
-    whole = ["--whole", "300", "--from", "zarr", "--epochs", "1"]
-    monkeypatch.setattr(sys, "argv", ["scaling", "--data", str(source), *out, *whole])
-    scaling.main()
-    rows = pd.read_csv(source / "whole.csv")
-    assert list(rows["source"]) == ["zarr"]
-    assert (rows["training"] < rows["seconds"]).all()
-    assert "| 300 cells, zarr |" in capsys.readouterr().out

@@ -1,0 +1,100 @@
+"""The programs that measure speed and scale: made cells, parts by size, whole calls, goals."""
+
+from __future__ import annotations
+
+import sys
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+
+import scrae
+
+
+@pytest.fixture
+def source(tmp_path):
+    """A folder from which semi-synthetic cells are drawn: PBMC under the name that is looked for."""
+    scrae.datasets.pbmc().write_h5ad(tmp_path / "zheng_sorted_3874.h5ad")
+    sizes = pd.DataFrame({"dataset": "Zheng-68k", "class_code": range(10), "cells": [4000, *range(100, 1000, 100)]})
+    sizes.to_csv(tmp_path / "class_sizes_large.csv", index=False)
+    return tmp_path
+
+
+def test_semi_synthetic_cells_are_like_no_other_and_as_full_as_wanted(program, source):
+    made = program("semisynthetic").cells_in_memory(source, 2500, 1500, 0.1)
+    assert made.shape == (2500, 1500)
+    assert made.nnz / np.prod(made.shape) == pytest.approx(0.1, rel=0.01)
+    assert (made.data == np.rint(made.data)).all()
+    assert made.data.min() >= 1
+    assert len({row.tobytes() for row in made.toarray()}) == 2500
+
+
+def test_semi_synthetic_cells_on_disk_are_those_in_memory(program, source):
+    semisynthetic = program("semisynthetic")
+    made = semisynthetic.cells_in_memory(source, 2100, 900, 0.05)
+    for kind, read in (("h5ad", anndata.read_h5ad), ("zarr", anndata.read_zarr)):
+        semisynthetic.write_cells(source / f"cells.{kind}", source, 2100, 900, 0.05)
+        adata = read(source / f"cells.{kind}")
+        assert adata.shape == (2100, 900)
+        assert abs(adata.X - made).max() == 0
+
+
+def test_exponents_of_a_power_law_are_found(program):
+    scaling = program("scaling")
+    size = np.array([10.0, 100.0, 1000.0])
+    wanted = dict(zip(scaling.PARTS, (0.0, 0.5, 1.0, 1.5, 2.0, 1.2), strict=True))
+    rows = pd.DataFrame({"cells": size} | {part: 3 * size**b for part, b in wanted.items()})
+    assert scaling.exponents(rows, "cells") == pytest.approx(wanted, abs=1e-9)
+
+
+def test_one_command_measures_parts_by_size_and_whole_calls_from_disk(program, source, monkeypatch, capsys):
+    scaling = program("scaling")
+    arguments = ["scaling", "--data", str(source), "--out", str(source / "parts.csv"), "--chosen", "--shares"]
+    figure = ["--figure", str(source / "parts.png"), "--markdown", str(source / "parts.md")]
+    monkeypatch.setattr(sys, "argv", [*arguments, *figure, "--cells", "300", "600"])
+    scaling.main()
+    rows = pd.read_csv(source / "parts.csv")
+    assert list(rows["cells"]) == [300, 600]
+    assert (rows[list(scaling.PARTS)] > 0).all(axis=None)
+    assert "| **exponent** |" in (source / "parts.md").read_text()
+    assert (source / "parts.png").stat().st_size > 10_000
+    out = ["--out", str(source / "whole.csv")]
+    whole = ["--whole", "300", "--from", "zarr", "--epochs", "1"]
+    monkeypatch.setattr(sys, "argv", ["scaling", "--data", str(source), *out, *whole])
+    scaling.main()
+    rows = pd.read_csv(source / "whole.csv")
+    assert list(rows["source"]) == ["zarr"]
+    assert (rows["training"] < rows["seconds"]).all()
+    assert "| 300 cells, zarr |" in capsys.readouterr().out
+
+
+def test_goals_are_reached_on_their_side_of_what_is_asked(program):
+    goals = program("goals")
+    rows = [
+        goals.Goal("slow", 30.0, 40.0, "by a clock"),
+        goals.Goal("small", 4096.0, 100.0, "by a scale"),
+        goals.Goal("fast", 3.0, 3.0, "on a road", at_most=False),
+        goals.Goal("far", 3.0, 2.5, "on foot", at_most=False),
+        goals.Goal("beside", None, 0.5, "by the way"),
+        goals.Goal("elsewhere", 200_000, None, "no GPU", at_most=False),
+    ]
+    assert [goal.reached for goal in rows] == ["no", "yes", "yes", "no", "-", "not measured"]
+    text = goals.table(rows).splitlines()
+    assert text[2] == "| slow | at most 30.00 | 40.00 | no | by a clock |"
+    assert text[-1] == "| elsewhere | at least 200,000 | - | not measured | no GPU |"
+
+
+def test_one_command_measures_every_goal(program, source, monkeypatch):
+    for name in ("pbmc3k_2638", "cao_worm_neuron"):
+        scrae.datasets.pbmc().write_h5ad(source / f"{name}.h5ad")
+    monkeypatch.setattr(program("profile_step"), "N_GENES", 300)
+    out = source / "goals.md"
+    arguments = ["goals", "--data", str(source), "--rounds", "1", "--cells", "--on-disk", "600", "--threads", "1"]
+    monkeypatch.setattr(sys, "argv", [*arguments, "--markdown", str(out)])
+    program("goals").main()
+    rows = {line.split(" | ")[0].strip("| "): line.split(" | ") for line in out.read_text().splitlines()[2:]}
+    assert rows["training, times scvi-tools' cells/s, 1 thread"][3:] == ["not measured", "no --peer |"]
+    assert float(rows["a step, times its bare matrix products (cao_worm_neuron)"][2]) > 0.5
+    assert float(rows["training from zarr, share of the cells/s from memory, 600 cells"][2]) > 0
+    assert float(rows["scrae.tl.scrae from h5ad, MB, 600 cells"][2].replace(",", "")) > 1
