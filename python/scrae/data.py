@@ -84,6 +84,7 @@ class SparseRows:
         """Product of entries without a background with a dense (n_columns, width): (n_rows, width)."""
         return embedding_bag(self.column, matrix, self.start[:-1], mode="sum", per_sample_weights=self.values)
 
+    @cached_property
     def sums(self) -> Tensor:
         """Sum of each row, (n_rows,)."""
         return self.values.new_zeros(self.n_rows).index_add_(0, self.row, self.values)

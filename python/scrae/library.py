@@ -16,7 +16,7 @@ def log_library_size(target: SparseRows) -> Tensor:
 
     A cell without any count in these genes gets log 1: its decoder means stay finite.
     """
-    sums = target.sums()
+    sums = target.sums
     return torch.log(torch.where(sums > 0, sums, torch.ones_like(sums)))
 
 

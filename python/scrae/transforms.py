@@ -86,7 +86,7 @@ class CountTransform(nn.Module):
         if self.kind == "log1p":
             return rows.with_values(torch.log1p(rows.values))
         if self.kind in ("lognorm", "scaled"):
-            size_factor = self.scale / rows.sums().clamp_min(1.0)
+            size_factor = self.scale / rows.sums.clamp_min(1.0)
             lognorm = rows.with_values(torch.log1p(rows.values * size_factor.index_select(0, rows.row)))
             return self._scaled(lognorm) if self.kind == "scaled" else lognorm
         return rows.with_values(torch.log2(1.0 + rows.values) / self.scale)

@@ -67,7 +67,7 @@ def test_a_minibatch_is_the_rows_asked_for_in_that_order(seed, cells, genes, den
     order = rng.permutation(cells)
     minibatch = data.minibatch(torch.as_tensor(order))
     np.testing.assert_array_equal(minibatch.counts.dense(), dense[order])
-    np.testing.assert_array_equal(minibatch.counts.sums(), dense[order].sum(1))
+    np.testing.assert_array_equal(minibatch.counts.sums, dense[order].sum(1))
     np.testing.assert_array_equal(minibatch.covariates, np.hstack([np.eye(3)[codes[order, 0]], numbers[order]]))
     np.testing.assert_array_equal(minibatch.batch, codes[order, 0])
 
