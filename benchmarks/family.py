@@ -50,8 +50,8 @@ PUBLISHED = {
 INTRODUCTION = """# Every model of the field, as a preset
 
 `make bench-family` (`benchmarks/family.py`; every run in `family.csv`): each preset as published, on all cells and the
-same {n_genes} genes (`{genes}`), k-means with the true number of classes; means over {datasets} data sets, ± the
-standard deviation over {seeds} seeds. *Honest* is the model that training ended with, no label used; *oracle* the best
+same {n_genes} genes (`{genes}`), k-means with the true number of classes; means over {names} and {seeds} seed(s),
+± their standard deviation over seeds. *Honest* is the model that training ended with, no label used; *oracle* the best
 by NMI of {snapshots} epochs evenly spaced over the longest training and of the final model, chosen by the labels:
 published figures are of that kind, and no user can have them. *Published* is the paper's Table 2, on ten data sets of
 its own.
@@ -99,9 +99,11 @@ def over_datasets(results: pd.DataFrame, score: str) -> pd.Series:
 
 
 def common(results: pd.DataFrame) -> pd.DataFrame:
-    """Rows of the data sets that every preset has."""
+    """Rows of the data sets that every preset has, with the seeds that all of those have."""
     presets = results.groupby("dataset")["preset"].nunique()
-    return results[results["dataset"].isin(presets.index[presets == results["preset"].nunique()])]
+    complete = results[results["dataset"].isin(presets.index[presets == results["preset"].nunique()])]
+    trainings = complete.groupby("seed").size()
+    return complete[complete["seed"].isin(trainings.index[trainings == trainings.max()])]
 
 
 def table(results: pd.DataFrame, n_latent: int) -> str:
@@ -206,8 +208,8 @@ def main() -> None:
     complete = common(results)
     parts = [
         INTRODUCTION.format(
-            n_genes=typed.n_genes, genes=typed.genes, datasets=complete["dataset"].nunique(), seeds=typed.seeds,
-            snapshots=SNAPSHOTS,
+            n_genes=typed.n_genes, genes=typed.genes, names=", ".join(sorted(set(complete["dataset"]))),
+            seeds=complete["seed"].nunique(), snapshots=SNAPSHOTS,
         )
     ]  # fmt: skip
     for n_latent in typed.latent:

@@ -121,6 +121,17 @@ def test_one_command_compares_presets_and_goes_on_where_it_was_ended(program, tm
     assert (tmp_path / "family_latent2_pbmc.png").stat().st_size > 10_000
 
 
+def test_presets_are_compared_on_data_sets_and_seeds_that_all_of_them_have(program):
+    rows = pd.MultiIndex.from_product([["a", "b", "c"], ["x", "y"], [2, 10], [0, 1]]).to_frame(index=False)
+    rows.columns = ["dataset", "preset", "n_latent", "seed"]
+    without = (rows["dataset"] == "b") & (rows["preset"] == "y")  # a preset that was not trained there
+    without |= (rows["dataset"] == "c") & (rows["n_latent"] == 10) & (rows["seed"] == 1)  # and a seed that was not
+    kept = program("family").common(rows[~without])
+    assert set(kept["dataset"]) == {"a", "c"}
+    assert set(kept["seed"]) == {0}
+    assert len(kept) == 8
+
+
 def test_one_command_draws_scores_against_the_strength_of_either_prior(program, tmp_path, monkeypatch, capsys):
     scrae.datasets.pbmc()[::4].write_h5ad(tmp_path / "pbmc.h5ad")
     arguments = [
