@@ -113,7 +113,7 @@ def table(results: pd.DataFrame, n_latent: int) -> str:
     cells["NMI, *published*"] = pd.Series(
         {preset: f"{by_size[n_latent]:.3f}" for preset, by_size in PUBLISHED.items() if n_latent in by_size}
     )
-    cells["seconds"] = results.groupby("preset")["training_seconds"].mean().map("{:.0f}".format)
+    cells["seconds, median"] = results.groupby("preset")["training_seconds"].median().map("{:.0f}".format)
     order = results.groupby("preset")["NMI"].mean().sort_values(ascending=False).index
     return markdown(cells.loc[order], "preset")
 
@@ -143,24 +143,25 @@ def draw_scores(results: pd.DataFrame, path: Path) -> None:
             axis.plot(oracle, range(len(order)), "|", color="tab:red", markersize=9, label="oracle")
             axis.set_title(f"{score}, latent {n_latent}", fontsize=9)
             axis.set_yticks(range(len(order)), order, fontsize=7)
-    axes[0, 0].legend(fontsize=7)
+    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8, frameon=False)
     fig.savefig(path, dpi=150)
     plt.close(fig)
 
 
-def draw_maps(maps: dict[str, np.ndarray], labels: np.ndarray, title: str, path: Path) -> None:
+def draw_maps(maps: dict[str, np.ndarray], labels: np.ndarray, title: str, path: Path, columns: int = 4) -> None:
     """Two-dimensional maps side by side, cells coloured by their label."""
-    columns = min(4, len(maps))
     rows = -(-len(maps) // columns)
-    fig, axes = plt.subplots(rows, columns, figsize=(3 * columns, 3 * rows), squeeze=False, layout="constrained")
-    codes = pd.factorize(labels, sort=True)[0]
+    fig, axes = plt.subplots(rows, columns, figsize=(2.5 * columns, 2.5 * rows), squeeze=False, layout="constrained")
+    codes, types = pd.factorize(labels, sort=True)
     for axis in axes.flat:
         axis.axis("off")
     for axis, (name, points) in zip(axes.flat, maps.items(), strict=False):
-        axis.scatter(*points.T, c=codes, s=2, cmap="tab20", linewidths=0)
+        dots = axis.scatter(*points.T, c=codes, s=2, cmap="tab20", linewidths=0)
         axis.set_title(name, fontsize=9)
+    colours = dots.legend_elements(num=None)[0]
+    fig.legend(colours, types, loc="outside lower center", ncols=5, fontsize=8, frameon=False)
     fig.suptitle(title)
-    fig.savefig(path, dpi=150)
+    fig.savefig(path, dpi=100)
     plt.close(fig)
 
 
@@ -237,7 +238,8 @@ def main() -> None:
                 for kind, points in projections(embedding).items()
             }
             if maps:
-                draw_maps(maps, labels, f"{name}: latent size 10", typed.figures / f"family_latent10_{name}.png")
+                path = typed.figures / f"family_latent10_{name}.png"
+                draw_maps(maps, labels, f"{name}: latent size 10", path, columns=6)
 
 
 if __name__ == "__main__":
