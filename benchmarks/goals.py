@@ -25,8 +25,6 @@ import profile_step
 import scaling
 import speed
 import torch
-from scipy.io import mmwrite
-from semisynthetic import cells_in_memory, write_cells
 from tables import markdown, publish
 
 MINUTES_15, GB_4 = 900.0, 4096.0
@@ -95,22 +93,19 @@ def beside_bare_products(typed: Namespace) -> Iterator[Goal]:
 
 
 def whole_calls(typed: Namespace, folder: Path) -> Iterator[Goal]:
-    """All defaults, 20,000 genes, in Python and on a Seurat object; memory beside the counts, with one epoch."""
+    """All defaults, 20,000 genes, in Python and on a Seurat object, with what is held meanwhile."""
     for n_cells in typed.cells:
         size = f"{n_cells:,} cells x {scaling.GENES:,} genes"
         seconds = 30.0 if n_cells <= 3000 else MINUTES_15
-        stored = folder / "cells.h5ad"
-        write_cells(stored, typed.data, n_cells, scaling.GENES, scaling.SHARE)
-        found = scaling.in_python(typed.data, stored, "memory", 0, typed.threads)
+        path = scaling.stored(folder, typed.data, n_cells, "h5ad")
+        found = scaling.in_python(typed.data, path, "memory", 0, typed.threads)
         said = f"{found['epochs_done']:.0f} epochs"
         yield Goal(f"scrae.tl.scrae, {size}, s", seconds, found["seconds"], said)
         yield Goal(f"scrae.tl.scrae, {size}, MB beside the counts", GB_4, found["memory_mb"], said)
         if shutil.which("Rscript") is None:
             yield Goal(f"RunSCRAE, {size}, s", seconds, None, "no R")
             continue
-        counts = folder / "cells.mtx"
-        mmwrite(counts, cells_in_memory(typed.data, n_cells, scaling.GENES, scaling.SHARE).T)
-        found = scaling.measure_r(counts, typed.threads, 0)
+        found = scaling.measure_r(scaling.stored(folder, typed.data, n_cells, "mtx"), typed.threads, 0)
         said = f"Seurat object, {found['epochs_done']:.0f} epochs"
         yield Goal(f"RunSCRAE, {size}, s", seconds, found["seconds"], said)
         yield Goal(f"RunSCRAE, {size}, MB above the object, worker's too", GB_4, found["memory_mb"], said)
@@ -121,10 +116,8 @@ def from_disk(typed: Namespace, folder: Path) -> Iterator[Goal]:
     size = f"{typed.on_disk:,} cells"
     cells_per_second = {}
     for source in ("memory", "h5ad", "zarr"):
-        stored = folder / f"many.{'zarr' if source == 'zarr' else 'h5ad'}"
-        if not stored.exists():
-            write_cells(stored, typed.data, typed.on_disk, scaling.GENES, scaling.SHARE)
-        found = scaling.in_python(typed.data, stored, source, 1, typed.threads)
+        path = scaling.stored(folder, typed.data, typed.on_disk, "zarr" if source == "zarr" else "h5ad")
+        found = scaling.in_python(typed.data, path, source, 1, typed.threads)
         cells_per_second[source] = found["cells_per_second"]
         if source != "memory":
             own, other = cells_per_second[source], cells_per_second["memory"]

@@ -151,6 +151,16 @@ def measure_whole(path: Path, source: str, epochs: int | None) -> dict[str, floa
     }
 
 
+def stored(folder: str | Path, data: Path, n_cells: int, kind: str) -> Path:
+    """A file in the folder with so many cells, h5ad, zarr or mtx (genes x cells, for R); made at the first call."""
+    path = Path(folder) / f"{n_cells}.{kind}"
+    if not path.exists() and kind == "mtx":
+        mmwrite(path, cells_in_memory(data, n_cells, GENES, SHARE).T)
+    elif not path.exists():
+        write_cells(path, data, n_cells, GENES, SHARE)
+    return path
+
+
 def in_python(data: Path, path: Path, source: str, epochs: int, threads: int) -> dict[str, float]:
     """:func:`measure_whole` in a process of its own; 0 epochs: the default."""
     return in_a_process(__file__, "--data", data, "--threads", threads, "--measure-whole", path, source, epochs)
@@ -246,18 +256,10 @@ def parts_at_sizes(typed: argparse.Namespace) -> None:
 def whole_calls(typed: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as folder:
 
-        def stored(n_cells: int, kind: str) -> Path:
-            path = Path(folder) / f"{n_cells}.{kind}"
-            if not path.exists() and kind == "mtx":
-                mmwrite(path, cells_in_memory(typed.data, n_cells, GENES, SHARE).T)
-            elif not path.exists():
-                write_cells(path, typed.data, n_cells, GENES, SHARE)
-            return path
-
         def one(n_cells: int, source: str, epochs: int) -> dict[str, float]:
             if source == "seurat":
-                return measure_r(stored(n_cells, "mtx"), typed.threads, epochs)
-            path = stored(n_cells, "zarr" if source == "zarr" else "h5ad")
+                return measure_r(stored(folder, typed.data, n_cells, "mtx"), typed.threads, epochs)
+            path = stored(folder, typed.data, n_cells, "zarr" if source == "zarr" else "h5ad")
             return in_python(typed.data, path, source, epochs, typed.threads)
 
         wanted = [(n, source, typed.epochs) for n in typed.whole for source in typed.sources]
