@@ -1,7 +1,7 @@
 """The whole family on the same cells and genes: Table 2 and Figures 2 to 6 of Mondal et al. (2021).
 
     python benchmarks/family.py --data DIR [--datasets NAME ...] [--presets default scvi ...] [--latent 2 10 20]
-                                [--seeds 5] [--out results.csv] [--markdown tables.md] [--figures DIR]
+                                [--seeds 5] [--cells N] [--out results.csv] [--markdown tables.md] [--figures DIR]
 
 DIR holds h5ad files with raw counts in X and labels in obs["cell_type"]. For each data set, preset, latent size and
 seed the preset is trained with its own settings on all cells and scored by k-means with the true number of classes.
@@ -9,7 +9,8 @@ Two sets of scores come of it: *honest*, of the model that training ended with, 
 best by NMI of that and of the model at every twentieth of the longest training, chosen by the labels, which is how the
 paper's figures were made. Clustering presets estimate their number of clusters. Seconds are those of the training
 steps. One row per (data set, preset, latent size, seed) is appended as soon as it is there; rows that are there already
-are not computed again, so processes with different --datasets may share a file. Figures are of the runs with seed 0.
+are not computed again, so processes with different --datasets may share a file (with another --cells give another one).
+Figures are of the runs with seed 0.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ PUBLISHED = {
 
 INTRODUCTION = """# Every model of the field, as a preset
 
-`make bench-family` (`benchmarks/family.py`; every run in `family.csv`): each preset as published, on all cells and the
+`make bench-family` (`benchmarks/family.py`; every run in `{file}`): each preset as published, on {cells} and the
 same {n_genes} genes (`{genes}`), k-means with the true number of classes; means over {names} and {seeds} seed(s),
 ± their standard deviation over seeds. *Honest* is the model that training ended with, no label used; *oracle* the best
 by NMI of {snapshots} epochs evenly spaced over the longest training and of the final model, chosen by the labels:
@@ -180,6 +181,7 @@ def main() -> None:
     parser.add_argument("--presets", nargs="*", default=list(PRESETS))
     parser.add_argument("--latent", type=int, nargs="*", default=[2, 10, 20])
     parser.add_argument("--genes", default="hvg")
+    parser.add_argument("--cells", type=int, help="of each data set at most so many, drawn at random (default: all)")
     parser.add_argument("--max-epochs", type=int, help="for a quick look (default: the preset's)")
     parser.add_argument("--figures", type=Path, help="folder; embeddings of seed 0 are kept in embeddings/ in it")
     typed = options(parser)
@@ -193,7 +195,7 @@ def main() -> None:
     ]
     kept = None if typed.figures is None else typed.figures / "embeddings"
 
-    load = loader(typed.data, typed.n_genes, typed.genes)
+    load = loader(typed.data, typed.n_genes, typed.genes, n_cells=typed.cells)
 
     def one(name: str, preset: str, n_latent: int, seed: int) -> dict[str, object]:
         with warnings.catch_warnings():
@@ -209,7 +211,9 @@ def main() -> None:
     complete = common(results)
     parts = [
         INTRODUCTION.format(
-            n_genes=typed.n_genes, genes=typed.genes, names=", ".join(sorted(set(complete["dataset"]))),
+            file=typed.out.name, n_genes=typed.n_genes, genes=typed.genes,
+            cells="all cells" if typed.cells is None else f"at most {typed.cells:,} random cells",
+            names=", ".join(sorted(set(complete["dataset"]))),
             seeds=complete["seed"].nunique(), snapshots=SNAPSHOTS,
         )
     ]  # fmt: skip

@@ -121,6 +121,19 @@ def test_one_command_compares_presets_and_goes_on_where_it_was_ended(program, tm
     assert (tmp_path / "family_latent2_pbmc.png").stat().st_size > 10_000
 
 
+def test_of_large_data_sets_the_same_random_cells_are_drawn_each_time(program, tmp_path):
+    whole = scrae.datasets.pbmc()
+    whole.write_h5ad(tmp_path / "pbmc.h5ad")
+    drawn, again, all_of_them = (
+        program("experiment").loader(tmp_path, 100, n_cells=n_cells)("pbmc") for n_cells in (200, 200, 5000)
+    )
+    assert drawn.n_obs == 200
+    assert list(drawn.obs_names) == list(again.obs_names)
+    assert set(drawn.obs_names) < set(whole.obs_names)
+    assert list(drawn.obs_names) != list(whole.obs_names[:200])
+    assert all_of_them.n_obs == whole.n_obs
+
+
 def test_presets_are_compared_on_data_sets_and_seeds_that_all_of_them_have(program):
     rows = pd.MultiIndex.from_product([["a", "b", "c"], ["x", "y"], [2, 10], [0, 1]]).to_frame(index=False)
     rows.columns = ["dataset", "preset", "n_latent", "seed"]
