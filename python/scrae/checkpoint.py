@@ -57,7 +57,7 @@ def read_model(folder: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str
         raise FileNotFoundError(f"there is no model folder {str(path)!r}")
     if not (path / WEIGHTS).exists():
         if (path / STATE).exists():
-            return _best_of_state(path)
+            return _finished_of_state(path)
         raise FileNotFoundError(f"{str(path)!r} holds no scRAE model: {WEIGHTS} is missing")
     description = read_description(path)
     header, weights = _read(path / WEIGHTS)
@@ -87,10 +87,11 @@ def read_state(folder: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str
     return _read(path) if path.exists() else None
 
 
-def _best_of_state(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """The best model in a training state: for a training that was killed before it could save."""
+def _finished_of_state(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The model in a training state, as it would be if training had ended there: it was killed before it could save."""
     description, state = _read(path / STATE)
-    prefix = "best." if any(key.startswith("best.") for key in state) else "model."
+    kinds = ("finished.", "best.", "model.")  # the first is only of checkpoints, the second where cells are held out
+    prefix = next(kind for kind in kinds if any(key.startswith(kind) for key in state))
     return description, {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
 
 

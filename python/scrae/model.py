@@ -216,10 +216,11 @@ class SCRAE(Embedding, Labelling, Expression, Sampling):
             if not distributed.in_charge():
                 return
             self._take(training, started)
-            with training.best_weights():
-                self._fit_to_codes(training)
+            with training.as_if_ended(), self._own_random_state():
+                self._finish(training)
+                finished = {f"finished.{k}": v.clone() for k, v in self._fitted().state_dict().items()}
             try:
-                checkpoint.write_state(model_dir, self._description(), training.state())
+                checkpoint.write_state(model_dir, self._description(), training.state() | finished)
             except OSError as error:
                 if not failed_before:
                     warnings.warn(f"no checkpoint: {error}; training goes on", RuntimeWarning, stacklevel=2)
@@ -240,16 +241,15 @@ class SCRAE(Embedding, Labelling, Expression, Sampling):
 
     def _conclude(self, training: Training, started: float) -> None:
         """Take over what training has come to."""
-        cells = self._some_cells(training.data)
-        fit_dispersions(self._fitted(), training.data, cells, self.settings.dispersion_steps)
-        self._fit_to_codes(training)
+        self._finish(training)
         self._take(training, started)
         self._state = training.good_state()
 
-    def _fit_to_codes(self, training: Training) -> None:
-        """Give the read-out, and the density that cells are drawn from, what they need of the trained codes."""
+    def _finish(self, training: Training) -> None:
+        """Fit what stands on trained codes: dispersions, the read-out, the density that cells are drawn from."""
         module, data = self._fitted(), training.data
         cells = self._some_cells(data)
+        fit_dispersions(module, data, cells, self.settings.dispersion_steps)
         if module.readout is not None:
             module.readout.fit(data, cells, module.features, self.random_state)
         with torch.no_grad():

@@ -247,18 +247,16 @@ class Training:
             self.model.load_state_dict(self.best)
 
     @contextmanager
-    def best_weights(self) -> Iterator[None]:
-        """The model as it would be if training ended here; what is done to its read-out stays."""
-        if not self.best:
-            yield
-            return
+    def as_if_ended(self) -> Iterator[None]:
+        """The model as it would be if training ended here; afterwards it is as it was, but for its read-out."""
         current = _copy(self.model.state_dict())
-        self.model.load_state_dict(self.best)
+        self._take_best()
         try:
             yield
         finally:
             readout = self._readout()
-            self.best |= readout
+            if self.best:
+                self.best |= readout
             self.model.load_state_dict(current | readout)
 
     def _readout(self) -> dict[str, Tensor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import signal
 import subprocess
 import sys
@@ -179,6 +180,20 @@ def test_killed_at_random_moments_it_resumes_to_the_same_bits(pbmc, tmp_path):
         assert process.communicate()[0].split() == ["ready", "max_epochs", str(epochs)]
     whole = scrae.SCRAE(verbose=False, n_hidden=(32,), early_stopping=False).fit(pbmc, max_epochs=epochs)
     assert_same_model(whole, scrae.SCRAE.load(folder))
+
+
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_what_a_killed_training_leaves_is_the_model_that_fewer_epochs_give(pbmc, tmp_path, early_stopping):
+    running, left = tmp_path / "running", tmp_path / "left"
+
+    def kill(epoch, epochs, losses):  # what is on disk is then of the epoch before
+        if epoch == 4:
+            shutil.copytree(running, left)
+
+    model = scrae.SCRAE(verbose=False, n_hidden=(32,), early_stopping=early_stopping)
+    model.fit(pbmc, max_epochs=5, model_dir=running, checkpoint_seconds=0.0, on_epoch=kill)
+    shorter = scrae.SCRAE(verbose=False, n_hidden=(32,), early_stopping=early_stopping).fit(pbmc, max_epochs=3)
+    assert_same_model(shorter, scrae.SCRAE.load(left))
 
 
 @contextmanager
