@@ -10,12 +10,16 @@
 #'
 #' @inheritParams DenoiseSCRAE
 #' @param object The object that [RunSCRAE()] returned, or other cells with all
-#'   the model's genes, 50 or more; for a matrix, raw counts.
+#'   the model's genes; for a matrix, raw counts.
+#' @param reference Cells to compare with, an object of the same kind (the cells
+#'   that the model was trained on, say); NULL: the cells of `object`. They must
+#'   be 50 or more.
+#' @param reference.meta.data As `meta.data`, for the reference.
 #' @param col.name,name Name of the new column of cell metadata.
 #' @param ... `device`, `threads`, `in_process` as in [RunSCRAE()].
 #' @return The object with the score in its cell metadata. Matrix: a data.frame
 #'   with a row per cell: `surprise` (-log p of the counts, nats), `expected` (the
-#'   median of cells with as many counts) and `score`, their difference over its
+#'   median of compared cells with as many counts) and `score`, their difference over its
 #'   spread.
 #' @examples
 #' counts <- matrix(rpois(60 * 30, 2), 30, 60)
@@ -29,24 +33,35 @@ FindOutliersSCRAE <- function(object, ...) UseMethod("FindOutliersSCRAE")
 
 #' @rdname FindOutliersSCRAE
 #' @export
-FindOutliersSCRAE.default <- function(object, model, meta.data = NULL,
-    verbose = TRUE, ...) {
+FindOutliersSCRAE.default <- function(object, model, reference = NULL,
+    meta.data = NULL, reference.meta.data = NULL, verbose = TRUE, ...) {
     how <- run_options(list(...), names(formals()), verbose)
-    source <- matrix_source(object)
-    table <- score_outliers(source, find_model(model), meta.data, "meta.data", how)
-    rownames(table) <- make.unique(source$cells)
+    cells <- matrix_cells(object, meta.data, "meta.data")
+    reference <- if (!is.null(reference)) {
+        matrix_cells(reference, reference.meta.data, "reference.meta.data")
+    }
+    table <- score_outliers(cells, reference, find_model(model), how)
+    rownames(table) <- make.unique(cells$source$cells)
     table
 }
 
 #' @rdname FindOutliersSCRAE
 #' @export
 FindOutliersSCRAE.SingleCellExperiment <- function(object, model = NULL,
-    assay.type = "counts", altexp = NULL, name = "SCRAE_outlier", verbose = TRUE,
-    ...) {
+    reference = NULL, assay.type = "counts", altexp = NULL,
+    name = "SCRAE_outlier", verbose = TRUE, ...) {
     how <- run_options(list(...), names(formals()), verbose)
+    refuse_other_kind(reference, "SingleCellExperiment")
+    cells <- function(sce, where) {
+        list(
+            source = sce_source(sce, assay.type, altexp),
+            table = SummarizedExperiment::colData(sce), where = where
+        )
+    }
     table <- score_outliers(
-        sce_source(object, assay.type, altexp), find_model(model %||% object),
-        SummarizedExperiment::colData(object), "colData(object)", how
+        cells(object, "colData(object)"),
+        if (!is.null(reference)) cells(reference, "colData(reference)"),
+        find_model(model %||% object), how
     )
     SummarizedExperiment::colData(object)[[name]] <- table$score
     object
@@ -54,23 +69,71 @@ FindOutliersSCRAE.SingleCellExperiment <- function(object, model = NULL,
 
 #' @rdname FindOutliersSCRAE
 #' @export
-FindOutliersSCRAE.Seurat <- function(object, model = NULL, assay = NULL,
-    layer = "counts", col.name = "scrae_outlier", verbose = TRUE, ...) {
+FindOutliersSCRAE.Seurat <- function(object, model = NULL, reference = NULL,
+    assay = NULL, layer = "counts", col.name = "scrae_outlier", verbose = TRUE,
+    ...) {
     how <- run_options(list(...), names(formals()), verbose)
+    refuse_other_kind(reference, "Seurat")
     assay <- check_assay(object, assay)
+    cells <- function(seurat, where) {
+        source <- seurat_source(seurat, check_assay(seurat, assay), layer, verbose)
+        list(source = source, table = seurat[[]], where = where)
+    }
     table <- score_outliers(
-        seurat_source(object, assay, layer, verbose),
-        find_model(model %||% object), object[[]], "object@meta.data", how
+        cells(object, "object@meta.data"),
+        if (!is.null(reference)) cells(reference, "reference@meta.data"),
+        find_model(model %||% object), how
     )
     object <- SeuratObject::AddMetaData(object, table$score, col.name)
     SeuratObject::LogSeuratCommand(object)
 }
 
-score_outliers <- function(source, model, table, where, how) {
+matrix_cells <- function(counts, table, where) {
+    list(source = matrix_source(counts), table = table, where = where)
+}
+
+refuse_other_kind <- function(reference, kind) {
+    if (!is.null(reference) && !is(reference, kind)) {
+        fail(
+            "reference must be a ", kind, " object, as the cells to score are, ",
+            "not ", class(reference)[1L]
+        )
+    }
+}
+
+# `cells` and `reference` (or NULL): where counts are, a table with covariates,
+# and how to call that.
+score_outliers <- function(cells, reference, model, how) {
     refuse_settings(how)
     facts <- describe_model(model)
-    run_job("outliers", list(device = how$device),
-        read_model_genes(source, facts$genes, others = TRUE),
-        model_covariates(facts, table, where), how, source$where, model
+    parts <- c(list(cells), if (!is.null(reference)) list(reference))
+    counts <- lapply(parts, function(part) {
+        read_model_genes(part$source, facts$genes, others = TRUE)
+    })
+    covariates <- lapply(parts, function(part) {
+        model_covariates(facts, part$table, part$where)
+    })
+    arguments <- list(device = how$device)
+    if (!is.null(reference)) {
+        arguments$n_reference <- ncol(counts[[2L]])
+        counts <- list(side_by_side(counts, facts$genes))
+        covariates <- list(do.call(Map, c(list(c), covariates)))
+    }
+    run_job("outliers", arguments, counts[[1L]], covariates[[1L]], how,
+        cells$source$where, model
     )$table
+}
+
+# Matrices of different other genes in one, with the sum of those as one row.
+side_by_side <- function(counts, genes) {
+    parts <- lapply(counts, function(part) {
+        modelled <- rownames(part) %in% genes
+        others <- matrix(colSums(part[!modelled, , drop = FALSE]), 1L)
+        rownames(others) <- OTHER_GENES
+        rbind(part[modelled, , drop = FALSE], as_sparse(others))
+    })
+    shared <- Reduce(intersect, lapply(parts, rownames))
+    joined <- do.call(cbind, lapply(parts, function(part) part[shared, ]))
+    colnames(joined) <- make.unique(colnames(joined))
+    joined
 }

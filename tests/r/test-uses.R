@@ -62,6 +62,12 @@ test_that("outliers are scored and groups compared in a Seurat object, with its 
     scored <- FindOutliersSCRAE(object, verbose = FALSE, threads = 1)
     only_new_columns(scored[[]], object[[]], "scrae_outlier")
     expect_lt(abs(stats::median(scored$scrae_outlier)), 0.5)
+    part <- FindOutliersSCRAE(object[, 1:9], reference = object, verbose = FALSE, threads = 1)
+    expect_equal(part$scrae_outlier, scored$scrae_outlier[1:9], tolerance = 1e-4)
+    expect_error(FindOutliersSCRAE(object, reference = made_sce()), "reference must be a Seurat object.*not SingleCell")
+    reference <- object
+    reference$replicate <- NULL
+    expect_error(FindOutliersSCRAE(object, reference = reference), "reference@meta.data has no column 'replicate'")
     genes <- FindMarkersSCRAE(object, "letter.idents", ident.1 = "B", batch.by = "replicate", verbose = FALSE,
         threads = 1
     )
@@ -89,6 +95,8 @@ test_that("a SingleCellExperiment is labelled, scored and compared; nothing else
     columns <- paste0("SCRAE_", c("label", "label_probability", "familiarity"))
     scored <- FindOutliersSCRAE(labelled, name = "strange", verbose = FALSE, threads = 1)
     expect_equal(length(scored$strange), 100L)
+    part <- FindOutliersSCRAE(labelled[, 1:9], reference = labelled, verbose = FALSE, threads = 1)
+    expect_equal(part$SCRAE_outlier, scored$strange[1:9], tolerance = 1e-4)
     SummarizedExperiment::colData(scored)[c(columns, "strange")] <- NULL
     S4Vectors::metadata(scored) <- S4Vectors::metadata(sce)
     expect_identical(scored, sce)
@@ -110,6 +118,10 @@ test_that("labels, outliers and groups of a matrix are those that Python gives",
     known <- ifelse(seq_len(100) %% 3 == 0, sce$type, NA)
     labels <- LabelSCRAE(counts, known, model = embedding, verbose = FALSE, threads = 1)
     outliers <- FindOutliersSCRAE(counts, model = embedding, verbose = FALSE, threads = 1)
+    # Other genes of the reference stand in another order, and one is missing.
+    beside <- FindOutliersSCRAE(counts[, 1:20], model = embedding, reference = counts[c(6:30, 4:1), 21:100],
+        verbose = FALSE, threads = 1
+    )
     cells <- data.frame(type = sce$type, batch = sce$batch)
     genes <- FindMarkersSCRAE(counts, "type", batch.by = "batch", model = embedding, meta.data = cells,
         verbose = FALSE, threads = 1
@@ -135,6 +147,8 @@ adata = anndata.AnnData(scipy.io.mmread(f'{folder}/counts.mtx').T.tocsr().astype
 model = scrae.SCRAE.load(f'{folder}/model', verbose=False, device='cpu').fit_labels(adata, 'known')
 model.predict(adata, return_probabilities=True).to_csv(f'{folder}/labels.csv')
 scrae.tl.outliers(adata, model).to_csv(f'{folder}/outliers.csv')
+reference = adata[20:, adata.var_names != 'gene5']
+scrae.tl.outliers(adata[:20], model, reference=reference).to_csv(f'{folder}/beside.csv')
 scrae.tl.differential_expression(adata, model, 'type', batch_key='batch').to_csv(f'{folder}/de.csv', index=False)
 ", folder)
     read <- function(name) utils::read.csv(file.path(folder, name), check.names = FALSE)
@@ -143,6 +157,8 @@ scrae.tl.differential_expression(adata, model, 'type', batch_key='batch').to_csv
     expect_equal(labels$label_probability, pmax(expected[["B cell"]], expected[["T cell"]]), tolerance = 1e-12)
     expect_equal(labels$familiarity, expected$familiarity, tolerance = 1e-12)
     expect_equal(outliers, read("outliers.csv")[-1], tolerance = 1e-12, ignore_attr = TRUE)
+    expect_equal(beside, read("beside.csv")[-1], tolerance = 1e-12, ignore_attr = TRUE)
+    expect_equal(rownames(beside), colnames(counts)[1:20])
     expect_equal(genes, read("de.csv"), tolerance = 1e-12)
 
     mapped <- PredictSCRAE(counts[, 31:70], model = labels, verbose = FALSE, threads = 1)

@@ -97,7 +97,11 @@ def _sample(arguments: dict[str, Any], cells: Callable[[], AnnData], folder: Pat
 def _outliers(arguments: dict[str, Any], cells: Callable[[], AnnData], folder: Path, emit: Emit) -> dict[str, Any]:
     from scrae.tl import outliers
 
-    return {"table": write_table(folder, outliers(cells(), _load(arguments)))}
+    adata, reference = cells(), None
+    if "n_reference" in arguments:  # they come last
+        n_cells = adata.n_obs - int(arguments["n_reference"])
+        adata, reference = adata[:n_cells], adata[n_cells:]
+    return {"table": write_table(folder, outliers(adata, _load(arguments), reference=reference))}
 
 
 def _differential(arguments: dict[str, Any], cells: Callable[[], AnnData], folder: Path, emit: Emit) -> dict[str, Any]:
