@@ -9,7 +9,7 @@ PRIORS := default default:regulariser=fixed_prior default:regulariser=none
 .PHONY: help setup demo test lint format bench-speed bench-profile bench-scaling bench-accuracy bench-ablation bench-genes bench-genes-accuracy
 .PHONY: bench-family bench-prior bench-vae-report bench-labels bench-batch bench-denoise bench-synthetic bench-differential bench-outliers
 .PHONY: peers lock clean
-.PHONY: setup-r test-r check test-r45 test-install bench-r
+.PHONY: setup-r installed-r test-r check test-r45 test-install bench-r
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,8 +59,10 @@ lint: setup ## only lint, layout and types
 format: setup ## lay out the code and sort imports
 	@$(python) -m ruff check --fix . ; $(python) -m ruff format .
 
-bench-speed: setup-r ## every goal of speed and scale as a row, beside scvi-tools after `make peers` (DATA=folder of h5ad)
+installed-r: setup-r
 	@mkdir -p .Rlib && R CMD INSTALL --no-docs --library=.Rlib rpkg >/dev/null 2>&1
+
+bench-speed: installed-r ## every goal of speed and scale as a row, beside scvi-tools after `make peers` (DATA=folder of h5ad)
 	@R_LIBS=$(CURDIR)/.Rlib RETICULATE_PYTHON=$(abspath $(python)) $(python) benchmarks/goals.py --data $(DATA) \
 	--markdown benchmarks/results/goals.md $(if $(wildcard .venv-peers/.ready),--peer .venv-peers/bin/python)
 
@@ -129,8 +131,7 @@ peers: setup ## an environment of its own with scvi-tools, Harmony, MAGIC and sc
 test-install: setup-r ## install the R package from a clone that is gone afterwards, and Python from a folder of wheels, offline
 	@scripts/test-install.sh
 
-bench-r: setup-r ## time and memory of the R side beside the training
-	@mkdir -p .Rlib && R CMD INSTALL --no-docs --library=.Rlib rpkg >/dev/null 2>&1
+bench-r: installed-r ## time and memory of the R side beside the training
 	@R_LIBS=.Rlib RETICULATE_PYTHON=$(python) Rscript --vanilla benchmarks/r_overhead.R
 
 lock: setup ## write requirements.lock anew: the newest versions that pyproject.toml allows

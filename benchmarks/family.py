@@ -162,7 +162,7 @@ def draw_maps(maps: dict[str, np.ndarray], labels: np.ndarray, title: str, path:
     colours = dots.legend_elements(num=None)[0]
     fig.legend(colours, types, loc="outside lower center", ncols=5, fontsize=8, frameon=False)
     fig.suptitle(title)
-    fig.savefig(path, dpi=100)
+    fig.savefig(path, dpi=80)
     plt.close(fig)
 
 
