@@ -62,7 +62,7 @@ format: setup ## lay out the code and sort imports
 installed-r: setup-r
 	@mkdir -p .Rlib && R CMD INSTALL --no-docs --library=.Rlib rpkg >/dev/null 2>&1
 
-bench-speed: installed-r ## every goal of speed and scale as a row, beside scvi-tools after `make peers` (DATA=folder of h5ad)
+bench-speed: setup-r installed-r ## every goal of speed and scale as a row, beside scvi-tools after `make peers` (DATA=folder of h5ad)
 	@R_LIBS=$(CURDIR)/.Rlib RETICULATE_PYTHON=$(abspath $(python)) $(python) benchmarks/goals.py --data $(DATA) \
 	--markdown benchmarks/results/goals.md $(if $(wildcard .venv-peers/.ready),--peer .venv-peers/bin/python)
 
@@ -131,7 +131,7 @@ peers: setup ## an environment of its own with scvi-tools, Harmony, MAGIC and sc
 test-install: setup-r ## install the R package from a clone that is gone afterwards, and Python from a folder of wheels, offline
 	@scripts/test-install.sh
 
-bench-r: installed-r ## time and memory of the R side beside the training
+bench-r: setup-r installed-r ## time and memory of the R side beside the training
 	@R_LIBS=.Rlib RETICULATE_PYTHON=$(python) Rscript --vanilla benchmarks/r_overhead.R
 
 lock: setup ## write requirements.lock anew: the newest versions that pyproject.toml allows

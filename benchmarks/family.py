@@ -224,7 +224,12 @@ def main() -> None:
     text = "\n\n".join(part.strip() for part in parts)
     publish(text, typed.markdown)
     if kept is not None:
-        draw_scores(results, typed.figures / "family_scores.png")
+
+        def figure(of: str) -> Path:
+            path: Path = typed.figures / f"{typed.out.stem}_{of}.png"
+            return path
+
+        draw_scores(results, figure("scores"))
         for name in typed.datasets:
             labels = load(name).obs["cell_type"].astype(str).to_numpy()
             files = {
@@ -234,7 +239,7 @@ def main() -> None:
             }
             flat = {preset: np.load(f) for (preset, size), f in files.items() if size == 2 and f.exists()}
             if flat:
-                draw_maps(flat, labels, f"{name}: latent size 2", typed.figures / f"family_latent2_{name}.png")
+                draw_maps(flat, labels, f"{name}: latent size 2", figure(f"latent2_{name}"))
             deep = {preset: np.load(f) for (preset, size), f in files.items() if size == 10 and f.exists()}
             maps = {
                 f"{preset}: {kind}": points
@@ -242,8 +247,7 @@ def main() -> None:
                 for kind, points in projections(embedding).items()
             }
             if maps:
-                path = typed.figures / f"family_latent10_{name}.png"
-                draw_maps(maps, labels, f"{name}: latent size 10", path, columns=6)
+                draw_maps(maps, labels, f"{name}: latent size 10", figure(f"latent10_{name}"), columns=6)
 
 
 if __name__ == "__main__":
