@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -333,3 +335,21 @@ def test_cuda_is_used_or_its_absence_said(small, quick):
     else:
         with pytest.raises(ValueError, match='finds no CUDA device; use device="cpu"'):
             scrae.SCRAE(device="cuda")
+
+
+def test_pieces_of_an_embedding_are_not_kept_beside_it(pbmc, quick, monkeypatch):
+    """Small pieces that outlive the large arrays of their minibatch cost gigabytes for a million cells."""
+    model = scrae.SCRAE(**quick).fit(pbmc)
+    module = model._module
+    embed, pieces = module.embed, []
+
+    def watched(minibatch):
+        assert [piece() for piece in pieces] == [None] * len(pieces)
+        result = embed(minibatch)
+        pieces.append(weakref.ref(result))
+        return result
+
+    monkeypatch.setattr(module, "embed", watched)
+    many = sp.vstack([sp.csr_array(pbmc.X)] * 5)
+    np.testing.assert_allclose(model.embed(many)[-pbmc.n_obs :], model.embed(), rtol=1e-4, atol=1e-5)
+    assert len(pieces) == 5
