@@ -88,8 +88,8 @@ class RegularisedAutoencoder(nn.Module):
     def log_libraries(self, counts: sp.csr_array) -> np.ndarray:
         """log library sizes of all cells, on the scale of the target, float64 (n_cells,)."""
         data = CountData(counts, Covariates.none(counts.shape[0]), torch.device("cpu"))
-        parts = [self.observed_log_library(minibatch.counts) for minibatch in data.in_order(LIBRARY_CELLS)]
-        return torch.cat(parts).double().numpy()
+        rows = data.row_of_each(lambda minibatch: self.observed_log_library(minibatch.counts), LIBRARY_CELLS)
+        return rows.double().numpy()
 
     def observed_log_library(self, counts: SparseRows) -> Tensor:
         """log total of each cell, (n_cells,): of its counts, or of the target where that is another scale."""
@@ -220,10 +220,6 @@ class RegularisedAutoencoder(nn.Module):
         decoded, log_library = self._decoded(codes, minibatch.covariates), self.log_library(minibatch)
         target = self.target_transform(minibatch.counts)
         return -distributed.gather_rows(self.likelihood.explain(decoded, log_library, batch, target))
-
-    def reconstruction_sum(self, minibatch: Minibatch) -> Tensor:
-        """-log p(x | E(x)) summed over genes and cells, scalar. Evaluation mode."""
-        return self.surprise(minibatch).sum()
 
     def phases(self) -> list[Phase]:
         """The table of the training loop: the autoencoder in every iteration, then what the regulariser adds."""

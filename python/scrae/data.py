@@ -247,6 +247,24 @@ class CountData:
         """Minibatches of the cells with these ascending positions, :func:`shuffled`."""
         yield from self._minibatches(shuffled(cells), batch_size, shared)
 
+    def row_of_each(
+        self, of: Callable[[Minibatch], Tensor], batch_size: int, cells: Tensor | None = None, shared: bool = False
+    ) -> Tensor:
+        """What ``of`` says of minibatches taken :meth:`in_order`, one below the other, a row for each cell.
+
+        Each part is put in its place at once. Small pieces that stay between the large arrays of the moment would have
+        the C library ask for new memory for these time and again: gigabytes for a million cells.
+        """
+        n = self.n_cells if cells is None else len(cells)
+        result, done = torch.empty(0), 0
+        for minibatch in self.in_order(batch_size, cells, shared):
+            part = of(minibatch)
+            if done == 0:
+                result = part.new_empty((n, *part.shape[1:]))
+            result[done : (done := done + len(part))] = part
+            del part
+        return result
+
     def _minibatches(self, pieces: list[Tensor], batch_size: int, shared: bool) -> Iterator[Minibatch]:
         """Minibatches of pieces, one after the other; each piece is read ahead while the one before it is in use."""
         begin = np.cumsum([0, *map(len, pieces)])

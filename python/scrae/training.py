@@ -12,7 +12,7 @@ import signal
 import threading
 import time
 import warnings
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -53,6 +53,27 @@ class Progress:
     retries: int = 0
     stop_reason: str | None = None
     history: list[dict[str, float]] = field(default_factory=list)
+
+
+class Means:
+    """Means of named scalars, summed on their device in double precision; none of them is kept (see
+    :meth:`CountData.row_of_each <scrae.data.CountData.row_of_each>`).
+    """
+
+    def __init__(self) -> None:
+        self._totals: dict[str, Tensor] = {}
+        self._numbers: Counter[str] = Counter()
+
+    def add(self, values: Mapping[str, Tensor]) -> None:
+        """Count these in."""
+        for name, value in values.items():
+            total = self._totals.setdefault(name, torch.zeros((), dtype=torch.float64, device=value.device))
+            total += value
+            self._numbers[name] += 1
+
+    def so_far(self) -> dict[str, float]:
+        """The mean of each."""
+        return {name: float(total) / self._numbers[name] for name, total in self._totals.items()}
 
 
 class Training:
@@ -173,7 +194,7 @@ class Training:
 
     def _epoch(self) -> dict[str, float] | None:
         """One pass over the training cells: mean of every loss, or None if one of them was not finite."""
-        losses: dict[str, list[Tensor]] = defaultdict(list)
+        losses = Means()
         started = time.perf_counter()
         self.model.train()
         batch_size = self.model.settings.batch_size
@@ -182,14 +203,12 @@ class Training:
                 for phase in self.phases:
                     if not phase.due(self.progress.step):
                         continue
-                    for name, value in self._step(phase, phase.loss(minibatch)).items():
-                        losses[name].append(value)
+                    losses.add(self._step(phase, phase.loss(minibatch)))
             self.progress.step += 1
             self._interrupted = distributed.any_of(self._interrupted)
             if self._interrupted:
                 break
-        means = {name: float(torch.stack(values).mean()) for name, values in losses.items()}
-        means = distributed.average(means | {"seconds": time.perf_counter() - started})
+        means = distributed.average(losses.so_far() | {"seconds": time.perf_counter() - started})
         return means if all(map(math.isfinite, means.values())) else None
 
     def _step(self, phase: Phase, losses: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -218,22 +237,22 @@ class Training:
 
     def _codes(self) -> tuple[Tensor, Tensor]:
         """Positions and codes of the training cells, nothing hidden."""
-        return self.training_cells, torch.cat(self._evaluated(self.model.encode, self.training_cells))
-
-    def _evaluated(self, of: Callable[[Minibatch], Tensor], cells: Tensor) -> list[Tensor]:
-        """What ``of`` says of minibatches of these cells, without gradients."""
-        parts = []
         with torch.no_grad():
-            for minibatch in self.data.in_order(EVALUATION_CELLS, cells, shared=True):
-                with distributed.working_on(minibatch.share):
-                    parts.append(of(minibatch))
-        return parts
+            codes = self._row_of_each(self.model.encode, self.training_cells)
+        return self.training_cells, codes
 
     def _validation_reconstruction(self) -> float:
         """-log p(x) of the held-out cells, summed over genes, mean over cells, nothing hidden."""
         self.model.eval()
-        parts = self._evaluated(self.model.reconstruction_sum, self.validation_cells)
-        return float(torch.stack(parts).sum()) / len(self.validation_cells)
+        with torch.no_grad():
+            return float(self._row_of_each(self.model.surprise, self.validation_cells).double().mean())
+
+    def _row_of_each(self, of: Callable[[Minibatch], Tensor], cells: Tensor) -> Tensor:
+        def shared(minibatch: Minibatch) -> Tensor:
+            with distributed.working_on(minibatch.share):
+                return of(minibatch)
+
+        return self.data.row_of_each(shared, EVALUATION_CELLS, cells, shared=True)
 
     def _summary(self) -> str:
         row = self.progress.history[-1]

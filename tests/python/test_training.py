@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from contextlib import contextmanager
 
 import anndata
@@ -344,6 +345,21 @@ def test_the_bar_shows_when_asked_and_quiet_is_quiet(small, quick, capfd):
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="of GNU's C library")
+def test_no_steps_losses_are_kept_beside_the_arrays_of_the_next(pbmc, quick, monkeypatch):
+    """Small pieces that outlive the large arrays of their step cost hundreds of megabytes for a million cells."""
+    step, pieces = Training._step, []
+
+    def watched(self, phase, losses):
+        assert [piece() for piece in pieces] == [None] * len(pieces)
+        result = step(self, phase, losses)
+        pieces.extend(map(weakref.ref, result.values()))
+        return result
+
+    monkeypatch.setattr(Training, "_step", watched)
+    model = scrae.SCRAE(**quick).fit(pbmc)
+    assert len(pieces) > 5 * len(model.history)
+
+
 def test_freed_gradients_are_not_asked_for_anew_in_every_step():
     """Page faults took a fifth of a step where they were. Without this there are some or none, as an import (which may
     free a large block, too) had it: so the first count is before any."""

@@ -161,18 +161,9 @@ class Trained:
 
     def _in_batches(self, counts: sp.csr_array, covariates: Covariates, of: Any) -> np.ndarray:
         """``of`` of all cells, a row for each."""
-        data = self._data(counts, covariates)
-        result, done = np.empty(0), 0
         with torch.inference_mode():
-            for minibatch in data.in_order(EVALUATION_CELLS):
-                part = of(minibatch).cpu().numpy()
-                if done == 0:
-                    result = np.empty((data.n_cells, *part.shape[1:]), part.dtype)
-                result[done : (done := done + len(part))] = part
-                # Small pieces that stay between the large arrays of the moment would have the C library ask for new
-                # memory for these time and again: gigabytes for a million cells.
-                del part
-        return result
+            rows = self._data(counts, covariates).row_of_each(lambda minibatch: of(minibatch).cpu(), EVALUATION_CELLS)
+        return rows.numpy()
 
     def _as_if_from(self, batch: str, covariates: Covariates) -> Covariates:
         key = self._coding.batch_key
