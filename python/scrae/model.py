@@ -253,12 +253,13 @@ class SCRAE(Embedding, Labelling, Expression, Sampling):
         if module.readout is not None:
             module.readout.fit(data, cells, module.features, self.random_state)
         with torch.no_grad():
-            minibatches = list(data.in_order(EVALUATION_CELLS, cells))
-            codes = torch.cat([module.encode(minibatch) for minibatch in minibatches]).cpu().numpy()
-            log_library = torch.cat([module.observed_log_library(m.counts) for m in minibatches]).cpu().numpy()
+            codes = data.row_of_each(module.encode, EVALUATION_CELLS, cells).cpu().numpy()
+            log_library = data.row_of_each(
+                lambda minibatch: module.observed_log_library(minibatch.counts), EVALUATION_CELLS, cells
+            )
         assert self._population is not None
         try:
-            density = CellDensity.fit(codes, log_library, self.random_state)
+            density = CellDensity.fit(codes, log_library.cpu().numpy(), self.random_state)
         except ImportError:  # the core does without scikit-learn
             return
         self._population = replace(self._population, density=density)
