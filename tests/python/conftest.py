@@ -49,6 +49,25 @@ def small():
 
 
 @pytest.fixture
+def made():
+    """Made UMI counts with depths that differ: 300 cells of two kinds, 400 genes, of which 20 mark the second kind."""
+    rng = np.random.default_rng(5)
+    depth = rng.lognormal(0.0, 0.4, 300)
+    expression = rng.lognormal(-0.5, 1.2, 400)
+    kind = np.arange(300) % 2
+    fold = np.ones((300, 400))
+    fold[np.ix_(kind == 1, range(20))] = 15.0
+    expression[:20] = 0.3
+    mean = depth[:, None] * expression * fold
+    counts = rng.negative_binomial(4.0, 4.0 / (4.0 + mean)).astype(np.float32)
+    counts[:, -1] += 1
+    obs = pd.DataFrame(
+        {"kind": kind.astype(str), "batch": np.repeat(["a", "b"], 150)}, index=[f"c{i}" for i in range(300)]
+    )
+    return anndata.AnnData(sp.csr_matrix(counts), obs=obs, var=pd.DataFrame(index=[f"g{i}" for i in range(400)]))
+
+
+@pytest.fixture
 def shared():
     """Reader of a labelled data set of the project's shared folder; skips where a clone has none."""
 
