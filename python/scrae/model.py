@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import time
 import warnings
 from collections.abc import Callable, Iterable, Sequence
@@ -16,7 +15,6 @@ import torch
 from torch import Tensor
 
 from scrae import checkpoint, distributed
-from scrae._version import __version__
 from scrae.autoencoder import RegularisedAutoencoder
 from scrae.counts import CountsError, empty_cells
 from scrae.data import CountData, Covariates
@@ -24,6 +22,7 @@ from scrae.density import CellDensity
 from scrae.dispersion import fit_dispersions
 from scrae.inputs import CovariateCoding, fingerprint, read_cells
 from scrae.labels import CellTypes
+from scrae.machine import resolve_device, versions
 from scrae.mapped import by_rows
 from scrae.population import Population
 from scrae.presets import settings_of
@@ -426,37 +425,6 @@ class SCRAE(Embedding, Labelling, Expression, Sampling):
             "history": self._history,
             "cell_types": None if self._cell_types is None else self._cell_types.description(),
         }
-
-
-def resolve_device(device: str) -> torch.device:
-    """``"auto"`` as the CUDA device, if there is one, else the CPU; others as torch knows them.
-
-    Raises
-    ------
-    ValueError
-        Not a device, or CUDA is asked for and not there.
-    """
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        resolved = torch.device(device)
-    except RuntimeError:
-        resolved = None
-    if resolved is None or resolved.type not in ("cpu", "cuda"):
-        raise ValueError(f'device={device!r} is not known; use "auto", "cpu" or "cuda"')
-    if resolved.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f'device={device!r}, but torch {torch.__version__} finds no CUDA device; use device="cpu"')
-    return resolved
-
-
-def versions() -> dict[str, str]:
-    """Versions that decide the bits of a result."""
-    return {
-        "scrae": __version__,
-        "torch": str(torch.__version__),
-        "numpy": np.__version__,
-        "python": platform.python_version(),
-    }
 
 
 def _cells_per_second(history: list[dict[str, float]], n_training_cells: int) -> float:

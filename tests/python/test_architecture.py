@@ -25,6 +25,7 @@ LAYERS = [
         "density",
         "distributed",
         "integration",
+        "machine",
         "mapped",
         "masking",
         "neighbours",

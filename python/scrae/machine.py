@@ -1,0 +1,41 @@
+"""What a training runs on: the device, and the versions of what computes."""
+
+from __future__ import annotations
+
+import platform
+
+import numpy as np
+import torch
+
+from scrae._version import __version__
+
+
+def resolve_device(device: str) -> torch.device:
+    """``"auto"`` as the CUDA device, if there is one, else the CPU; others as torch knows them.
+
+    Raises
+    ------
+    ValueError
+        Not a device, or CUDA is asked for and not there.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        resolved = torch.device(device)
+    except RuntimeError:
+        resolved = None
+    if resolved is None or resolved.type not in ("cpu", "cuda"):
+        raise ValueError(f'device={device!r} is not known; use "auto", "cpu" or "cuda"')
+    if resolved.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f'device={device!r}, but torch {torch.__version__} finds no CUDA device; use device="cpu"')
+    return resolved
+
+
+def versions() -> dict[str, str]:
+    """Versions that decide the bits of a result."""
+    return {
+        "scrae": __version__,
+        "torch": str(torch.__version__),
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+    }
