@@ -6,6 +6,7 @@ numbers. Anything else is refused here with the place, the number of wrong entri
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -132,3 +133,39 @@ def looks_like_counts(matrix: Any, n_cells: int = 200) -> bool:
 def empty_cells(counts: sp.csr_array) -> np.ndarray:
     """Boolean per cell: no count at all."""
     return np.asarray(np.diff(counts.indptr) == 0)
+
+
+def refuse_too_few(counts: sp.csr_array, where: str, n_latent: int) -> None:
+    """Refuse what no embedding of ``n_latent`` dimensions can be learned from.
+
+    Raises
+    ------
+    CountsError
+        One cell, one gene, or no count.
+    ValueError
+        More latent dimensions than genes.
+    """
+    n_cells, n_genes = counts.shape
+    if n_cells < 2:
+        raise CountsError(f"{where} has one cell; an embedding relates cells to each other: at least 2 are needed")
+    if n_genes < 2:
+        raise CountsError(f"{where} has one gene (after the choice of genes); at least 2 are needed")
+    if counts.nnz == 0:
+        raise CountsError(f"the chosen genes have no count in {where}")
+    if n_latent > n_genes:
+        raise ValueError(
+            f"n_latent={n_latent} asks for more latent dimensions than there are genes ({n_genes}); "
+            f"use n_latent={max(1, n_genes // 2)} or fewer, or more genes"
+        )
+
+
+def warn_of_empty_cells(counts: sp.csr_array) -> None:
+    """Warn of cells without a count in the modelled genes, in the name of the caller's caller."""
+    empty = int(empty_cells(counts).sum())
+    if empty:
+        warnings.warn(
+            f"{empty:,} of {counts.shape[0]:,} cells have no count in the {counts.shape[1]:,} modelled genes; they "
+            "share one point of the embedding. More genes, or a stricter filter of cells, avoid this.",
+            UserWarning,
+            stacklevel=3,
+        )

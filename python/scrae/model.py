@@ -6,7 +6,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -16,20 +16,18 @@ from torch import Tensor
 
 from scrae import checkpoint, distributed
 from scrae.autoencoder import RegularisedAutoencoder
-from scrae.counts import CountsError, empty_cells
+from scrae.counts import refuse_too_few, warn_of_empty_cells
 from scrae.data import CountData, Covariates
-from scrae.density import CellDensity
-from scrae.dispersion import fit_dispersions
+from scrae.finishing import finish
 from scrae.inputs import CovariateCoding, fingerprint, read_cells
 from scrae.labels import CellTypes
 from scrae.machine import resolve_device, versions
 from scrae.mapped import by_rows
 from scrae.population import Population
 from scrae.presets import settings_of
-from scrae.readout import LANDMARKS
 from scrae.settings import Settings, epochs_for, patience_for
 from scrae.trained import Embedding, Expression, Labelling, Sampling
-from scrae.training import EVALUATION_CELLS, Training
+from scrae.training import Training
 
 SMALLEST_VALIDATION = 10  # fewer held-out cells say too little to stop by
 
@@ -163,7 +161,7 @@ class SCRAE(Embedding, Labelling, Expression, Sampling):
         counts = cells.counts
         if genes is not None:
             counts = by_rows(counts, lambda rows: sp.csr_array(rows[:, chosen]), len(chosen))
-        self._check_shape(counts, cells.where)
+        refuse_too_few(counts, cells.where, self.settings.n_latent)
         coding = CovariateCoding.fit(cells, batch_key, categorical_covariate_keys, continuous_covariate_keys)
         covariates = coding.code(cells)
         state = self._resume_state(model_dir, counts, covariates) if resume else None
@@ -174,7 +172,7 @@ class SCRAE(Embedding, Labelling, Expression, Sampling):
         self._fingerprint = fingerprint(counts, covariates)
         self._training_cells = (counts, covariates)
         self._cell_types = None
-        self._warn_of_cells_without_chosen_genes(counts)
+        warn_of_empty_cells(counts)
         started = time.perf_counter()
         try:
             with self._own_random_state():
@@ -245,29 +243,8 @@ class SCRAE(Embedding, Labelling, Expression, Sampling):
         self._state = training.good_state()
 
     def _finish(self, training: Training) -> None:
-        """Fit what stands on trained codes: dispersions, the read-out, the density that cells are drawn from."""
-        module, data = self._fitted(), training.data
-        cells = self._some_cells(data)
-        fit_dispersions(module, data, cells, self.settings.dispersion_steps)
-        if module.readout is not None:
-            module.readout.fit(data, cells, module.features, self.random_state)
-        with torch.no_grad():
-            codes = data.row_of_each(module.encode, EVALUATION_CELLS, cells).cpu().numpy()
-            log_library = data.row_of_each(
-                lambda minibatch: module.observed_log_library(minibatch.counts), EVALUATION_CELLS, cells
-            )
         assert self._population is not None
-        try:
-            density = CellDensity.fit(codes, log_library.cpu().numpy(), self.random_state)
-        except ImportError:  # the core does without scikit-learn
-            return
-        self._population = replace(self._population, density=density)
-
-    def _some_cells(self, data: CountData) -> Tensor:
-        """Positions of the training cells that stand for all; they follow from the seed alone."""
-        rng = np.random.default_rng(self.random_state)
-        chosen = np.sort(rng.choice(data.n_cells, min(data.n_cells, LANDMARKS), replace=False))
-        return torch.as_tensor(chosen, device=self.device)
+        self._population = finish(self._fitted(), training.data, self._population, self.random_state)
 
     def _take(self, training: Training, started: float) -> None:
         """Copy what the user sees of a training into the model."""
@@ -304,31 +281,6 @@ class SCRAE(Embedding, Labelling, Expression, Sampling):
         training = order[n_validation:].sort().values.to(self.device)
         patience = settings.patience or patience_for(len(training), settings.batch_size)
         return Training(self._module, data, training, validation, patience)
-
-    def _check_shape(self, counts: sp.csr_array, where: str) -> None:
-        n_cells, n_genes = counts.shape
-        if n_cells < 2:
-            raise CountsError(f"{where} has one cell; an embedding relates cells to each other: at least 2 are needed")
-        if n_genes < 2:
-            raise CountsError(f"{where} has one gene (after the choice of genes); at least 2 are needed")
-        if counts.nnz == 0:
-            raise CountsError(f"the chosen genes have no count in {where}")
-        if self.settings.n_latent > n_genes:
-            raise ValueError(
-                f"n_latent={self.settings.n_latent} asks for more latent dimensions than there are genes ({n_genes}); "
-                f"use n_latent={max(1, n_genes // 2)} or fewer, or more genes"
-            )
-
-    @staticmethod
-    def _warn_of_cells_without_chosen_genes(counts: sp.csr_array) -> None:
-        empty = int(empty_cells(counts).sum())
-        if empty:
-            warnings.warn(
-                f"{empty:,} of {counts.shape[0]:,} cells have no count in the {counts.shape[1]:,} modelled genes; they "
-                "share one point of the embedding. More genes, or a stricter filter of cells, avoid this.",
-                UserWarning,
-                stacklevel=3,
-            )
 
     def _resume_state(
         self, model_dir: str | os.PathLike[str] | None, counts: sp.csr_array, covariates: Covariates

@@ -38,7 +38,7 @@ LAYERS = [
     {"settings"},
     {"presets", "autoencoder", "stored", "checkpoint"},
     {"inputs"},
-    {"dispersion", "training"},
+    {"dispersion", "finishing", "training"},
     {"trained"},
     {"model"},
     {"metrics", "datasets", "pp", "pl"},
