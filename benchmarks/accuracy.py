@@ -25,7 +25,7 @@ from pathlib import Path
 import anndata
 import numpy as np
 import pandas as pd
-from experiment import KEYS, ask_peer, command, loader, options, resumed
+from experiment import KEYS, ask_peer, command, loader, options, resumed, uninterrupted
 from memory import peak_memory_mb, restart_peak
 from peers import EMBEDDINGS as PEERS
 from tables import markdown, mean_and_spread, publish
@@ -85,7 +85,7 @@ def kept(path: Path | None, make: Callable[[], Embedded]) -> Embedded:
     """What ``make`` gives, with the seconds it took; kept at a path (.npz), and taken from there the next time."""
     if path is None or not path.exists():
         started = time.perf_counter()
-        embedding, facts = make()
+        embedding, facts = uninterrupted(make)
         facts = {"seconds": time.perf_counter() - started} | facts
         if path is None:
             return embedding, facts

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import signal
+import socket
 import subprocess
 import tempfile
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from contextlib import suppress
+from functools import lru_cache, partial
 from pathlib import Path
+from typing import TypeVar
 
 import anndata
 import numpy as np
@@ -19,6 +23,7 @@ from tqdm import tqdm
 import scrae
 
 KEYS = ["dataset", "method", "seed"]
+T = TypeVar("T")
 
 
 def command(
@@ -114,14 +119,43 @@ def ask_peer(adata: anndata.AnnData, method: str, seed: int, peer: str | None) -
         return np.load(answer), {"peak_memory_mb": float(done.stdout.splitlines()[-1])}
 
 
+def uninterrupted(work: Callable[[], T]) -> T:
+    """What ``work`` gives; KeyboardInterrupt where Ctrl-C was pressed meanwhile, also if a training took it as its end.
+
+    A training that was interrupted gives its best model so far, as users want it, which no table may hold.
+    """
+    noticed, told = socket.socketpair()
+    with noticed, told:
+        noticed.setblocking(False)
+        told.setblocking(False)
+        before = signal.set_wakeup_fd(told.fileno())  # is written to whatever handler Python has
+        try:
+            result = work()
+        finally:
+            signal.set_wakeup_fd(before)
+        with suppress(BlockingIOError):  # no signal came
+            if signal.SIGINT in noticed.recv(4096):
+                raise KeyboardInterrupt
+    return result
+
+
 def resumed(
     out: Path, keys: list[str], wanted: list[tuple[object, ...]], measure: Callable[..., dict[str, object]]
 ) -> pd.DataFrame:
-    """Rows of ``wanted``: those in the file ``out`` as they are, the others measured and appended one by one."""
+    """Rows of ``wanted``: those in the file ``out`` as they are, the others measured and appended one by one.
+
+    Ctrl-C ends the program, and the run in hand leaves no row.
+    """
     out.parent.mkdir(parents=True, exist_ok=True)
     done = set(pd.read_csv(out)[keys].itertuples(index=False, name=None)) if out.exists() else set()
     for key in tqdm([key for key in wanted if key not in done], disable=None):
-        row = pd.DataFrame([dict(zip(keys, key, strict=True)) | measure(*key)])
+        try:
+            measured = uninterrupted(partial(measure, *key))
+        except KeyboardInterrupt:
+            raise SystemExit(
+                f"interrupted: the runs so far are in {out}; the same command goes on from there"
+            ) from None
+        row = pd.DataFrame([dict(zip(keys, key, strict=True)) | measured])
         if out.exists() and list(pd.read_csv(out, nrows=0)) != list(row):
             raise SystemExit(f"{out} has other columns, of another version: move it away, or give another --out")
         row.to_csv(out, mode="a", header=not out.exists(), index=False, float_format="%.5f")

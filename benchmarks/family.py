@@ -24,7 +24,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import scanpy as sc
-from experiment import command, loader, options, resumed
+from experiment import command, loader, options, resumed, uninterrupted
 from oracle import SNAPSHOTS, Oracle
 from tables import markdown, mean_and_spread, publish
 
@@ -51,11 +51,11 @@ PUBLISHED = {
 INTRODUCTION = """# Every model of the field, as a preset
 
 `make bench-family` (`benchmarks/family.py`; every run in `{file}`): each preset as published, on {cells} and the
-same {n_genes} genes (`{genes}`), k-means with the true number of classes; means over {names} and {seeds} seed(s),
-± their standard deviation over seeds. *Honest* is the model that training ended with, no label used; *oracle* the best
-by NMI of {snapshots} epochs evenly spaced over the longest training and of the final model, chosen by the labels:
-published figures are of that kind, and no user can have them. *Published* is the paper's Table 2, on ten data sets of
-its own.
+same {n_genes} genes (`{genes}`), k-means with the true number of classes; means over the data sets and seeds that all
+presets have, ± their standard deviation over seeds. *Honest* is the model that training ended with, no label used;
+*oracle* the best by NMI of {snapshots} epochs evenly spaced over the longest training and of the final model, chosen
+by the labels: published figures are of that kind, and no user can have them. *Published* is the paper's Table 2, on
+ten data sets of its own.
 """
 
 
@@ -200,7 +200,7 @@ def main() -> None:
     def one(name: str, preset: str, n_latent: int, seed: int) -> dict[str, object]:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="a loss stopped being finite", category=RuntimeWarning)
-            row, embedding = measure(load(name), preset, n_latent, seed, typed.max_epochs)
+            row, embedding = uninterrupted(lambda: measure(load(name), preset, n_latent, seed, typed.max_epochs))
         if kept is not None and seed == 0:
             kept.mkdir(parents=True, exist_ok=True)
             np.save(kept / f"{name}-{preset}-{n_latent}.npy", embedding)
@@ -208,18 +208,19 @@ def main() -> None:
 
     results = resumed(typed.out, KEYS, wanted, one)
 
-    complete = common(results)
     parts = [
         INTRODUCTION.format(
             file=typed.out.name, n_genes=typed.n_genes, genes=typed.genes,
             cells="all cells" if typed.cells is None else f"at most {typed.cells:,} random cells",
-            names=", ".join(sorted(set(complete["dataset"]))),
-            seeds=complete["seed"].nunique(), snapshots=SNAPSHOTS,
+            snapshots=SNAPSHOTS,
         )
     ]  # fmt: skip
     for n_latent in typed.latent:
         of_size = results[results["n_latent"] == n_latent]
-        parts += [f"## Latent size {n_latent}", table(complete[complete["n_latent"] == n_latent], n_latent)]
+        complete = common(of_size)
+        names = ", ".join(sorted(set(complete["dataset"])))
+        parts += [f"## Latent size {n_latent}", f"Data sets: {names}. Seeds: {complete['seed'].nunique()}."]
+        parts += [table(complete, n_latent)]
         parts += [f"### Each data set, latent size {n_latent}", per_dataset(of_size)]
     text = "\n\n".join(part.strip() for part in parts)
     publish(text, typed.markdown)

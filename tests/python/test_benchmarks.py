@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 
 import anndata
@@ -30,6 +31,29 @@ def test_rows_that_are_there_are_not_measured_again(program, tmp_path):
     assert len(pd.read_csv(out)) == 3
     with pytest.raises(SystemExit, match="other columns"):
         resumed(out, ["dataset", "seed"], [("c", 0)], lambda *_: {"ARI": 0.0})
+
+
+def test_a_training_that_was_interrupted_leaves_no_row_and_no_embedding(program, tmp_path, small, quick):
+    resumed, kept = program("experiment").resumed, program("accuracy").kept
+    out, stop_reasons = tmp_path / "scores.csv", []
+
+    def measure(name: str, seed: int) -> dict[str, object]:
+        def press(epoch, *_):
+            if (seed, epoch) == (1, 2):
+                signal.raise_signal(signal.SIGINT)
+
+        def embedded():
+            model = scrae.SCRAE(**quick).fit(small, on_epoch=press)
+            stop_reasons.append(model.summary["stop_reason"])
+            return model.embed(), {}
+
+        return {"cells": len(kept(tmp_path / f"{seed}.npz", embedded)[0])}
+
+    with pytest.raises(SystemExit, match=r"interrupted: the runs so far are in .*scores\.csv"):
+        resumed(out, ["dataset", "seed"], [("a", 0), ("a", 1), ("a", 2)], measure)
+    assert stop_reasons == ["max_epochs", "interrupted"]
+    assert list(pd.read_csv(out).itertuples(index=False, name=None)) == [("a", 0, 60)]
+    assert [path.name for path in tmp_path.glob("*.npz")] == ["0.npz"]
 
 
 def test_latent_sizes_are_those_of_presets_alone(program):
@@ -115,6 +139,7 @@ def test_one_command_compares_presets_and_goes_on_where_it_was_ended(program, tm
     assert set(scrae.metrics.SCORES) <= set(rows)
     tables = (tmp_path / "family.md").read_text()
     assert "| scvi | " in tables
+    assert "Data sets: pbmc. Seeds: 1." in tables
     assert "0.616 |" in tables  # what the paper has for it at latent size 2
     assert tables in capsys.readouterr().out
     assert (tmp_path / "family_scores.png").stat().st_size > 10_000
