@@ -159,5 +159,10 @@ def resumed(
         if out.exists() and list(pd.read_csv(out, nrows=0)) != list(row):
             raise SystemExit(f"{out} has other columns, of another version: move it away, or give another --out")
         row.to_csv(out, mode="a", header=not out.exists(), index=False, float_format="%.5f")
-    results = pd.read_csv(out)
-    return results[[key in set(wanted) for key in results[keys].itertuples(index=False, name=None)]]
+    return measured_already(out, keys, wanted)
+
+
+def measured_already(out: Path, keys: list[str], wanted: list[tuple[object, ...]]) -> pd.DataFrame:
+    """Those rows of the file ``out`` that are in ``wanted``."""
+    results, asked = pd.read_csv(out), set(wanted)
+    return results[[key in asked for key in results[keys].itertuples(index=False, name=None)]]

@@ -1,7 +1,8 @@
 """The whole family on the same cells and genes: Table 2 and Figures 2 to 6 of Mondal et al. (2021).
 
     python benchmarks/family.py --data DIR [--datasets NAME ...] [--presets default scvi ...] [--latent 2 10 20]
-                                [--seeds 5] [--cells N] [--out results.csv] [--markdown tables.md] [--figures DIR]
+                                [--seeds 5] [--cells N] [--tables-only]
+                                [--out results.csv] [--markdown tables.md] [--figures DIR]
 
 DIR holds h5ad files with raw counts in X and labels in obs["cell_type"]. For each data set, preset, latent size and
 seed the preset is trained with its own settings on all cells and scored by k-means with the true number of classes.
@@ -10,7 +11,8 @@ best by NMI of that and of the model at every twentieth of the longest training,
 paper's figures were made. Clustering presets estimate their number of clusters. Seconds are those of the training
 steps. One row per (data set, preset, latent size, seed) is appended as soon as it is there; rows that are there already
 are not computed again, so processes with different --datasets may share a file (with another --cells give another one).
-Figures are of the runs with seed 0.
+With --tables-only nothing is trained: tables and figures are of the rows that are there. Figures are of the runs with
+seed 0, bars of all.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import scanpy as sc
-from experiment import command, loader, options, resumed, uninterrupted
+from experiment import command, loader, measured_already, options, resumed, uninterrupted
 from oracle import SNAPSHOTS, Oracle
 from tables import markdown, mean_and_spread, publish
 
@@ -183,6 +185,7 @@ def main() -> None:
     parser.add_argument("--genes", default="hvg")
     parser.add_argument("--cells", type=int, help="of each data set at most so many, drawn at random (default: all)")
     parser.add_argument("--max-epochs", type=int, help="for a quick look (default: the preset's)")
+    parser.add_argument("--tables-only", action="store_true", help="of the rows that are there; nothing is trained")
     parser.add_argument("--figures", type=Path, help="folder; embeddings of seed 0 are kept in embeddings/ in it")
     typed = options(parser)
 
@@ -206,7 +209,7 @@ def main() -> None:
             np.save(kept / f"{name}-{preset}-{n_latent}.npy", embedding)
         return row
 
-    results = resumed(typed.out, KEYS, wanted, one)
+    results = measured_already(typed.out, KEYS, wanted) if typed.tables_only else resumed(typed.out, KEYS, wanted, one)
 
     parts = [
         INTRODUCTION.format(

@@ -120,11 +120,11 @@ def test_one_command_scores_choices_of_genes_honestly_and_by_the_oracle(program,
 def test_one_command_compares_presets_and_goes_on_where_it_was_ended(program, tmp_path, monkeypatch, capsys):
     scrae.datasets.pbmc()[::4].write_h5ad(tmp_path / "pbmc.h5ad")
 
-    def run(*presets):
+    def run(*presets, more=()):
         arguments = [
             "family", "--data", str(tmp_path), "--presets", *presets, "--latent", "2", "--seeds", "1",
             "--n-genes", "100", "--max-epochs", "2", "--out", str(tmp_path / "family.csv"),
-            "--markdown", str(tmp_path / "family.md"), "--figures", str(tmp_path),
+            "--markdown", str(tmp_path / "family.md"), "--figures", str(tmp_path), *more,
         ]  # fmt: skip
         monkeypatch.setattr(sys, "argv", arguments)
         program("family").main()
@@ -144,6 +144,10 @@ def test_one_command_compares_presets_and_goes_on_where_it_was_ended(program, tm
     assert tables in capsys.readouterr().out
     assert (tmp_path / "family_scores.png").stat().st_size > 10_000
     assert (tmp_path / "family_latent2_pbmc.png").stat().st_size > 10_000
+    (tmp_path / "family.md").unlink()
+    run("scvi", "scdeepcluster", "ae", more=["--seeds", "2", "--tables-only"])
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "family.csv"), rows)  # nothing more was trained
+    assert (tmp_path / "family.md").read_text() == tables
 
 
 def test_of_large_data_sets_the_same_random_cells_are_drawn_each_time(program, tmp_path):
