@@ -28,6 +28,7 @@ import pandas as pd
 import scanpy as sc
 from experiment import command, loader, measured_already, options, resumed, uninterrupted
 from oracle import SNAPSHOTS, Oracle
+from report import ranking
 from tables import markdown, mean_and_spread, publish
 
 import scrae
@@ -57,7 +58,8 @@ same {n_genes} genes (`{genes}`), k-means with the true number of classes; means
 presets have, ± their standard deviation over seeds. *Honest* is the model that training ended with, no label used;
 *oracle* the best by NMI of {snapshots} epochs evenly spaced over the longest training and of the final model, chosen
 by the labels: published figures are of that kind, and no user can have them. *Published* is the paper's Table 2, on
-ten data sets of its own.
+ten data sets of its own. *Ahead by* is the lead of `default` in honest NMI, paired by data set, with a 95 % bootstrap
+interval over data sets; wins and losses are data sets where it is more than 0.005.
 """
 
 
@@ -110,13 +112,16 @@ def common(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def table(results: pd.DataFrame, n_latent: int) -> str:
-    """Presets by scores for one latent size, honest and oracle, seconds, and the published figure."""
+    """Presets by scores for one latent size, honest and oracle, the published one, seconds, and the default's lead."""
     cells = pd.DataFrame({f"{score}, honest": over_datasets(results, score) for score in SCORES})
     cells["NMI, *oracle*"] = over_datasets(results, "oracle_NMI")
     cells["NMI, *published*"] = pd.Series(
         {preset: f"{by_size[n_latent]:.3f}" for preset, by_size in PUBLISHED.items() if n_latent in by_size}
     )
     cells["seconds, median"] = results.groupby("preset")["training_seconds"].median().map("{:.0f}".format)
+    if "default" in set(results["preset"]):
+        leads = ranking(results.rename(columns={"preset": "method"}), "NMI", against="default")
+        cells = cells.join(leads[["default ahead by", "95 % interval", "wins / draws / losses"]])
     order = results.groupby("preset")["NMI"].mean().sort_values(ascending=False).index
     return markdown(cells.loc[order], "preset")
 

@@ -150,6 +150,19 @@ def test_one_command_compares_presets_and_goes_on_where_it_was_ended(program, tm
     assert (tmp_path / "family.md").read_text() == tables
 
 
+def test_table_of_presets_says_by_how_much_and_where_the_default_is_ahead(program):
+    family = program("family")
+    nmi = {"default": (0.50, 0.60, 0.70), "scvi": (0.40, 0.63, 0.70)}
+    rows = [(name, preset, value) for preset, values in nmi.items() for name, value in zip("abc", values, strict=True)]
+    results = pd.DataFrame(rows, columns=["dataset", "preset", "NMI"]).assign(seed=0, training_seconds=2.0)
+    results[["ARI", "AMI", "homogeneity", "completeness", "oracle_NMI"]] = 0.5
+    default, scvi = family.table(results, 2).splitlines()[2:]
+    assert scvi.startswith("| scvi | 0.577 | 0.500 |")
+    assert scvi.endswith("| 0.616 | 2 | +0.023 | -0.030 to +0.100 | 1 / 1 / 1 |")
+    assert default.endswith("| - | 2 |  |  |  |")
+    assert "ahead" not in family.table(results[results["preset"] == "scvi"], 2)
+
+
 def test_of_large_data_sets_the_same_random_cells_are_drawn_each_time(program, tmp_path):
     whole = scrae.datasets.pbmc()
     whole.write_h5ad(tmp_path / "pbmc.h5ad")
