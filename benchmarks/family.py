@@ -29,7 +29,7 @@ import scanpy as sc
 from experiment import command, loader, measured_already, options, resumed, uninterrupted
 from oracle import SNAPSHOTS, Oracle
 from report import ranking
-from tables import markdown, mean_and_spread, publish
+from tables import in_common, markdown, mean_and_spread, publish
 
 import scrae
 from scrae.metrics import SCORES
@@ -105,8 +105,7 @@ def over_datasets(results: pd.DataFrame, score: str) -> pd.Series:
 
 def common(results: pd.DataFrame) -> pd.DataFrame:
     """Rows of the data sets that every preset has, with the seeds that all of those have."""
-    presets = results.groupby("dataset")["preset"].nunique()
-    complete = results[results["dataset"].isin(presets.index[presets == results["preset"].nunique()])]
+    complete = in_common(results, "preset")
     trainings = complete.groupby("seed").size()
     return complete[complete["seed"].isin(trainings.index[trainings == trainings.max()])]
 

@@ -17,7 +17,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from scipy.stats import bootstrap
-from tables import markdown, publish
+from tables import in_common, markdown, publish
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
@@ -35,11 +35,10 @@ DRAW = 0.005
 
 def common(results: pd.DataFrame) -> pd.DataFrame:
     """Rows of the data sets that every method has."""
-    methods = results.groupby("dataset")["method"].nunique()
-    complete = methods.index[methods == results["method"].nunique()]
-    if not len(complete):
+    complete = in_common(results, "method")
+    if complete.empty:
         raise SystemExit("no data set has results of all methods: name fewer with --methods")
-    return results[results["dataset"].isin(complete)]
+    return complete
 
 
 def interval(differences: np.ndarray) -> str:

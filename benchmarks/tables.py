@@ -22,6 +22,12 @@ def mean_and_spread_of_known(values: pd.Series) -> str | None:
     return mean_and_spread(known) if len(known) else None
 
 
+def in_common(results: pd.DataFrame, by: str) -> pd.DataFrame:
+    """Rows of the data sets that all of the results' values of ``by`` have: methods, or presets."""
+    number = results.groupby("dataset")[by].transform("nunique")
+    return results[number == results[by].nunique()]
+
+
 def markdown(cells: pd.DataFrame, corner: str) -> str:
     """A table of text as Markdown, missing cells as a dash."""
     rows = [[corner, *map(str, cells.columns)], ["---"] * (cells.shape[1] + 1)]
