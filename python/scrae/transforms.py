@@ -67,13 +67,13 @@ class CountTransform(nn.Module):
         """Mean and standard deviation (n - 1) of each gene's log-normalised values; 1 where a gene is constant."""
         n_cells, n_genes = counts.shape
         size_factor = float(self.scale) / library_size
-        sums, squares = np.zeros((2, n_genes), dtype=size_factor.dtype)
+        sums, squares = np.zeros((2, n_genes))  # in double: a sum over millions of cells in float32 stands still
         start = 0
         for block in blocks(counts):
             of_block = size_factor[start : (start := start + block.shape[0])]
             lognorm = np.log1p(block.data * np.repeat(of_block, np.diff(block.indptr)))
-            np.add.at(sums, block.indices, lognorm)
-            np.add.at(squares, block.indices, lognorm**2)
+            sums += np.bincount(block.indices, lognorm, n_genes)
+            squares += np.bincount(block.indices, lognorm**2, n_genes)
         mean = sums / n_cells
         variance = np.maximum(squares - n_cells * mean**2, 0.0) / max(n_cells - 1, 1)
         self.gene_mean.copy_(torch.as_tensor(mean))

@@ -108,8 +108,19 @@ def test_scaled_input_is_what_scanpy_gives_to_pca(pbmc):
     sc.pp.log1p(genes)
     genes.X = genes.X.toarray()
     sc.pp.scale(genes, max_value=10)
-    np.testing.assert_allclose(ours, genes.X, atol=2e-4)
+    np.testing.assert_allclose(ours, genes.X, atol=2e-5)
     assert float(ours.max()) == 10.0
+
+
+def test_the_scale_of_a_gene_that_every_cell_has_is_right_for_millions_of_cells():
+    rng = np.random.default_rng(0)
+    n = 3_000_000
+    housekeeping = np.clip(rng.normal(150, 30, n).round(), 1, 999)
+    counts = np.column_stack([housekeeping, 1000 - housekeeping]).astype(np.float32)  # all cells have the same total
+    transform = CountTransform("scaled", 2).fit(sp.csr_array(counts))
+    expected = np.log1p(counts.astype(np.float64))
+    np.testing.assert_allclose(transform.gene_mean, expected.mean(0), rtol=1e-6)
+    np.testing.assert_allclose(transform.gene_sd, expected.std(0, ddof=1), rtol=1e-4)
 
 
 def test_hidden_entries_of_scaled_input_are_the_mean_of_their_gene(pbmc):

@@ -99,7 +99,7 @@ def split_molecules(counts: sp.csr_array, share: float, random_state: int = 0) -
 def gene_means(counts: sp.csr_array) -> Callable[[slice], np.ndarray]:
     """A function of a slice of cells: what each would have if all were alike but for their totals, float64."""
     totals = np.asarray(counts.sum(1), dtype=np.float64)
-    per_gene = np.asarray(counts.sum(0), dtype=np.float64) + UNSEEN
+    per_gene = counts.shape[0] * np.asarray(counts.mean(0, dtype=np.float64)) + UNSEEN
     return lambda part: totals[part, None] * (per_gene / per_gene.sum())
 
 
