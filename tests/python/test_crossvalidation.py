@@ -9,7 +9,7 @@ import scipy.sparse as sp
 from sklearn.metrics import mean_poisson_deviance
 
 import scrae
-from scrae.tl.crossvalidation import split_molecules, sums_of_scores
+from scrae.tl.crossvalidation import UNSEEN, gene_means, split_molecules, sums_of_scores
 
 
 def test_scores_are_scikit_learn_s_deviance_and_numpy_s_correlation():
@@ -19,6 +19,13 @@ def test_scores_are_scikit_learn_s_deviance_and_numpy_s_correlation():
     assert deviance == pytest.approx(5 * mean_poisson_deviance(truth.ravel(), expected.ravel()))
     logs = [np.log1p(50 * x / x.sum(1, keepdims=True)) for x in (truth, expected)]
     assert correlation == pytest.approx(sum(np.corrcoef(a, b)[0, 1] for a, b in zip(*logs, strict=True)))
+
+
+def test_gene_means_are_right_where_a_gene_has_more_molecules_than_single_precision_counts():
+    per_cell = np.array([301.0, 7.0, 1.0])
+    of_all = gene_means(sp.csr_array(np.tile(per_cell, (100_000, 1)).astype(np.float32)))
+    shares = 100_000 * per_cell + UNSEEN
+    np.testing.assert_allclose(of_all(slice(0, 2)), 309 * np.tile(shares / shares.sum(), (2, 1)), rtol=1e-12)
 
 
 def test_each_molecule_is_on_one_side_and_thinning_is_binomial():

@@ -11,6 +11,7 @@ import scipy.sparse as sp
 
 from scrae.inputs import read_cells
 from scrae.model import SCRAE
+from scrae.pp.moments import means
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -99,7 +100,7 @@ def split_molecules(counts: sp.csr_array, share: float, random_state: int = 0) -
 def gene_means(counts: sp.csr_array) -> Callable[[slice], np.ndarray]:
     """A function of a slice of cells: what each would have if all were alike but for their totals, float64."""
     totals = np.asarray(counts.sum(1), dtype=np.float64)
-    per_gene = counts.shape[0] * np.asarray(counts.mean(0, dtype=np.float64)) + UNSEEN
+    per_gene = counts.shape[0] * means(counts, False) + UNSEEN
     return lambda part: totals[part, None] * (per_gene / per_gene.sum())
 
 
