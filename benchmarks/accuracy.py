@@ -31,7 +31,7 @@ from peers import EMBEDDINGS as PEERS
 from tables import markdown, mean_and_spread, publish
 
 import scrae
-from scrae.presets import PRESETS
+from scrae.autoencoder.presets import PRESETS
 
 CLUSTERINGS: dict[str, Callable[[np.ndarray, int, int], np.ndarray]] = {  # of embedding, number of classes, seed
     "kmeans": scrae.metrics.kmeans,

@@ -23,11 +23,12 @@ import scipy.sparse as sp
 import torch
 from apart import in_a_process
 
-from scrae import mapped
-from scrae.autoencoder import RegularisedAutoencoder
-from scrae.data import CountData, Covariates
-from scrae.settings import Settings
-from scrae.training import Training
+from scrae.autoencoder.autoencoder import RegularisedAutoencoder
+from scrae.autoencoder.settings import Settings
+from scrae.data import on_disk
+from scrae.data.covariates import Covariates
+from scrae.data.minibatches import CountData
+from scrae.training.loop import Training
 
 N_GENES, CELLS_AT_ONCE = 2000, 5000
 
@@ -65,7 +66,7 @@ def at_most(limit_mb: int) -> Iterator[None]:
 
 def measure(n_cells: int, n_entries: int, limit_mb: int, seconds: float) -> dict[str, float]:
     torch.set_num_threads(1)
-    counts = mapped.on_disk(made_counts(n_cells, n_entries), N_GENES)
+    counts = on_disk.on_disk(made_counts(n_cells, n_entries), N_GENES)
     torch.manual_seed(0)
     settings = Settings()
     model = RegularisedAutoencoder(settings, N_GENES, 0, 1)

@@ -33,8 +33,8 @@ from report import ranking
 from tables import in_common, markdown, mean_and_spread, publish
 
 import scrae
+from scrae.autoencoder.presets import PRESETS
 from scrae.metrics import SCORES
-from scrae.presets import PRESETS
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 import scrae
-from scrae import distributed
+from scrae.compute import distributed
 
 EPOCHS = 5
 N_GENES = 2000

@@ -27,11 +27,12 @@ import torch
 from torch import Tensor, nn
 
 import scrae
-from scrae.autoencoder import RegularisedAutoencoder
-from scrae.data import CountData, Covariates
-from scrae.products import rounded_products
-from scrae.settings import Settings
-from scrae.training import Training
+from scrae.autoencoder.autoencoder import RegularisedAutoencoder
+from scrae.autoencoder.settings import Settings
+from scrae.compute.bfloat16 import rounded_products
+from scrae.data.covariates import Covariates
+from scrae.data.minibatches import CountData
+from scrae.training.loop import Training
 
 N_GENES = 2000
 WHOLE, BARE = "the whole step", "its bare dense matrix products"

@@ -6,7 +6,7 @@ n_cells <- if (length(arguments) > 0) arguments[1] else 50000
 n_genes <- if (length(arguments) > 1) arguments[2] else 20000
 density <- if (length(arguments) > 2) arguments[3] else 0.05
 epochs <- 2 # enough for the time of one
-default_epochs <- min(400, max(10, round(1000 * 128 / n_cells))) # scrae.settings.epochs_for
+default_epochs <- min(400, max(10, round(1000 * 128 / n_cells))) # scrae.autoencoder.settings.epochs_for
 
 set.seed(1)
 per_cell <- round(n_genes * density)

@@ -128,7 +128,7 @@ def measure_whole(path: Path, source: str, epochs: int | None) -> dict[str, floa
     import anndata
 
     import scrae
-    from scrae.stored import map_cells
+    from scrae.data.files import map_cells
 
     warnings.simplefilter("ignore")
     adata = anndata.read_h5ad(path) if source == "memory" else None

@@ -14,11 +14,11 @@ from scrae._version import __version__
 
 if TYPE_CHECKING:
     from scrae import datasets, metrics, pl, pp, tl
-    from scrae.checkpoint import ModelFolderError
-    from scrae.counts import CountsError
+    from scrae.data.counts import CountsError
     from scrae.model import SCRAE
-    from scrae.trained import NotFittedError
-    from scrae.training import TrainingDiverged
+    from scrae.model.fitted import NotFittedError
+    from scrae.model.folder import ModelFolderError
+    from scrae.training.loop import TrainingDiverged
 
 # Threads of OpenMP spin while they wait for each other, so long that on a busy machine a training takes many times its
 # time (benchmarks/LOG.md). Read when torch is loaded, which is later; what the user has set stands.
@@ -28,10 +28,10 @@ if "OMP_WAIT_POLICY" not in os.environ:
 _MODULES = ("datasets", "metrics", "pl", "pp", "tl")
 _NAMES = {
     "SCRAE": "scrae.model",
-    "NotFittedError": "scrae.trained",
-    "CountsError": "scrae.counts",
-    "ModelFolderError": "scrae.checkpoint",
-    "TrainingDiverged": "scrae.training",
+    "NotFittedError": "scrae.model.fitted",
+    "CountsError": "scrae.data.counts",
+    "ModelFolderError": "scrae.model.folder",
+    "TrainingDiverged": "scrae.training.loop",
 }
 
 __all__ = [

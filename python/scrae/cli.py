@@ -7,12 +7,9 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TextIO
 
 from scrae._version import __version__
-
-if TYPE_CHECKING:
-    from anndata import AnnData
 
 WRONG_INPUT = 2
 INTERRUPTED = 130
@@ -93,7 +90,7 @@ def _run(options: argparse.Namespace) -> int:
         raise ValueError(f"--from-disk copies {options.input}, so --out must end in {options.input.suffix}, too")
     if not options.out.parent.is_dir():
         raise FileNotFoundError(f"--out {options.out}: there is no folder {options.out.parent}")
-    from scrae import distributed
+    from scrae.compute import distributed
 
     with distributed.joined():
         if not distributed.in_charge():
@@ -103,8 +100,9 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _train(options: argparse.Namespace) -> int:
-    from scrae import distributed, tl
-    from scrae.stored import map_cells, write_beside, write_whole
+    from scrae import tl
+    from scrae.compute import distributed
+    from scrae.data.files import map_cells, read_counts, write_beside, write_whole
 
     settings = {} if options.n_latent is None else {"n_latent": options.n_latent}
     if options.from_disk:
@@ -141,41 +139,8 @@ def _train(options: argparse.Namespace) -> int:
     return INTERRUPTED if summary["stop_reason"] == "interrupted" else 0
 
 
-def read_counts(path: Path) -> AnnData:
-    """Read h5ad, zarr, a 10x HDF5 file or a 10x folder.
-
-    Raises
-    ------
-    FileNotFoundError
-        No such file or folder.
-    ValueError
-        A file of another kind, or one that cannot be read.
-    """
-    import anndata
-    import scanpy as sc
-
-    if not path.exists():
-        raise FileNotFoundError(f"there is no {path}")
-    readers: dict[str, Any] = {".h5ad": anndata.read_h5ad, ".h5": sc.read_10x_h5, ".zarr": anndata.read_zarr}
-    if path.is_dir() and path.suffix != ".zarr":
-        readers[path.suffix] = sc.read_10x_mtx
-    elif path.suffix not in readers:
-        raise ValueError(
-            f"{path} is not h5ad, zarr, 10x .h5 or a 10x folder; scanpy reads many other formats and writes h5ad"
-        )
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Variable names are not unique")  # repaired below
-            adata: AnnData = readers[path.suffix](path)
-    except Exception as error:
-        raise ValueError(f"{path} cannot be read: {error}") from error
-    if path.suffix not in (".h5ad", ".zarr"):
-        adata.var_names_make_unique()  # 10x files repeat gene symbols as a matter of course
-    return adata
-
-
 def _info(options: argparse.Namespace) -> int:
-    from scrae.checkpoint import read_description
+    from scrae.model.folder import read_description
 
     description = read_description(options.model_dir)
     summary = description["summary"]

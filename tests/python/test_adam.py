@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from scrae.adam import Adam
+from scrae.training.adam import Adam
 
 SHAPES = ((5, 3), (7,), (2, 4))
 

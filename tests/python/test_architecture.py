@@ -1,9 +1,11 @@
-"""The shape of the package: imports go one way, and importing it is light."""
+"""The shape of the package: imports go one way, as ARCHITECTURE.md says, and importing it is light."""
 
 from __future__ import annotations
 
 import ast
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,67 +14,65 @@ import pytest
 
 import scrae
 
-ROOT = Path(scrae.__file__).parent
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
-LAYERS = [
-    {
-        "_version",
-        "adam",
-        "compilation",
-        "contrast",
-        "counts",
-        "data",
-        "density",
-        "distributed",
-        "integration",
-        "machine",
-        "mapped",
-        "masking",
-        "neighbours",
-        "phases",
-        "products",
-        "threads",
-    },
-    {"networks", "transforms"},
-    {"labels", "library", "likelihoods", "population", "readout", "regularisers"},
-    {"settings"},
-    {"presets", "autoencoder", "stored", "checkpoint"},
-    {"inputs"},
-    {"dispersion", "finishing", "training"},
-    {"trained"},
-    {"model"},
-    {"metrics", "datasets", "pp", "pl"},
-    {"tl"},
-    {"doctor", "cli", "r"},
-    {"__main__"},
-]
-"""From bottom to top, as in ARCHITECTURE.md."""
+PACKAGE = Path(scrae.__file__).parent
+PROJECT = Path(__file__).parents[2]
+CONTRACTS = PROJECT / "pyproject.toml"
 
 
-def part_of(path: Path) -> str:
-    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
+    """The contracts of pyproject.toml, checked on the package ``scrae`` in a folder."""
+    command = [sys.executable, "-c", "from importlinter.cli import lint_imports_command; lint_imports_command()"]
+    environment = os.environ | {"PYTHONPATH": str(folder)}
+    return subprocess.run(
+        [*command, "--config", str(CONTRACTS), "--no-cache"],
+        env=environment,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+    )
 
 
-def imported_parts(path: Path) -> set[str]:
-    parts = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "scrae":
-            names = node.module.split(".")[1:2] or [alias.name for alias in node.names]
-            parts |= set(names)
-    return parts
+def test_imports_go_down_and_nowhere_in_circles():
+    done = lint_imports(PACKAGE.parent)
+    assert done.returncode == 0, done.stdout
+    assert "2 kept, 0 broken" in done.stdout
 
 
-def test_every_file_has_its_layer_and_imports_go_down_only():
-    level = {part: i for i, layer in enumerate(LAYERS) for part in layer}
-    for path in ROOT.rglob("*.py"):
-        part = part_of(path)
-        if part == "__init__":
-            continue
-        assert part in level, f"{path} has no layer"
-        for other in imported_parts(path) - {part, "__version__"}:
-            assert level[other] < level[part] or (level[other] == level[part] and other != part), (
-                f"{part} imports {other}, which lies above it"
-            )
+@pytest.mark.parametrize(
+    ("file", "line"),
+    [
+        ("compute/threads.py", "import scrae.data.counts"),  # upwards
+        ("networks/layers.py", "import scrae.likelihoods"),  # sideways
+        ("data/sparse.py", "import scrae.data.minibatches"),  # in a circle
+        ("stray.py", "import scrae.compute"),  # a file that no layer knows
+    ],
+)
+def test_an_import_in_another_direction_is_found(tmp_path, file, line):
+    shutil.copytree(PACKAGE, tmp_path / "scrae", ignore=shutil.ignore_patterns("__pycache__"))
+    path = tmp_path / "scrae" / file
+    path.write_text((path.read_text() if path.exists() else "") + f"\n{line}\n")
+    assert lint_imports(tmp_path).returncode == 1
+
+
+def test_architecture_lists_the_folders_in_the_order_of_the_contract():
+    contract = tomllib.loads(CONTRACTS.read_text())["tool"]["importlinter"]["contracts"][0]["layers"]
+    folders = [name for layer in contract for name in layer.split(" | ") if (PACKAGE / name).is_dir()]
+    assert set(folders) == {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+    section = (PROJECT / "ARCHITECTURE.md").read_text().split("## The core")[1].split("\n## ")[0]
+    listed = re.findall(r"^\| `(\w+)/` \|", section, flags=re.M)
+    assert listed == folders
+
+
+@pytest.mark.parametrize("folder", sorted(path.parent for path in PACKAGE.glob("*/__init__.py")), ids=lambda p: p.name)
+def test_a_folder_says_what_its_idea_is(folder):
+    said = ast.get_docstring(ast.parse((folder / "__init__.py").read_text()))
+    assert said
+    assert said.endswith(".")
 
 
 def test_importing_scrae_loads_nothing_heavy():

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import scrae
-from scrae.counts import as_counts
+from scrae.data.counts import as_counts
 
 
 def untouched(adata):

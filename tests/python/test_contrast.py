@@ -9,8 +9,9 @@ import torch
 from scipy.special import log_softmax
 
 import scrae
-from scrae.contrast import contrastive_loss
-from scrae.data import CountData, Covariates
+from scrae.autoencoder.contrast import contrastive_loss
+from scrae.data.covariates import Covariates
+from scrae.data.minibatches import CountData
 
 
 @pytest.fixture

@@ -10,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import scrae
-from scrae.data import CountData, Covariates, SparseRows, even_batches, shuffled
-from scrae.transforms import CountTransform
+from scrae.data.covariates import Covariates
+from scrae.data.minibatches import CountData, even_batches, shuffled
+from scrae.data.sparse import SparseRows
+from scrae.data.transforms import CountTransform
 
 
 @given(n=st.integers(2, 3000), batch_size=st.integers(2, 200))

@@ -10,8 +10,8 @@ from scipy import stats
 from scipy.optimize import minimize_scalar
 
 import scrae
-from scrae.density import CellDensity
-from scrae.dispersion import fit_dispersions
+from scrae.posthoc.density import CellDensity
+from scrae.posthoc.dispersion import fit_dispersions
 
 
 def test_draws_have_the_moments_of_the_cells():

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 import train_in_double
-from scrae import distributed
-from scrae.checkpoint import STATE
 from scrae.cli import main
+from scrae.compute import distributed
+from scrae.model.folder import STATE
 
 TORCHRUN = [sys.executable, "-W", "error", "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore::FutureWarning:torch"}

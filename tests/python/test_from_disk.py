@@ -15,18 +15,19 @@ import scipy.sparse as sp
 import torch
 
 import scrae
-import scrae.data
-from scrae import mapped
+import scrae.data.minibatches
 from scrae.cli import main
-from scrae.data import CountData, Covariates
-from scrae.inputs import read_cells
-from scrae.stored import map_cells
+from scrae.data import on_disk
+from scrae.data.cells import read_cells
+from scrae.data.covariates import Covariates
+from scrae.data.files import map_cells
+from scrae.data.minibatches import CountData
 
 
 @pytest.fixture(autouse=True)
 def few_entries_at_once(monkeypatch):
     """Blocks of a few cells, so that there are many."""
-    monkeypatch.setattr(mapped, "BLOCK", 1000)
+    monkeypatch.setattr(on_disk, "BLOCK", 1000)
 
 
 READERS = {".h5ad": anndata.read_h5ad, ".zarr": anndata.read_zarr}
@@ -59,13 +60,13 @@ def test_a_file_gives_the_bits_that_its_counts_in_memory_give(stored, pbmc, sett
     np.testing.assert_array_equal(of_file.embed(), in_memory.embed())
     np.testing.assert_array_equal(of_file.embed(stored), in_memory.embed())
     assert of_file._fingerprint == in_memory._fingerprint
-    assert mapped.is_mapped(of_file._training_cells[0])
-    assert not mapped.is_mapped(in_memory._training_cells[0])
+    assert on_disk.is_mapped(of_file._training_cells[0])
+    assert not on_disk.is_mapped(in_memory._training_cells[0])
 
 
 def test_what_is_shuffled_in_buffers_gives_the_same_bits_from_disk(stored, pbmc, monkeypatch):
-    monkeypatch.setattr(scrae.data, "shuffled", partial(scrae.data.shuffled, block=7, buffer=60))
-    monkeypatch.setattr(scrae.data, "CHUNK", 50)
+    monkeypatch.setattr(scrae.data.minibatches, "shuffled", partial(scrae.data.shuffled, block=7, buffer=60))
+    monkeypatch.setattr(scrae.data.minibatches, "CHUNK", 50)
     of_file, in_memory = (
         scrae.SCRAE(max_epochs=2, batch_size=32, verbose=False).fit(cells, genes=pbmc.var_names[40:300])
         for cells in (stored, pbmc)
@@ -75,9 +76,9 @@ def test_what_is_shuffled_in_buffers_gives_the_same_bits_from_disk(stored, pbmc,
 
 @pytest.mark.parametrize("in_order", [True, False])
 def test_what_a_minibatch_takes_from_disk_was_read_ahead(stored, monkeypatch, in_order):
-    monkeypatch.setattr(scrae.data, "BLOCK", 7)
-    monkeypatch.setattr(scrae.data, "CHUNK", 50)
-    monkeypatch.setattr(scrae.data, "shuffled", partial(scrae.data.shuffled, block=7, buffer=60))
+    monkeypatch.setattr(scrae.data.minibatches, "BLOCK", 7)
+    monkeypatch.setattr(scrae.data.minibatches, "CHUNK", 50)
+    monkeypatch.setattr(scrae.data.minibatches, "shuffled", partial(scrae.data.shuffled, block=7, buffer=60))
     counts = sp.csr_array(map_cells(stored).X)
     announced = np.zeros(counts.nnz, dtype=bool)
 
@@ -85,9 +86,9 @@ def test_what_a_minibatch_takes_from_disk_was_read_ahead(stored, monkeypatch, in
         assert array is counts.indices or array is counts.data
         for start, stop in zip(starts, stops, strict=True):
             announced[start:stop] = True
-        mapped.read_ahead(array, starts, stops)
+        on_disk.read_ahead(array, starts, stops)
 
-    monkeypatch.setattr(scrae.data, "read_ahead", watched)
+    monkeypatch.setattr(scrae.data.minibatches, "read_ahead", watched)
     data = CountData(counts, Covariates.none(counts.shape[0]), torch.device("cpu"))
     cells = torch.arange(3, counts.shape[0], 2)
     minibatches = data.in_order(16, cells) if in_order else data.in_random_order(16, cells)
@@ -102,16 +103,16 @@ def test_what_a_minibatch_takes_from_disk_was_read_ahead(stored, monkeypatch, in
 
 
 def test_reading_ahead_changes_nothing_and_passes_by_what_is_no_file():
-    with mapped.ArrayOnDisk(np.float32) as file:
+    with on_disk.ArrayOnDisk(np.float32) as file:
         file.append(np.arange(5000, dtype=np.float32))
         array = file.array()
-    mapped.read_only_what_is_asked_for(array)
-    mapped.read_ahead(array, [0, 10, 4999], [0, 3000, 5000])
-    mapped.read_ahead(array[:0], [], [])
+    on_disk.read_only_what_is_asked_for(array)
+    on_disk.read_ahead(array, [0, 10, 4999], [0, 3000, 5000])
+    on_disk.read_ahead(array[:0], [], [])
     np.testing.assert_array_equal(array, np.arange(5000))
     in_memory = np.arange(10)
-    mapped.read_only_what_is_asked_for(in_memory)
-    mapped.read_ahead(in_memory, [0], [10])
+    on_disk.read_only_what_is_asked_for(in_memory)
+    on_disk.read_ahead(in_memory, [0], [10])
 
 
 def test_a_training_in_memory_resumes_from_disk(stored, pbmc, tmp_path, quick):
@@ -146,12 +147,12 @@ def test_dense_counts_and_stored_zeros_are_read(tmp_path):
         cells = read_cells(write(anndata.AnnData(matrix), tmp_path / name))
         np.testing.assert_array_equal(cells.counts.toarray(), counts)
         assert cells.counts.nnz == np.count_nonzero(counts)
-        assert mapped.is_mapped(cells.counts)
+        assert on_disk.is_mapped(cells.counts)
 
 
 def test_long_indices_are_on_disk_too():
     counts = sp.random_array((30, 20), density=0.3, format="csr", random_state=0, dtype=np.float32)
-    long = mapped._with_long_indices(counts.data, counts.indices, counts.indptr.astype(np.int64), 20)
+    long = on_disk._with_long_indices(counts.data, counts.indices, counts.indptr.astype(np.int64), 20)
     assert long.indices.dtype == np.int64 or long.indices.dtype == np.int32
     np.testing.assert_array_equal(long.toarray(), counts.toarray())
 
@@ -188,8 +189,8 @@ def test_what_is_no_file_of_cells_is_refused(stored, tmp_path):
 
 MEASURED = """
 import sys, threading, time
-import scrae.mapped
-scrae.mapped.BLOCK = 2**18
+import scrae.data.on_disk
+scrae.data.on_disk.BLOCK = 2**18
 
 def anonymous():
     lines = open("/proc/self/status").read().splitlines()

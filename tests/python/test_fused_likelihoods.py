@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 import torch
 
-from scrae.data import SparseRows
-from scrae.likelihoods import NegativeBinomial, ZeroInflatedNegativeBinomial, elementary
+from scrae.compute import elementary
+from scrae.compute.bfloat16 import WideLinear, multiplies_bfloat16, rounded_products, wide_linear
+from scrae.compute.threads import over_rows
+from scrae.data.sparse import SparseRows
+from scrae.likelihoods import NegativeBinomial, ZeroInflatedNegativeBinomial
 from scrae.likelihoods.base import Likelihood
-from scrae.products import WideLinear, multiplies_bfloat16, rounded_products, wide_linear
-from scrae.threads import over_rows
 
 CELLS, GENES, WIDTH = 37, 50, 8
 

@@ -14,7 +14,7 @@ from scipy import stats
 
 import scrae
 from gene_selection import select
-from scrae.pp.density import densities, peaks
+from scrae.pp.kernel_density import densities, peaks
 from scrae.pp.m3drop import excess_of_dropouts, michaelis_menten
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "genes"

@@ -9,7 +9,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import KNeighborsClassifier
 
 import scrae
-from scrae.labels import fit_cell_types
+from scrae.posthoc.cell_types import fit_cell_types
 
 UNSEEN = "CD19+ B"
 SETTINGS = {"n_hidden": (64,), "max_epochs": 60, "verbose": False}

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import special, stats
 
-from scrae.data import SparseRows
+from scrae.data.sparse import SparseRows
 from scrae.likelihoods import (
     Gaussian,
     NegativeBinomial,

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from scipy import stats
 
-from scrae.data import SparseRows
-from scrae.masking import masked
+from scrae.data.sparse import SparseRows
+from scrae.networks.masking import masked
 
 RATE = 0.7
 

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import linear
 
-from scrae.data import SparseRows
-from scrae.networks import SPARSE_BELOW, GeneLinear
+from scrae.data.sparse import SparseRows
+from scrae.networks.layers import SPARSE_BELOW, GeneLinear
 
 
 def rows_of(seed, cells, genes, density, dtype=torch.float64):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import scrae
-from scrae.presets import PRESETS
+from scrae.autoencoder.presets import PRESETS
 
 SMALL = {"n_latent": 4, "n_hidden": (16,), "decoder_hidden": None, "batch_size": 16, "verbose": False}
 """What makes any preset small."""

@@ -10,8 +10,9 @@ from sklearn.decomposition import PCA
 from sklearn.neighbors import kneighbors_graph
 
 import scrae
-from scrae.data import CountData, Covariates
-from scrae.readout import AVERAGED, NEIGHBOURS, STEPS, Readout
+from scrae.autoencoder.readout import AVERAGED, NEIGHBOURS, STEPS, Readout
+from scrae.data.covariates import Covariates
+from scrae.data.minibatches import CountData
 
 
 def data_of(adata) -> CountData:

@@ -9,8 +9,7 @@ from torch import nn
 from torch.distributions import Normal, kl_divergence
 
 import scrae
-from scrae.library import kl_of_normals, log_library_size
-from scrae.networks import Critic
+from scrae.networks.library_size import kl_of_normals, log_library_size
 from scrae.regularisers import (
     DeepEmbeddedClustering,
     DualMatching,
@@ -26,6 +25,7 @@ from scrae.regularisers import (
     SpikeAndSlab,
     gradient_penalty,
 )
+from scrae.regularisers.critic import Critic
 
 
 def test_gradient_penalty_equals_a_derivative_by_hand():
@@ -79,7 +79,7 @@ def test_kl_of_normals_equals_torch_distributions():
 
 
 def test_log_library_of_a_cell_without_counts_is_finite():
-    from scrae.data import SparseRows
+    from scrae.data.sparse import SparseRows
 
     rows = SparseRows.from_dense(torch.tensor([[0.0, 0.0], [3.0, 4.0]]))
     assert log_library_size(rows).tolist() == pytest.approx([0.0, np.log(7.0)])
@@ -210,8 +210,8 @@ def test_no_regulariser_adds_nothing_and_has_nothing_to_sample(pbmc, quick):
 
 def test_a_new_regulariser_is_one_class_and_one_preset(pbmc, quick, monkeypatch, tmp_path):
     """Adding a member of the family takes no more: settings, training, history, files and errors know it at once."""
-    from scrae.presets import PRESETS
-    from scrae.settings import Settings
+    from scrae.autoencoder.presets import PRESETS
+    from scrae.autoencoder.settings import Settings
 
     class ShrunkCodes(Regulariser):
         name = "shrunk_codes"

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 import torch
 
-from scrae.autoencoder import RegularisedAutoencoder
-from scrae.data import Minibatch, SparseRows
-from scrae.presets import settings_of
+from scrae.autoencoder.autoencoder import RegularisedAutoencoder
+from scrae.autoencoder.presets import settings_of
+from scrae.data.minibatches import Minibatch
+from scrae.data.sparse import SparseRows
 
 N_CELLS, N_GENES, KL_WEIGHT = 64, 50, 0.3
 LIBRARY_MEAN, LIBRARY_VARIANCE = 4.5, 0.4

@@ -19,8 +19,8 @@ import pytest
 import torch
 
 import scrae
-from scrae.products import MULTIPLICATIONS_OF_A_THREAD, multiplies_bfloat16, useful_threads
-from scrae.training import RETRIES, Training
+from scrae.compute.bfloat16 import MULTIPLICATIONS_OF_A_THREAD, multiplies_bfloat16, useful_threads
+from scrae.training.loop import RETRIES, Training
 
 
 def assert_same_model(a, b):
@@ -251,7 +251,7 @@ def test_training_in_another_thread_works(small, quick):
 
 def with_bad_losses(model, monkeypatch, bad_steps):
     """Let the reconstruction be NaN in the given steps of the run."""
-    from scrae.autoencoder import RegularisedAutoencoder
+    from scrae.autoencoder.autoencoder import RegularisedAutoencoder
 
     losses, step = RegularisedAutoencoder.losses, iter(range(10**9))
 
@@ -279,7 +279,7 @@ def test_learning_rates_are_halved_after_a_bad_loss_and_stay_so_after_a_resume(s
     model = scrae.SCRAE(**quick | {"max_epochs": 12})
     with_bad_losses(model, monkeypatch, lambda step: step == 30)
     rates = []
-    from scrae.training import Training
+    from scrae.training.loop import Training
 
     run = Training.run
 
@@ -371,8 +371,8 @@ def test_freed_gradients_are_not_asked_for_anew_in_every_step():
         "    gradients = [numpy.ones(600_000, numpy.float32) for _ in range(20)]\n"
         "    return faults() - before\n"
         "print([step() for _ in range(10)][-1])\n"
-        "import scrae.training\n"
-        "scrae.training.keep_freed_memory()\n"
+        "import scrae.training.loop\n"
+        "scrae.training.loop.keep_freed_memory()\n"
         "print([step() for _ in range(10)][-1])"
     )
     environment = os.environ | {"OMP_NUM_THREADS": "1"}

@@ -13,11 +13,12 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-from scrae import distributed
-from scrae.autoencoder import RegularisedAutoencoder
-from scrae.data import CountData, Covariates
-from scrae.presets import settings_of
-from scrae.training import Training
+from scrae.autoencoder.autoencoder import RegularisedAutoencoder
+from scrae.autoencoder.presets import settings_of
+from scrae.compute import distributed
+from scrae.data.covariates import Covariates
+from scrae.data.minibatches import CountData
+from scrae.training.loop import Training
 
 N_CELLS, N_GENES, EPOCHS = 73, 30, 3
 SMALL = {"n_latent": 3, "n_hidden": (12, 8), "decoder_hidden": None, "batch_size": 17}

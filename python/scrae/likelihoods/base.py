@@ -8,9 +8,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from scrae.data import SparseRows
-from scrae.products import WideLinear
-from scrae.transforms import CountTransform
+from scrae.compute.bfloat16 import WideLinear
+from scrae.data.sparse import SparseRows
+from scrae.data.transforms import CountTransform
 
 
 class Likelihood(nn.Module, ABC):
@@ -30,7 +30,7 @@ class Likelihood(nn.Module, ABC):
 
     name: ClassVar[str]
     target: ClassVar[str] = "counts"
-    """Which transform of the counts is explained, see :class:`scrae.transforms.CountTransform`."""
+    """Which transform of the counts is explained, see :class:`scrae.data.transforms.CountTransform`."""
     explains_scaled: ClassVar[bool] = False
     """Whether it can explain the target "scaled", which has negative values and no zeros to skip."""
 

@@ -18,11 +18,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from scrae.compilation import compiled
-from scrae.data import SparseRows
-from scrae.likelihoods.elementary import HALF, ONE, exp, f32, log1p
-from scrae.products import WideLinear, wide_product
-from scrae.threads import over_rows
+from scrae.compute.bfloat16 import WideLinear, wide_product
+from scrae.compute.compilation import compiled
+from scrae.compute.elementary import HALF, ONE, exp, f32, log1p
+from scrae.compute.threads import over_rows
+from scrae.data.sparse import SparseRows
 
 ZERO = f32(0.0)
 

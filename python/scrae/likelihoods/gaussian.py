@@ -7,9 +7,9 @@ import math
 import torch
 from torch import Tensor, nn
 
-from scrae.data import SparseRows
+from scrae.compute.bfloat16 import WideLinear
+from scrae.data.sparse import SparseRows
 from scrae.likelihoods.base import Likelihood
-from scrae.products import WideLinear
 
 SMALLEST_SD = 0.05  # a gene that is constant over the cells would otherwise pull its sd, and the loss, without end
 

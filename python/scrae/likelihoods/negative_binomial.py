@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from scrae.compilation import compiled
-from scrae.data import SparseRows
+from scrae.compute.bfloat16 import WideLinear
+from scrae.compute.compilation import compiled
+from scrae.data.sparse import SparseRows
 from scrae.likelihoods import fused
 from scrae.likelihoods.base import Likelihood, MeanOfCounts
-from scrae.products import WideLinear
 
 EXACT_SOFTPLUS = 40.0  # beyond it log(1 + e^x) equals x in double precision; torch's default of 20 does not reach that
 TABLED = 16  # largest count that is looked up

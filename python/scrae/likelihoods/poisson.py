@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from scrae.data import SparseRows
+from scrae.data.sparse import SparseRows
 from scrae.likelihoods.base import Likelihood, MeanOfCounts
 
 

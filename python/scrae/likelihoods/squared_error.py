@@ -7,11 +7,11 @@ import math
 import torch
 from torch import Tensor
 
-from scrae.data import SparseRows
+from scrae.compute.bfloat16 import WideLinear
+from scrae.data.sparse import SparseRows
+from scrae.data.transforms import CountTransform
 from scrae.likelihoods.base import Likelihood
 from scrae.likelihoods.gaussian import expected_counts
-from scrae.products import WideLinear
-from scrae.transforms import CountTransform
 
 
 def log_prob_squared_error(mean: Tensor, target: SparseRows) -> Tensor:

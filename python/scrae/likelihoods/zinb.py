@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from scrae.data import SparseRows
+from scrae.compute.bfloat16 import WideLinear
+from scrae.data.sparse import SparseRows
 from scrae.likelihoods.negative_binomial import (
     EXACT_SOFTPLUS,
     NegativeBinomial,
@@ -16,7 +17,6 @@ from scrae.likelihoods.negative_binomial import (
     log_ratio_to_zero,
     weighted_sum,
 )
-from scrae.products import WideLinear
 
 
 class _ZINBLogProb(torch.autograd.Function):

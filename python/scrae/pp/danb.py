@@ -14,7 +14,8 @@ import numpy as np
 import scipy.sparse as sp
 from tqdm.auto import tqdm
 
-from scrae.pp.findings import Findings, ordered, tested
+from scrae.compute.statistics import ordered
+from scrae.pp.findings import Findings, tested
 from scrae.pp.moments import scaled_sums
 
 LEAST_SIZE = 1e-10

@@ -10,6 +10,8 @@ import numpy as np
 from scipy.special import ndtr
 from scipy.stats import chi2
 
+from scrae.compute.statistics import q_values
+
 
 @dataclass(frozen=True)
 class Findings:
@@ -34,31 +36,6 @@ def tested(z: np.ndarray, effect: np.ndarray) -> dict[str, np.ndarray]:
     """Columns of a one-sided normal test: ``statistic`` z, ``effect``, ``p`` and ``q``."""
     p = ndtr(-z)
     return {"statistic": z, "effect": effect, "p": p, "q": q_values(p)}
-
-
-def q_values(p: np.ndarray) -> np.ndarray:
-    """Benjamini and Hochberg's (1995) adjustment of p values; missing ones stay missing and are not counted.
-
-    What ``scipy.stats.false_discovery_control`` does, in a fifth of its time.
-    """
-    q = np.full(len(p), np.nan)
-    order = np.argsort(p)[: np.isfinite(p).sum()]  # missing ones go last
-    adjusted = p[order] * len(order) / np.arange(1, len(order) + 1)
-    q[order] = np.minimum(np.minimum.accumulate(adjusted[::-1])[::-1], 1.0)
-    return q
-
-
-def ordered(first: np.ndarray, then: np.ndarray) -> np.ndarray:
-    """Positions by ascending ``first``, ties by ``then``, further ties as they stand.
-
-    What ``np.lexsort((then, first))`` gives, which sorts everything twice where few values are tied.
-    """
-    order = np.argsort(first)
-    as_before = first[order[1:]] == first[order[:-1]]
-    tied = np.flatnonzero(np.append(as_before, False) | np.append(False, as_before))
-    positions = np.sort(order[tied])
-    order[tied] = positions[np.lexsort((then[positions], first[positions]))]
-    return order
 
 
 def combined(per_batch: list[tuple[np.ndarray, int, Findings]], n_genes: int, n_top: int) -> Findings:

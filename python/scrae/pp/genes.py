@@ -11,14 +11,14 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from scrae.inputs import Cells, read_cells
+from scrae._messages import unknown
+from scrae.data.cells import Cells, read_cells
 from scrae.pp.danb import danb, danb_dispersion, danb_variance
 from scrae.pp.findings import Findings, combined
 from scrae.pp.hvg import highly_variable
 from scrae.pp.m3drop import m3drop
 from scrae.pp.moments import cell_totals, cells_with, means
 from scrae.pp.scmarker import scmarker
-from scrae.settings import unknown
 
 if TYPE_CHECKING:
     from anndata import AnnData

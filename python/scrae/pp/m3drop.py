@@ -10,7 +10,8 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.optimize import brentq
 
-from scrae.pp.findings import Findings, ordered, tested
+from scrae.compute.statistics import ordered
+from scrae.pp.findings import Findings, tested
 from scrae.pp.moments import scaled_sums
 
 NO_ERROR_BELOW = 1e10  # standard error of log K where K minus its standard error is not positive

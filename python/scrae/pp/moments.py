@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 from tqdm.auto import tqdm
 
-from scrae.compilation import compiled
+from scrae.compute.compilation import compiled
 
 BLOCK = 2**17  # stored counts in hand at once: what is made of them stays in the cache, and blocks are few
 

@@ -13,8 +13,8 @@ import numpy as np
 import scipy.sparse as sp
 from tqdm.auto import tqdm
 
-from scrae.pp.density import densities, peaks
 from scrae.pp.findings import Findings
+from scrae.pp.kernel_density import densities, peaks
 from scrae.pp.moments import row_blocks
 
 UBIQUITOUS = 0.8  # share of the cells from which on a gene marks nothing

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import scipy.sparse as sp
 
+from scrae.compute.atomic import write_bytes
 from scrae.r.answers import plain, write_array, write_table
 from scrae.r.conversion import forget, from_r
 
@@ -279,6 +280,4 @@ def run(folder: Path, given: Callable[[], Any], emit: Emit) -> None:
         return adata
 
     result = ACTIONS[job["action"]](job["arguments"], cells, folder, emit)
-    aside = folder / f".{RESULT}"
-    aside.write_text(json.dumps(result), encoding="utf-8")
-    aside.replace(folder / RESULT)
+    write_bytes(folder / RESULT, json.dumps(result).encode())

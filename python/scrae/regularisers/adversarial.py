@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from scrae.data import Minibatch
-from scrae.networks import Critic, Generator
-from scrae.phases import Phase
+from scrae.data.minibatches import Minibatch
 from scrae.regularisers.base import Pass, Regulariser
+from scrae.regularisers.critic import Critic, Generator
+from scrae.regularisers.phases import Phase
 
 GENERATOR_MEMORY = 0.95  # of the running average: about its last 20 steps
 

@@ -8,16 +8,16 @@ from typing import ClassVar, NoReturn
 
 from torch import Tensor, nn
 
-from scrae.data import Minibatch
-from scrae.phases import Phase
+from scrae.data.minibatches import Minibatch
+from scrae.regularisers.phases import Phase
 
 
 @dataclass(frozen=True)
 class Pass:
     """A minibatch on its way through the autoencoder in training, as far as a regulariser may look at it.
 
-    All of its cells are there, also where several processes share them (:mod:`scrae.distributed`): what is wide is
-    gathered when it is called for.
+    All of its cells are there, also where several processes share them (:mod:`scrae.compute.distributed`): what is wide
+    is gathered when it is called for.
 
     Attributes
     ----------

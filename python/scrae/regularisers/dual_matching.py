@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from scrae.data import Minibatch
-from scrae.networks import Critic
-from scrae.phases import Phase, always
+from scrae.data.minibatches import Minibatch
 from scrae.regularisers.base import Pass
+from scrae.regularisers.critic import Critic
+from scrae.regularisers.phases import Phase, always
 from scrae.regularisers.variational import NormalPrior
 
 

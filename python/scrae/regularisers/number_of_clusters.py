@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from scrae.neighbours import nearest
+from scrae.compute.neighbours import nearest
 
 MOST_CLUSTERS = 50  # that are looked for
 MOST_CELLS = 5000  # a sample of so many shows the communities that a model could learn

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from scrae.inputs import read_cells
+from scrae.data.cells import read_cells
 from scrae.model import SCRAE
 from scrae.pp.moments import means
 

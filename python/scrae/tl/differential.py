@@ -18,10 +18,10 @@ import pandas as pd
 import scipy.sparse as sp
 from scipy.special import ndtr
 
-from scrae.inputs import read_cells
+from scrae._messages import unknown
+from scrae.compute.statistics import ordered, q_values
+from scrae.data.cells import read_cells
 from scrae.model import SCRAE
-from scrae.pp.findings import ordered, q_values
-from scrae.settings import unknown
 
 if TYPE_CHECKING:
     from anndata import AnnData

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from scrae.inputs import read_cells
+from scrae.data.cells import read_cells
 from scrae.model import SCRAE
 
 if TYPE_CHECKING:

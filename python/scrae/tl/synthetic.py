@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from scrae.counts import as_counts
-from scrae.inputs import read_cells
+from scrae.data.cells import read_cells
+from scrae.data.counts import as_counts
 from scrae.model import SCRAE
 
 if TYPE_CHECKING:

@@ -1,0 +1,246 @@
+"""The model as one module: encoder, decoder, likelihood, library size and regulariser put together."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from torch import Tensor, nn
+
+from scrae.autoencoder.contrast import contrastive_loss
+from scrae.autoencoder.readout import Readout
+from scrae.autoencoder.settings import Settings
+from scrae.compute import distributed
+from scrae.data.covariates import Covariates
+from scrae.data.minibatches import CountData, Minibatch
+from scrae.data.sparse import SparseRows
+from scrae.data.transforms import CountTransform
+from scrae.likelihoods import Likelihood
+from scrae.networks.layers import Encoder, GaussianNoise, HiddenLayers
+from scrae.networks.library_size import LearnedLibrary, log_library_size
+from scrae.networks.masking import masked
+from scrae.regularisers import Pass, Regulariser
+from scrae.regularisers.phases import Phase, always
+
+LIBRARY_CELLS = 1024  # cells whose library sizes are computed at once
+
+
+class RegularisedAutoencoder(nn.Module):
+    """reconstruction(x, D(E(x))) + divergence(Q(z), P(z)), see MODEL in the documentation.
+
+    Parameters
+    ----------
+    settings
+        Every choice of the model.
+    n_genes
+        Number of modelled genes.
+    n_covariates
+        Width of what the decoder is told of covariates: a column for each level and each number.
+    n_batches
+        Number of batches (1 without batches).
+    """
+
+    def __init__(self, settings: Settings, n_genes: int, n_covariates: int, n_batches: int) -> None:
+        super().__init__()
+        self.settings = settings
+        layers = (settings.normalisation, settings.activation)
+        decoder_dropout = settings.decoder_dropout_rate
+        regulariser = Regulariser.registry[settings.regulariser]
+        likelihood = Likelihood.registry[settings.likelihood]
+        self.encoder = Encoder(
+            HiddenLayers(n_genes, settings.n_hidden, *layers, settings.dropout_rate, settings.noise_sd, of_genes=True),
+            settings.n_latent * regulariser.outputs_per_dimension,
+            settings.standardise_codes and not regulariser.sets_scale,
+        )
+        self.decoder = HiddenLayers(
+            settings.n_latent + n_covariates,
+            settings.decoder_hidden or settings.n_hidden[::-1],
+            *layers,
+            settings.dropout_rate if decoder_dropout is None else decoder_dropout,
+        )
+        self.likelihood = likelihood(
+            self.decoder.n_output, n_genes, n_batches if settings.dispersion == "gene-batch" else 1
+        )
+        self.library = (
+            LearnedLibrary(self.encoder.hidden.n_output, settings.library_weight)
+            if settings.library == "learned"
+            else None
+        )
+        self.input_transform = CountTransform(settings.input_transform, n_genes)
+        self.target_transform = CountTransform(settings.target or likelihood.target, n_genes)
+        self.regulariser = regulariser(settings.n_latent, **settings.regulariser_options)
+        self.regulariser.connect(n_genes, self.decoder.n_output)
+        self.noise = GaussianNoise(settings.noise_sd)
+        self.readout = (
+            Readout((settings.n_latent, self.encoder.hidden.n_output), n_genes, settings.n_pcs, settings.smoothing)
+            if settings.n_pcs or settings.smoothing
+            else None
+        )
+
+    def fit_constants(self, counts: sp.csr_array) -> None:
+        """Take from the training counts what is computed once: scales, moments of the library size."""
+        self.input_transform.fit(counts)
+        self.target_transform.fit(counts)
+        self.likelihood.fit(self.target_transform)
+        if self.readout is not None:
+            self.readout.fit_components(counts)
+        if self.library is not None:
+            self.library.fit(self.log_libraries(counts))
+
+    def log_libraries(self, counts: sp.csr_array) -> np.ndarray:
+        """log library sizes of all cells, on the scale of the target, float64 (n_cells,)."""
+        data = CountData(counts, Covariates.none(counts.shape[0]), torch.device("cpu"))
+        rows = data.row_of_each(lambda minibatch: self.observed_log_library(minibatch.counts), LIBRARY_CELLS)
+        return rows.double().numpy()
+
+    def observed_log_library(self, counts: SparseRows) -> Tensor:
+        """log total of each cell, (n_cells,): of its counts, or of the target where that is another scale."""
+        normalised = self.target_transform.kind in ("lognorm", "scaled")
+        return log_library_size(counts if normalised else self.target_transform(counts))
+
+    def encoder_input(self, counts: SparseRows) -> SparseRows | Tensor:
+        """Transformed counts, (n_cells, n_genes); in training a :meth:`view` of them."""
+        return self.view(self.input_transform(counts))
+
+    def view(self, transformed: SparseRows) -> SparseRows | Tensor:
+        """In training, transformed counts with a part of the entries hidden, and noise: another one at each call.
+
+        Entries that are left are scaled up, as dropout does, so that the encoder's sums have the same expectation as
+        for the full counts that it is given after training. Dense only where nothing is zero: what is not stored is
+        then hidden as well.
+        """
+        if not self.training:
+            return transformed
+        seen = masked(transformed, self.settings.mask_rate) if self.settings.mask_rate else transformed
+        if not self.settings.noise_sd:
+            return seen
+        result: Tensor = self.noise(seen.dense() if isinstance(seen, SparseRows) else seen)
+        return result
+
+    def _encoded(self, minibatch: Minibatch) -> tuple[Tensor, Tensor]:
+        """Codes and last hidden layer as the embedding takes them: full counts, no noise, running statistics."""
+        was_training = self.encoder.training
+        self.encoder.eval()
+        outputs, hidden = self.encoder(minibatch.transformed(self.input_transform))
+        self.encoder.train(was_training)
+        return self.regulariser.codes(outputs), hidden
+
+    def encode(self, minibatch: Minibatch) -> Tensor:
+        """Codes (n_cells, n_latent) as the embedding takes them, also in the middle of training.
+
+        Of all cells of the minibatch, also where several processes share it.
+        """
+        return distributed.gather_rows(self._encoded(minibatch)[0])
+
+    def encode_hidden(self, minibatch: Minibatch) -> Tensor:
+        """The encoder's last hidden layer (n_cells, n_hidden) of the same cells in the same way."""
+        return distributed.gather_rows(self._encoded(minibatch)[1])
+
+    def features(self, minibatch: Minibatch) -> Tensor:
+        """Both side by side, (n_cells, n_latent + n_hidden)."""
+        return distributed.gather_rows(torch.cat(self._encoded(minibatch), 1))
+
+    def embed(self, minibatch: Minibatch) -> Tensor:
+        """The embedding: codes as they are, or read out (:class:`Readout`). Evaluation mode."""
+        if self.readout is None:
+            return self.encode(minibatch)
+        result: Tensor = self.readout(self.features(minibatch), minibatch.counts)
+        return result
+
+    def decode(self, codes: Tensor, covariates: Tensor, log_library: Tensor, batch: Tensor) -> tuple[Tensor, ...]:
+        """Parameters of the likelihood for codes (n_cells, n_latent)."""
+        result: tuple[Tensor, ...] = self.likelihood(self._decoded(codes, covariates), log_library, batch)
+        return result
+
+    def _decoded(self, codes: Tensor, covariates: Tensor) -> Tensor:
+        """Last hidden layer of the decoder, (n_cells, n_hidden)."""
+        result: Tensor = self.decoder(torch.cat([codes, covariates], dim=1))
+        return result
+
+    def to_counts(self, values: Tensor) -> Tensor:
+        """Decoder means or draws, on the scale of the target, as counts."""
+        return self.target_transform.inverse(values)
+
+    def losses(self, minibatch: Minibatch) -> dict[str, Tensor]:
+        """L_AE and its parts, means over cells, in nats.
+
+        ``autoencoder`` (what is minimised), ``reconstruction`` (-log p summed over genes), ``library_kl`` where
+        the library size is learned, ``contrast`` where there are two views, and the regulariser's penalties.
+        """
+        return self.run(minibatch)[1]
+
+    def run(self, minibatch: Minibatch) -> tuple[Pass, dict[str, Tensor]]:
+        """A minibatch through the autoencoder, and its :meth:`losses`."""
+        transformed = minibatch.transformed(self.input_transform)
+        inputs = self.view(transformed)
+        own_outputs, hidden = self.encoder(inputs)
+        outputs = distributed.gather_rows(own_outputs)
+        codes, penalties = self.regulariser.draw(outputs)
+        if self.settings.contrast_weight and self.settings.mask_rate:
+            penalties["contrast"] = self.settings.contrast_weight * self.contrast(outputs, transformed, minibatch.batch)
+        target = self.target_transform(minibatch.counts)
+        if self.library is None:
+            log_library = self.observed_log_library(minibatch.counts)
+        else:
+            every_log_library, penalties["library_kl"] = self.library.draw(distributed.gather_rows(hidden))
+            log_library = distributed.own_rows(every_log_library)
+        own_codes, batch = distributed.own_rows(codes), distributed.own_rows(minibatch.batch)
+        decoded = self._decoded(own_codes, minibatch.covariates)
+        log_prob = self.likelihood.explain(decoded, log_library, batch, target)
+        reconstruction = -distributed.gather_rows(log_prob).mean()
+        passed = Pass(
+            minibatch,
+            lambda: distributed.gather_rows(inputs.dense() if isinstance(inputs, SparseRows) else inputs),
+            codes,
+            lambda: distributed.gather_rows(decoded),
+            lambda: distributed.gather_rows(target.dense()),
+            lambda: distributed.gather_rows(self.likelihood.mean(self.likelihood(decoded, log_library, batch))),
+            self.encode,
+        )
+        penalties |= self.regulariser.penalties(passed)
+        minimised = reconstruction / self.likelihood.n_genes if self.settings.per_gene else reconstruction
+        total = minimised + sum(penalties.values(), torch.zeros_like(reconstruction))
+        return passed, {"autoencoder": total, "reconstruction": reconstruction, **penalties}
+
+    def contrast(self, outputs: Tensor, transformed: SparseRows, batch: Tensor) -> Tensor:
+        """How badly the cells of one view, its encoder outputs given, are found again in another one, scalar."""
+        other_outputs = distributed.gather_rows(self.encoder(self.view(transformed))[0])
+        codes, other_codes = self.regulariser.codes(outputs), self.regulariser.codes(other_outputs)
+        return contrastive_loss(codes, other_codes, batch, self.settings.contrast_temperature)
+
+    def log_library(self, minibatch: Minibatch) -> Tensor:
+        """log library size of each cell, (n_cells,): observed, or the encoder's mean of it. Evaluation mode."""
+        if self.library is None:
+            return self.observed_log_library(minibatch.counts)
+        _, hidden = self.encoder(self.encoder_input(minibatch.counts))
+        result: Tensor = self.library(hidden)
+        return result
+
+    def surprise(self, minibatch: Minibatch) -> Tensor:
+        """-log p(x | E(x)) of each cell, summed over genes, (n_cells,). Evaluation mode: nothing is hidden or drawn."""
+        codes, batch = distributed.own_rows(self.encode(minibatch)), distributed.own_rows(minibatch.batch)
+        decoded, log_library = self._decoded(codes, minibatch.covariates), self.log_library(minibatch)
+        target = self.target_transform(minibatch.counts)
+        return -distributed.gather_rows(self.likelihood.explain(decoded, log_library, batch, target))
+
+    def phases(self) -> list[Phase]:
+        """The table of the training loop: the autoencoder in every iteration, then what the regulariser adds."""
+        autoencoder: list[nn.Parameter] = [
+            *(p for name, p in self.named_parameters() if not name.startswith("regulariser.")),
+            *self.regulariser.penalty_parameters(),
+        ]
+        settings, encoder = self.settings, list(self.encoder.parameters())
+        return [
+            Phase(
+                "autoencoder",
+                autoencoder,
+                settings.learning_rate,
+                (0.9, 0.999),
+                always,
+                self.losses,
+                eps=settings.adam_eps,
+                weight_decay=settings.weight_decay,
+                clip_gradient=settings.clip_gradient,
+            ),
+            *self.regulariser.phases(self.encode, encoder, settings.learning_rate, lambda cells: self.run(cells)[0]),
+        ]

@@ -1,0 +1,242 @@
+"""Every setting of the model, checked when it is made."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from scrae._messages import unknown
+from scrae.data.transforms import CountTransform
+from scrae.likelihoods import Likelihood
+from scrae.networks.layers import ACTIVATIONS, NORMALISATIONS
+from scrae.networks.library_size import LIBRARIES
+from scrae.regularisers import Regulariser
+
+STEPS = 1000  # steps of the autoencoder that a default training takes, whatever the number of cells
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a model is and how it is trained. Defaults are those of the preset ``"default"``.
+
+    Attributes
+    ----------
+    likelihood
+        Reconstruction: ``"zinb"``, ``"nb"``, ``"poisson"``, ``"gaussian"`` or ``"mse"``.
+    regulariser
+        ``"learned_prior"`` (scRAE), ``"fixed_prior"`` (AAE / WAE), ``"mmd"`` (WAE without a critic), ``"kl_normal"``
+        (VAE, beta-VAE), ``"kl_mixture"`` (scVAE), ``"kl_spike_and_slab"`` (VSC), ``"dec"`` (scDeepCluster),
+        ``"soft_kmeans"`` (scziDesk), ``"information_dimension"`` (SAUCIE), ``"dual_matching"`` (DR-A) or ``"none"``.
+    per_gene
+        Minimise the mean of the reconstruction over genes instead of its sum, as some published codes do: penalties
+        then weigh more, by the number of genes.
+    regulariser_options
+        Options of that regulariser: the keyword arguments of its class (``pull``, ``critic_hidden``, ...).
+    n_latent
+        Dimensions of the embedding.
+    n_hidden
+        Widths of the encoder's hidden layers.
+    decoder_hidden
+        Widths of the decoder's hidden layers; None: the encoder's, mirrored.
+    normalisation, activation, dropout_rate
+        Of the hidden layers, see :class:`scrae.networks.layers.HiddenLayers`.
+    decoder_dropout_rate
+        Of the decoder's hidden layers; None: ``dropout_rate``.
+    noise_sd
+        Standard deviation of the noise added in training to the encoder's input and to its hidden layers.
+    standardise_codes
+        Give each latent dimension mean 0 and variance 1 over a minibatch. The decoder can undo any scale, so the
+        likelihood leaves it free; k-means, neighbour graphs and the critic do not. The ``kl_`` regularisers set the
+        scale themselves: with them this is off.
+    input_transform
+        What the encoder sees, see :class:`scrae.data.transforms.CountTransform`.
+    target
+        What the decoder explains; None takes what the likelihood is made for.
+    mask_rate
+        Share of the encoder's input entries hidden in each training step; the target is always whole.
+    contrast_weight
+        Weight of :func:`scrae.autoencoder.contrast.contrastive_loss` between two masked views of each cell; 0: one view
+        only, as where nothing is masked.
+    contrast_temperature
+        Its temperature.
+    n_pcs
+        Principal components of the scaled genes that join the codes and the encoder's last hidden layer in the
+        embedding, whose dimensions stay ``n_latent`` (:class:`scrae.autoencoder.readout.Readout`); what a batch or
+        another covariate adds is taken out of all.
+    smoothing
+        How far the embedding is moved towards what surrounds a cell (:class:`scrae.autoencoder.readout.Readout`); 0:
+        not at all. With both 0 the embedding is the codes.
+    library
+        ``"observed"`` (total counts of the cell) or ``"learned"`` (an output of the encoder).
+    library_weight
+        Weight of the KL term of a learned library size.
+    dispersion
+        ``"gene"``, or ``"gene-batch"`` for one dispersion per gene and batch.
+    dispersion_steps
+        Steps that bring the likelihood's dispersions to where they belong once the codes are finished
+        (:func:`scrae.posthoc.dispersion.fit_dispersions`); 0: as training left them. The embedding does not change.
+    learning_rate
+        Adam's, for the autoencoder.
+    adam_eps, weight_decay
+        Further settings of that Adam.
+    clip_gradient
+        Largest size of an entry of the autoencoder's gradient; None: no limit.
+    batch_size
+        Cells per minibatch, at least 2; sizes differ by at most one within an epoch.
+    bfloat16
+        Round the factors of the widest matrix products of training to bfloat16 where the processor multiplies these in
+        hardware (Intel's AMX, :mod:`scrae.compute.bfloat16`); elsewhere nothing changes.
+    max_epochs
+        Passes over the training cells; None: :func:`epochs_for`.
+    early_stopping
+        Stop when the held-out reconstruction has not improved for ``patience`` epochs, keep the best weights.
+    patience
+        In epochs; None: :func:`patience_for`.
+    validation_size
+        Share of the cells held out where ``early_stopping`` is on.
+    """
+
+    likelihood: str = "zinb"
+    regulariser: str = "learned_prior"
+    regulariser_options: Mapping[str, Any] = field(default_factory=dict)
+    per_gene: bool = False
+    n_latent: int = 10
+    n_hidden: tuple[int, ...] = (256, 128)
+    decoder_hidden: tuple[int, ...] | None = None
+    normalisation: str = "batch"
+    activation: str = "leaky_relu"
+    dropout_rate: float = 0.0
+    decoder_dropout_rate: float | None = None
+    noise_sd: float = 0.0
+    standardise_codes: bool = True
+    input_transform: str = "scaled"
+    target: str | None = None
+    mask_rate: float = 0.7
+    contrast_weight: float = 3.0
+    contrast_temperature: float = 0.5
+    n_pcs: int = 30
+    smoothing: float = 2.0
+    library: str = "observed"
+    library_weight: float = 1.0
+    dispersion: str = "gene"
+    dispersion_steps: int = 50
+    learning_rate: float = 1e-3
+    adam_eps: float = 1e-8
+    weight_decay: float = 0.0
+    clip_gradient: float | None = None
+    batch_size: int = 128
+    bfloat16: bool = True
+    max_epochs: int | None = None
+    early_stopping: bool = True
+    patience: int | None = None
+    validation_size: float = 0.1
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "n_hidden", _widths("n_hidden", self.n_hidden))
+        if self.decoder_hidden is not None:
+            object.__setattr__(self, "decoder_hidden", _widths("decoder_hidden", self.decoder_hidden))
+        options = {k: tuple(v) if isinstance(v, list) else v for k, v in self.regulariser_options.items()}
+        object.__setattr__(self, "regulariser_options", options)
+        _one_of("likelihood", self.likelihood, Likelihood.registry)
+        _one_of("regulariser", self.regulariser, Regulariser.registry)
+        _one_of("normalisation", self.normalisation, NORMALISATIONS)
+        _one_of("activation", self.activation, ACTIVATIONS)
+        _one_of("input_transform", self.input_transform, CountTransform.KINDS)
+        _one_of("library", self.library, LIBRARIES)
+        _one_of("dispersion", self.dispersion, ("gene", "gene-batch"))
+        if self.target is not None:
+            _one_of("target", self.target, CountTransform.KINDS)
+            if self.target == "scaled" and not Likelihood.registry[self.likelihood].explains_scaled:
+                raise ValueError(f'target="scaled" has negative values, likelihood={self.likelihood!r} none; use "mse"')
+        _at_least("n_latent", self.n_latent, 1)
+        _at_least("batch_size", self.batch_size, 2)
+        for name in ("max_epochs", "patience"):
+            if getattr(self, name) is not None:
+                _at_least(name, getattr(self, name), 1)
+        _within("mask_rate", self.mask_rate, 0.0, 1.0)
+        _within("dropout_rate", self.dropout_rate, 0.0, 1.0)
+        _within("decoder_dropout_rate", self.decoder_dropout_rate or 0.0, 0.0, 1.0)
+        _within("validation_size", self.validation_size, 0.0, 1.0)
+        for name in ("learning_rate", "adam_eps", "clip_gradient", "contrast_temperature"):
+            if getattr(self, name) is not None and not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
+        for name in ("noise_sd", "weight_decay", "contrast_weight", "n_pcs", "smoothing"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} must not be negative, not {getattr(self, name)}")
+        _at_least("n_pcs", self.n_pcs, 0)
+        _at_least("dispersion_steps", self.dispersion_steps, 0)
+        known = regulariser_option_names(self.regulariser)
+        for name in self.regulariser_options:
+            if name not in known:
+                raise TypeError(unknown("option", name, known, f"regulariser {self.regulariser!r}"))
+
+    @classmethod
+    def names(cls) -> list[str]:
+        """Names of all settings."""
+        return [f.name for f in fields(cls)]
+
+    def changed(self, changes: Mapping[str, Any]) -> Settings:
+        """These settings with some changed.
+
+        ``changes`` may name settings and options of the regulariser alike. A change of regulariser drops the options of
+        the old one that the new one does not have.
+        """
+        values = asdict(self)
+        values |= {name: value for name, value in changes.items() if name in self.names()}
+        _one_of("regulariser", values["regulariser"], Regulariser.registry)
+        known = regulariser_option_names(values["regulariser"])
+        options = dict(values["regulariser_options"])
+        if "regulariser_options" not in changes:
+            options = {name: value for name, value in options.items() if name in known}
+        for name, value in changes.items():
+            if name in known:
+                options[name] = value
+            elif name not in self.names():
+                raise TypeError(unknown("setting", name, [*self.names(), *known], "SCRAE"))
+        return Settings(**values | {"regulariser_options": options})
+
+
+def regulariser_option_names(regulariser: str) -> list[str]:
+    """Names of the options that a regulariser takes: the keyword-only arguments of its class and of its parents."""
+    names: list[str] = []
+    for parent in Regulariser.registry[regulariser].__mro__:
+        if "__init__" in parent.__dict__:
+            parameters = inspect.signature(parent.__dict__["__init__"]).parameters.values()
+            names += [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+            if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+                break
+    return names
+
+
+def _widths(name: str, widths: int | Iterable[int]) -> tuple[int, ...]:
+    result = (widths,) if isinstance(widths, int) else tuple(int(w) for w in widths)
+    if not result or min(result) < 1:
+        raise ValueError(f"{name} must be one or more positive widths, not {widths!r}")
+    return result
+
+
+def _one_of(name: str, value: str, allowed: Iterable[str]) -> None:
+    if value not in allowed:
+        raise ValueError(f"{name}={value!r} is not known; choose one of {', '.join(map(repr, allowed))}")
+
+
+def _at_least(name: str, value: int, least: int) -> None:
+    if isinstance(value, bool) or int(value) != value or value < least:
+        raise ValueError(f"{name} must be a whole number of at least {least}, not {value!r}")
+
+
+def _within(name: str, value: float, low: float, high: float) -> None:
+    if not low <= value < high:
+        raise ValueError(f"{name} must be in [{low:g}, {high:g}), not {value!r}")
+
+
+def epochs_for(n_cells: int, batch_size: int) -> int:
+    """Epochs that give about :data:`STEPS` steps, at least 10 and at most 400."""
+    return min(400, max(10, round(STEPS * batch_size / n_cells)))
+
+
+def patience_for(n_cells: int, batch_size: int) -> int:
+    """Epochs without improvement before stopping: a tenth of :func:`epochs_for`, at least 15."""
+    return max(15, epochs_for(n_cells, batch_size) // 10)

@@ -1,0 +1,219 @@
+"""From what users hold (AnnData or a matrix) to checked counts, names and covariate codes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from scrae._messages import some, unknown
+from scrae.data.counts import WHERE_COUNTS_ARE, CountsError, as_counts, empty_cells, looks_like_counts
+from scrae.data.files import map_cells
+from scrae.data.on_disk import is_mapped
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Checked counts of some cells with what the model needs to know about them.
+
+    Attributes
+    ----------
+    counts
+        CSR of float32, cells x genes; every cell has a count.
+    gene_names
+        One per gene, unique; None for a bare matrix.
+    where
+        Where the counts came from, for messages.
+    source
+        The AnnData, or None for a bare matrix.
+    """
+
+    counts: sp.csr_array
+    gene_names: np.ndarray | None
+    where: str
+    source: Any = None
+
+    def positions(self, genes: Sequence[Any] | np.ndarray) -> np.ndarray:
+        """Positions of genes given by name, by position or as a boolean mask over all genes.
+
+        Raises
+        ------
+        ValueError
+            A name that is not there, a mask of the wrong length, a gene named twice, none at all.
+        """
+        n_genes = self.counts.shape[1]
+        given = np.asarray(genes)
+        if given.dtype == bool:
+            if given.shape != (n_genes,):
+                raise ValueError(f"the mask of genes has {given.size} entries; {self.where} has {n_genes} genes")
+            chosen = np.flatnonzero(given)
+        elif np.issubdtype(given.dtype, np.integer):
+            if given.size and (given.min() < 0 or given.max() >= n_genes):
+                raise ValueError(f"genes are positions from 0 to {n_genes - 1}; got {given.min()} to {given.max()}")
+            chosen = given.astype(np.int64)
+        else:
+            chosen = self._positions_by_name([str(gene) for gene in given])
+        if len(chosen) == 0:
+            raise ValueError("no gene was chosen")
+        if len(np.unique(chosen)) < len(chosen):
+            raise ValueError("a gene was chosen more than once")
+        return chosen
+
+    def _positions_by_name(self, names: list[str]) -> np.ndarray:
+        if self.gene_names is None:
+            raise ValueError("genes can be chosen by name in an AnnData only; give positions or a mask")
+        position = {name: i for i, name in enumerate(self.gene_names)}
+        missing = [name for name in names if name not in position]
+        if missing:
+            raise ValueError(
+                f"{len(missing):,} of {len(names):,} chosen genes are not in adata.var_names: {some(missing)}"
+            )
+        return np.array([position[name] for name in names], dtype=np.int64)
+
+    def covariate(self, key: str) -> np.ndarray:
+        """Values of a categorical column of ``adata.obs`` as text, one per cell.
+
+        Raises
+        ------
+        ValueError
+            No such column, or missing values in it.
+        """
+        column = self._column(key)
+        missing = int(column.isna().sum())
+        if missing:
+            raise ValueError(
+                f"adata.obs[{key!r}] has {missing:,} missing value(s) in {len(column):,} cells; fill them "
+                f"(adata.obs[{key!r}] = adata.obs[{key!r}].astype(str)) or drop those cells"
+            )
+        return np.asarray(column.astype(str), dtype=object)
+
+    def numbers(self, key: str) -> np.ndarray:
+        """Values of a numeric column of ``adata.obs``, float64 (n_cells,).
+
+        Raises
+        ------
+        ValueError
+            No such column, text in it, or values that are missing or infinite.
+        """
+        column = self._column(key)
+        try:
+            values = np.asarray(column, dtype=np.float64)
+        except (TypeError, ValueError):
+            raise ValueError(
+                f"adata.obs[{key!r}] does not hold numbers ({column.dtype}): a column of names is a categorical "
+                "covariate"
+            ) from None
+        if bad := int((~np.isfinite(values)).sum()):
+            raise ValueError(
+                f"adata.obs[{key!r}] has {bad:,} missing or infinite value(s) in {len(values):,} cells; fill them or "
+                "drop those cells"
+            )
+        return values
+
+    def labels(self, key: str, unlabeled_category: str) -> np.ndarray:
+        """Values of a column of ``adata.obs`` as text, ``unlabeled_category`` where they are missing.
+
+        Raises
+        ------
+        ValueError
+            No such column.
+        """
+        column = self._column(key)
+        return np.where(column.isna(), unlabeled_category, column.astype(str)).astype(object)
+
+    def _column(self, key: str) -> Any:
+        if self.source is None:
+            raise ValueError(f"{key!r} is a column of adata.obs: give an AnnData, not a matrix")
+        obs = self.source.obs
+        if key not in obs:
+            raise ValueError(unknown("column", key, map(str, obs.columns), "adata.obs"))
+        return obs[key]
+
+
+def read_cells(data: Any, layer: str | None = None, *, copy: bool = True) -> Cells:
+    """Read and check counts.
+
+    Parameters
+    ----------
+    data
+        AnnData (in memory, a view, or backed), a matrix of cells x genes (dense or scipy sparse), or the path of an
+        h5ad file or a zarr store, whose counts stay on disk (:func:`scrae.data.files.map_cells`).
+    layer
+        Layer of the AnnData that holds raw counts; None: ``adata.X``.
+    copy
+        False: the counts may share their memory with ``data`` (:func:`scrae.data.counts.as_counts`).
+
+    Raises
+    ------
+    CountsError
+        No counts, or cells without a single count.
+    ValueError
+        No such layer, gene names that are not unique.
+    """
+    if isinstance(data, str | os.PathLike):
+        data, layer = map_cells(data, layer), None
+    if hasattr(data, "obs_names") and hasattr(data, "var_names"):
+        return _read_anndata(data, layer, copy)
+    if layer is not None:
+        raise ValueError(f"layer={layer!r} needs an AnnData; a matrix has no layers")
+    return _refuse_empty_cells(Cells(as_counts(data, copy=copy), None, "the matrix"))
+
+
+def _read_anndata(adata: Any, layer: str | None, copy: bool) -> Cells:
+    if layer is not None and layer not in adata.layers:
+        raise ValueError(unknown("layer", layer, list(adata.layers), "adata.layers"))
+    where = "adata.X" if layer is None else f"adata.layers[{layer!r}]"
+    gene_names = np.asarray(adata.var_names.astype(str), dtype=object)
+    if not adata.var_names.is_unique:
+        repeated = adata.var_names[adata.var_names.duplicated()]
+        raise ValueError(
+            f"{len(repeated):,} gene name(s) in adata.var_names stand there more than once ({some(repeated)}); "
+            "genes are matched by name: call adata.var_names_make_unique() first"
+        )
+    matrix = adata.X if layer is None else adata.layers[layer]
+    if matrix is None:
+        raise CountsError(f"{where} is empty: there is no matrix. {_suggestion(adata, layer)}")
+    if isinstance(matrix, sp.csr_matrix | sp.csr_array) and is_mapped(matrix):
+        copy = False  # it is ours, and too large
+    try:
+        counts = as_counts(_in_memory(matrix), where, adata.obs_names, adata.var_names, copy=copy)
+    except CountsError as error:
+        raise CountsError(f"{error} {_suggestion(adata, layer)}".strip()) from None
+    return _refuse_empty_cells(Cells(counts, gene_names, where, adata))
+
+
+def _in_memory(matrix: Any) -> Any:
+    """A backed matrix (h5py data set or anndata's sparse data set) in memory; others as they are."""
+    if hasattr(matrix, "to_memory"):
+        return matrix.to_memory()
+    if hasattr(matrix, "todense") or isinstance(matrix, np.ndarray):
+        return matrix
+    return matrix[:]
+
+
+def _suggestion(adata: Any, layer: str | None) -> str:
+    """The call that would work, if the object holds counts elsewhere."""
+    for name in adata.layers:
+        if name != layer and looks_like_counts(_in_memory(adata.layers[name][:200])):
+            return f'adata.layers[{name!r}] does hold whole counts: pass layer="{name}".'
+    if layer is not None and adata.X is not None and looks_like_counts(_in_memory(adata.X[:200])):
+        return "adata.X does hold whole counts: leave layer out."
+    if adata.raw is not None and looks_like_counts(_in_memory(adata.raw.X[:200])):
+        return "adata.raw.X does hold whole counts: pass adata.raw.to_adata()."
+    return ""
+
+
+def _refuse_empty_cells(cells: Cells) -> Cells:
+    empty, n_cells = int(empty_cells(cells.counts).sum()), cells.counts.shape[0]
+    if empty == n_cells:
+        raise CountsError(f"{cells.where} is all zero: none of its {n_cells:,} cells has a count. {WHERE_COUNTS_ARE}")
+    if empty:
+        raise CountsError(
+            f"{empty:,} of {n_cells:,} cells in {cells.where} have no count at all; drop them first: "
+            "sc.pp.filter_cells(adata, min_counts=1)"
+        )
+    return cells

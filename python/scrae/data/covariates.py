@@ -1,0 +1,120 @@
+"""Batches and other covariates: columns of ``obs`` as codes and numbers, as the training cells have them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from scrae._messages import some
+
+if TYPE_CHECKING:
+    from scrae.data.cells import Cells
+
+
+@dataclass(frozen=True)
+class Covariates:
+    """Categorical covariates of all cells, as codes, and continuous ones, as numbers.
+
+    Attributes
+    ----------
+    codes
+        int64 (n_cells, n_covariates); the batch, if there is one, comes first.
+    levels
+        Number of levels of each covariate.
+    values
+        Continuous covariates with mean 0 and variance 1 over the training cells, float32 (n_cells, n_continuous).
+    """
+
+    codes: np.ndarray
+    levels: tuple[int, ...]
+    values: np.ndarray
+
+    @classmethod
+    def categorical(cls, codes: np.ndarray, levels: tuple[int, ...]) -> Covariates:
+        return cls(codes, levels, np.zeros((len(codes), 0), dtype=np.float32))
+
+    @classmethod
+    def none(cls, n_cells: int) -> Covariates:
+        return cls.categorical(np.zeros((n_cells, 0), dtype=np.int64), ())
+
+
+@dataclass(frozen=True)
+class CovariateCoding:
+    """What the covariates were that a model was trained with: names and levels, or names and scales.
+
+    Attributes
+    ----------
+    levels
+        Levels of each covariate, by its column in ``adata.obs``.
+    batch_key
+        Which of them is the batch, or None.
+    scales
+        Mean and standard deviation over the training cells of each continuous covariate, by its column.
+    """
+
+    levels: Mapping[str, list[str]]
+    batch_key: str | None
+    scales: Mapping[str, Sequence[float]]
+
+    @classmethod
+    def none(cls) -> CovariateCoding:
+        return cls({}, None, {})
+
+    @classmethod
+    def fit(
+        cls, cells: Cells, batch_key: str | None, others: Iterable[str], continuous: Iterable[str]
+    ) -> CovariateCoding:
+        """Take levels and scales from the training cells; levels of one cell and constant numbers are refused."""
+        keys = list(dict.fromkeys([*([batch_key] if batch_key else []), *others]))
+        levels: dict[str, list[str]] = {}
+        for key in keys:
+            names, numbers = np.unique(cells.covariate(key), return_counts=True)
+            single = names[numbers == 1]
+            if len(single):
+                raise ValueError(
+                    f"{len(single):,} level(s) of adata.obs[{key!r}] have a single cell ({some(single)}): what is "
+                    "the batch and what is the cell cannot be told apart; merge these levels or drop the cells"
+                )
+            levels[key] = [str(name) for name in names]
+        scales: dict[str, Sequence[float]] = {}
+        for key in dict.fromkeys(continuous):
+            values = cells.numbers(key)
+            if np.ptp(values) == 0:
+                raise ValueError(
+                    f"adata.obs[{key!r}] is {values[0]:g} in all {len(values):,} cells: there is nothing to correct "
+                    "for; leave it out"
+                )
+            scales[key] = (float(values.mean()), float(values.std()))
+        if both := set(levels) & set(scales):
+            raise ValueError(f"{some(sorted(both))} named as a categorical and as a continuous covariate: choose one")
+        return cls(levels, batch_key, scales)
+
+    @property
+    def n_batches(self) -> int:
+        return len(self.levels[self.batch_key]) if self.batch_key else 1
+
+    @property
+    def width(self) -> int:
+        """What covariates add to the decoder's input: a column for each level and each number."""
+        return sum(map(len, self.levels.values())) + len(self.scales)
+
+    def code(self, cells: Cells) -> Covariates:
+        """Covariates of ``cells``; a level that was not seen in training is refused."""
+        codes = np.zeros((cells.counts.shape[0], len(self.levels)), dtype=np.int64)
+        for j, (key, levels) in enumerate(self.levels.items()):
+            values = cells.covariate(key)
+            position = {name: i for i, name in enumerate(levels)}
+            new = sorted(set(values) - set(position))
+            if new:
+                raise ValueError(
+                    f"adata.obs[{key!r}] has {len(new):,} level(s) that the model was not trained on ({some(new)}); "
+                    f"it knows {some(levels)}"
+                )
+            codes[:, j] = [position[value] for value in values]
+        values = np.zeros((cells.counts.shape[0], len(self.scales)), dtype=np.float32)
+        for j, (key, (mean, sd)) in enumerate(self.scales.items()):
+            values[:, j] = (cells.numbers(key) - mean) / sd
+        return Covariates(codes, tuple(map(len, self.levels.values())), values)

@@ -1,0 +1,212 @@
+"""Files of cells that are trained on without being read into memory: h5ad or zarr in, the same out."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import scipy.sparse as sp
+
+from scrae._messages import unknown
+from scrae.compute.atomic import written_aside
+from scrae.data.counts import CountsError, as_counts
+from scrae.data.on_disk import edges, on_disk
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+
+def map_cells(path: str | os.PathLike[str], layer: str | None = None) -> AnnData:
+    """The cells of an h5ad file or a zarr store with their counts on disk.
+
+    The counts are checked and copied, a block of cells at a time, into a file without a name where temporary files are
+    (:mod:`scrae.data.on_disk`), uncompressed: 8 bytes for each that is not zero. What is done with them then takes no
+    memory that grows with their number, only with that of the cells.
+
+    Parameters
+    ----------
+    path
+        h5ad or zarr (a folder), as anndata writes them, with the counts by cell: CSR, or dense.
+    layer
+        Layer with raw counts; None: ``X``.
+
+    Returns
+    -------
+    AnnData with ``obs``, ``var`` and, as ``X``, the counts of the layer; nothing else of the file.
+
+    Raises
+    ------
+    FileNotFoundError
+        No such file.
+    ValueError
+        Neither h5ad nor zarr, no such layer, or stored by gene (CSC).
+    scrae.CountsError
+        These are not raw counts.
+    """
+    from anndata import AnnData
+
+    read, _ = _elements()
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"there is no {path}")
+    with _opened(path, "r") as file:
+        if "obs" not in file or "var" not in file:
+            raise ValueError(f"{path} is not {_kind(path)} as anndata writes it: it has no obs and var")
+        layers = list(file["layers"]) if "layers" in file else []
+        if layer is not None and layer not in layers:
+            raise ValueError(unknown("layer", layer, layers, str(path)))
+        where = "X" if layer is None else f"layers/{layer}"
+        if where not in file:
+            raise CountsError(f"{path} has no {where}: there is no matrix")
+        obs, var = read(file["obs"]), read(file["var"])
+        parts = _checked(file[where], f"{where} of {path}", obs.index, var.index)
+        counts = on_disk(parts, len(var))
+    return AnnData(X=sp.csr_matrix(counts), obs=obs, var=var)
+
+
+def _kind(path: Path) -> str:
+    return "zarr" if path.is_dir() else "h5ad"
+
+
+@contextmanager
+def _opened(path: Path, mode: Literal["r", "r+"]) -> Iterator[Any]:
+    """The group at the root, of h5py or of zarr: both name their parts and slice their arrays alike."""
+    try:
+        if _kind(path) == "zarr":
+            import zarr
+
+            # Parts cannot be added where they are listed (zarr 3).
+            listed: dict[str, Any] = {} if zarr.__version__.startswith("2.") else {"use_consolidated": False}
+            file: Any = zarr.open_group(str(path), mode=mode, **listed)
+        else:
+            import h5py
+
+            file = h5py.File(path, mode)
+    except ImportError as error:
+        raise ValueError(f"{path} is a folder, and zarr is not installed: pip install zarr") from error
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read as {_kind(path)}: {error}") from error
+    try:
+        yield file
+    finally:
+        if hasattr(file, "close"):
+            file.close()
+
+
+def _checked(stored: Any, where: str, cell_names: Any, gene_names: Any) -> Iterator[sp.csr_array]:
+    """Counts a block of cells at a time."""
+    sparse = hasattr(stored, "keys")
+    kind = stored.attrs.get("encoding-type", "?") if sparse else "array"
+    if kind not in ("csr_matrix", "array"):
+        raise ValueError(
+            f"{where} is stored as {kind}; cells are read one after the other, so it has to be CSR: "
+            "adata.X = adata.X.tocsr() where it fits in memory"
+        )
+    n_cells, n_genes = len(cell_names), len(gene_names)
+    indptr = stored["indptr"][:].astype(np.int64) if sparse else np.arange(n_cells + 1, dtype=np.int64) * n_genes
+    for start, stop in pairwise(edges(indptr)):
+        if sparse:
+            entries = slice(indptr[start], indptr[stop])
+            arrays = (stored["data"][entries], stored["indices"][entries], indptr[start : stop + 1] - entries.start)
+            block: Any = sp.csr_array(arrays, shape=(stop - start, n_genes))
+        else:
+            block = stored[start:stop]
+        yield as_counts(block, where, cell_names[start:stop], gene_names, copy=False)
+
+
+def write_beside(source: Path, adata: AnnData, path: Path) -> None:
+    """Write ``path``: the file ``source``, with what was added to the ``adata`` that :func:`map_cells` gave of it.
+
+    Parameters
+    ----------
+    source
+        The h5ad file or zarr store, copied as it is.
+    adata
+        Its ``obsm``, ``uns``, ``obs`` and ``var`` are written; the first two beside what is there.
+    path
+        The result, of the same kind, written aside and moved into place.
+    """
+    _, write = _elements()
+    with written_aside(path) as part:
+        if _kind(source) == "zarr":
+            shutil.copytree(source, part)
+        else:
+            shutil.copyfile(source, part)
+        with _opened(part, "r+") as file:
+            write(file, "obs", adata.obs)
+            write(file, "var", adata.var)
+            for name, added in (("obsm", adata.obsm), ("uns", adata.uns)):
+                if name not in file:
+                    write(file, name, {})
+                for key, value in added.items():
+                    write(file[name], key, value)
+        if _kind(source) == "zarr":
+            _list_anew(part)
+
+
+def write_whole(adata: AnnData, path: Path) -> None:
+    """Write all of ``adata`` aside and move it into place; zarr if ``path`` ends so, else h5ad."""
+    with written_aside(path) as part, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Writing zarr v2")  # anndata decides on the format
+        if path.suffix == ".zarr":
+            adata.write_zarr(part)
+        else:
+            adata.write_h5ad(part)
+
+
+def _list_anew(store: Path) -> None:
+    """A store that lists all its parts at its root, as anndata's do, has to list the added ones, too."""
+    import zarr
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")  # zarr 3's format
+        zarr.consolidate_metadata(str(store))
+
+
+def _elements() -> tuple[Any, Any]:
+    """anndata's functions that read and write a part of a file."""
+    try:
+        from anndata.io import read_elem, write_elem
+    except ImportError:  # anndata 0.10
+        from anndata.experimental import read_elem, write_elem
+    return read_elem, write_elem
+
+
+def read_counts(path: Path) -> AnnData:
+    """Read h5ad, zarr, a 10x HDF5 file or a 10x folder.
+
+    Raises
+    ------
+    FileNotFoundError
+        No such file or folder.
+    ValueError
+        A file of another kind, or one that cannot be read.
+    """
+    import anndata
+    import scanpy as sc
+
+    if not path.exists():
+        raise FileNotFoundError(f"there is no {path}")
+    readers: dict[str, Any] = {".h5ad": anndata.read_h5ad, ".h5": sc.read_10x_h5, ".zarr": anndata.read_zarr}
+    if path.is_dir() and path.suffix != ".zarr":
+        readers[path.suffix] = sc.read_10x_mtx
+    elif path.suffix not in readers:
+        raise ValueError(
+            f"{path} is not h5ad, zarr, 10x .h5 or a 10x folder; scanpy reads many other formats and writes h5ad"
+        )
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Variable names are not unique")  # repaired below
+            adata: AnnData = readers[path.suffix](path)
+    except Exception as error:
+        raise ValueError(f"{path} cannot be read: {error}") from error
+    if path.suffix not in (".h5ad", ".zarr"):
+        adata.var_names_make_unique()  # 10x files repeat gene symbols as a matter of course
+    return adata

@@ -1,0 +1,237 @@
+"""Counts on their way to the networks: CSR on the device, minibatches sparse until the last moment."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from torch import Tensor
+
+from scrae.compute.compilation import compiled
+from scrae.compute.distributed import Share, share_of
+from scrae.data.covariates import Covariates
+from scrae.data.on_disk import is_mapped, read_ahead, read_only_what_is_asked_for
+from scrae.data.sparse import SparseRows
+
+BLOCK, BUFFER = 256, 2**17  # cells, see shuffled
+EVALUATION_CELLS = 1024  # cells decoded at once outside training
+CHUNK = 2**13  # cells that are read ahead where they are taken in their order
+
+
+@dataclass(frozen=True)
+class Minibatch:
+    """A few cells: their counts and what is known of each.
+
+    Attributes
+    ----------
+    counts
+        Counts of the modelled genes; of the own rows only where several processes share the minibatch.
+    covariates
+        One-hot codes of batch and further covariates, then continuous ones, float (n_cells, width of the coding); of
+        the own rows, too.
+    batch
+        Code of the batch, int64 (n_cells,); zero without batches.
+    cells
+        Positions of the cells among all cells, int64 (n_cells,).
+    share
+        The own rows (:mod:`scrae.compute.distributed`); None: all of them.
+    """
+
+    counts: SparseRows
+    covariates: Tensor
+    batch: Tensor
+    cells: Tensor
+    share: Share | None = None
+    _transformed: dict[Callable[[SparseRows], SparseRows], SparseRows] = field(default_factory=dict, repr=False)
+
+    @property
+    def n_cells(self) -> int:
+        """All cells of the minibatch, whichever process has their counts."""
+        return len(self.cells)
+
+    def transformed(self, transform: Callable[[SparseRows], SparseRows]) -> SparseRows:
+        """``transform`` of the counts; what one phase of an iteration has had made is there for the others."""
+        if transform not in self._transformed:
+            self._transformed[transform] = transform(self.counts)
+        return self._transformed[transform]
+
+
+class CountData:
+    """All counts as CSR tensors on one device, and the covariates beside them.
+
+    Parameters
+    ----------
+    counts
+        Cells x genes, checked (:func:`scrae.data.counts.as_counts`).
+    covariates
+        Covariates of the cells.
+    device
+        Where the tensors live and where minibatches are made.
+    has_batch
+        Whether the first covariate is the batch.
+    """
+
+    def __init__(
+        self, counts: sp.csr_array, covariates: Covariates, device: torch.device, has_batch: bool = False
+    ) -> None:
+        self.n_cells, self.n_genes = counts.shape
+        self.device = device
+        self._indptr = torch.as_tensor(counts.indptr.astype(np.int64), device=device)
+        self._indices = torch.as_tensor(np.ascontiguousarray(counts.indices), device=device)
+        self._values = torch.as_tensor(np.ascontiguousarray(counts.data), device=device)
+        self._on_disk = [counts.indices, counts.data] if is_mapped(counts) and device.type == "cpu" else []
+        for entries in self._on_disk:
+            read_only_what_is_asked_for(entries)
+        self._codes = torch.as_tensor(covariates.codes, device=device)
+        self._levels = covariates.levels
+        self._continuous = torch.as_tensor(covariates.values, device=device)
+        self._has_batch = has_batch
+
+    def minibatch(self, cells: Tensor, shared: bool = False) -> Minibatch:
+        """The cells with the given positions, in that order.
+
+        Parameters
+        ----------
+        cells
+            int64 (n,), positions among all cells, on the device of the data.
+        shared
+            Whether the processes that train together share it (:mod:`scrae.compute.distributed`).
+        """
+        start = self._indptr[cells]
+        length = self._indptr[cells + 1] - start
+        codes, continuous = self._codes[cells], self._continuous[cells]
+        batch = codes[:, 0] if self._has_batch else torch.zeros(len(cells), dtype=torch.int64, device=self.device)
+        share = share_of(length) if shared else None
+        if share is not None:
+            start, length = start[share.rows], length[share.rows]
+            codes, continuous = codes[share.rows], continuous[share.rows]
+        counts = self._rows(start, length)
+        one_hot = [
+            torch.nn.functional.one_hot(codes[:, j], levels).to(self._values.dtype)
+            for j, levels in enumerate(self._levels)
+        ]
+        covariates = torch.cat([*one_hot, continuous.to(self._values.dtype)], 1)
+        return Minibatch(counts, covariates, batch, cells, share)
+
+    def _rows(self, start: Tensor, length: Tensor) -> SparseRows:
+        """The stored entries from each ``start`` on, as many as ``length`` says."""
+        first = torch.cumsum(length, 0) - length
+        if self.device.type == "cpu":
+            row, column = (torch.empty(int(length.sum()), dtype=torch.int64) for _ in range(2))
+            values = self._values.new_empty(len(row))
+            arrays = start, length, first, self._indices, self._values, row, column, values
+            _gather(*(tensor.numpy() for tensor in arrays))
+        else:
+            row = torch.repeat_interleave(torch.arange(len(start), device=self.device), length)
+            entry = (start - first).index_select(0, row).add_(torch.arange(len(row), device=self.device))
+            column, values = self._indices.index_select(0, entry).long(), self._values.index_select(0, entry)
+        return SparseRows(row, column, values, len(start), self.n_genes)
+
+    def covariates(self, cells: Tensor) -> Covariates:
+        """Those of the cells with the given positions."""
+        return Covariates(self._codes[cells].cpu().numpy(), self._levels, self._continuous[cells].cpu().numpy())
+
+    def in_order(self, batch_size: int, cells: Tensor | None = None, shared: bool = False) -> Iterator[Minibatch]:
+        """Minibatches of all cells (or of those given), in their order; ``shared`` as in :meth:`minibatch`."""
+        order = torch.arange(self.n_cells, device=self.device) if cells is None else cells
+        yield from self._minibatches(list(torch.split(order, CHUNK)), batch_size, shared)
+
+    def in_random_order(self, batch_size: int, cells: Tensor, shared: bool = False) -> Iterator[Minibatch]:
+        """Minibatches of the cells with these ascending positions, :func:`shuffled`."""
+        yield from self._minibatches(shuffled(cells), batch_size, shared)
+
+    def row_of_each(
+        self, of: Callable[[Minibatch], Tensor], batch_size: int, cells: Tensor | None = None, shared: bool = False
+    ) -> Tensor:
+        """What ``of`` says of minibatches taken :meth:`in_order`, one below the other, a row for each cell.
+
+        Each part is put in its place at once. Small pieces that stay between the large arrays of the moment would have
+        the C library ask for new memory for these time and again: gigabytes for a million cells.
+        """
+        n = self.n_cells if cells is None else len(cells)
+        result, done = torch.empty(0), 0
+        for minibatch in self.in_order(batch_size, cells, shared):
+            part = of(minibatch)
+            if done == 0:
+                result = part.new_empty((n, *part.shape[1:]))
+            result[done : (done := done + len(part))] = part
+            del part
+        return result
+
+    def _minibatches(self, pieces: list[Tensor], batch_size: int, shared: bool) -> Iterator[Minibatch]:
+        """Minibatches of pieces, one after the other; each piece is read ahead while the one before it is in use."""
+        begin = np.cumsum([0, *map(len, pieces)])
+        done = announced = 0
+        for part in even_batches(torch.cat(pieces), batch_size):
+            done += len(part)
+            while announced < len(pieces) and (announced < 2 or begin[announced - 1] < done):
+                self._read_ahead(pieces[announced])
+                announced += 1
+            yield self.minibatch(part, shared)
+
+    def _read_ahead(self, cells: Tensor) -> None:
+        """Of counts on disk: stretches of the file in which these cells are no further apart than a block."""
+        if not self._on_disk or len(cells) == 0:
+            return
+        ascending = cells.sort().values
+        ends = torch.nonzero(ascending.diff() > BLOCK).squeeze(1)
+        first = self._indptr[ascending[torch.cat([ends.new_zeros(1), ends + 1])]].tolist()
+        last = self._indptr[ascending[torch.cat([ends, ends.new_tensor([len(ascending) - 1])])] + 1].tolist()
+        for entries in self._on_disk:
+            read_ahead(entries, first, last)
+
+
+@compiled()
+def _gather(
+    start: np.ndarray,
+    length: np.ndarray,
+    first: np.ndarray,
+    indices: np.ndarray,
+    data: np.ndarray,
+    row: np.ndarray,
+    column: np.ndarray,
+    values: np.ndarray,
+) -> None:  # pragma: no cover (compiled)
+    for cell in range(len(start)):
+        for entry in range(length[cell]):
+            to, stored = first[cell] + entry, start[cell] + entry
+            row[to], column[to], values[to] = cell, indices[stored], data[stored]
+
+
+def shuffled(cells: Tensor, block: int = BLOCK, buffer: int = BUFFER) -> list[Tensor]:
+    """The cells in random order, in buffers, so that those of many can be read from a disk in pieces that it likes.
+
+    Up to a buffer of cells: any order is as probable as any other. More: blocks of neighbours in random order, and
+    random order within each run of blocks that fills a buffer. What a buffer holds is read block by block and stays in
+    memory while its minibatches are drawn, even where all counts do not fit there. Counts in memory are shuffled in the
+    same way, so that they train to the same bits.
+
+    Parameters
+    ----------
+    cells
+        Ascending positions, int64 (n,).
+    block, buffer
+        Cells that are read together, and those among which minibatches are drawn.
+    """
+    n = len(cells)
+    if n <= buffer:
+        return [cells[torch.randperm(n).to(cells.device)]]
+    blocks = torch.randperm(math.ceil(n / block))
+    order = (blocks[:, None] * block + torch.arange(block)).flatten()
+    buffers = torch.split(order[order < n], buffer)
+    return [cells[part[torch.randperm(len(part))].to(cells.device)] for part in buffers]
+
+
+def even_batches(order: Tensor, batch_size: int) -> tuple[Tensor, ...]:
+    """Cut ``order`` into minibatches whose sizes differ by at most one.
+
+    There are as many as sizes of at most ``batch_size`` need, unless that would leave a minibatch of one
+    cell, which batch normalisation cannot take: then one fewer.
+    """
+    n = len(order)
+    number = max(1, min(math.ceil(n / batch_size), n // 2))
+    return torch.tensor_split(order, number)

@@ -1,0 +1,41 @@
+"""The embedding that others are compared with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import scipy.sparse as sp
+
+from scrae.compute.threads import threads_of_torch_kept
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+
+def scaled_pca(adata: AnnData, n_components: int, random_state: int = 0) -> np.ndarray:
+    """What embeddings are compared with: principal components of log-normalised, scaled counts (scanpy's tutorial).
+
+    Parameters
+    ----------
+    adata
+        Cells x genes with raw counts in ``X``; left as it is.
+    n_components
+        Number of components.
+    random_state
+        Seed of the solver.
+
+    Returns
+    -------
+    float (n_cells, n_components).
+    """
+    import scanpy as sc
+
+    work = adata.copy()
+    with threads_of_torch_kept():
+        sc.pp.normalize_total(work)
+        sc.pp.log1p(work)
+        work.X = sp.csr_matrix(work.X).toarray()  # scaling makes it dense anyway, with a warning
+        sc.pp.scale(work, max_value=10)
+        sc.pp.pca(work, n_comps=n_components, random_state=random_state)
+    return np.asarray(work.obsm["X_pca"])

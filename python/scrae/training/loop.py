@@ -1,0 +1,377 @@
+"""The training loop: a table of phases worked through once per minibatch.
+
+It knows no model, likelihood or regulariser by name. What it owns is order and safety: the random state, the
+position, the best weights, stopping, interrupts, losses that stop being numbers.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import signal
+import threading
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from scrae.autoencoder.autoencoder import RegularisedAutoencoder
+from scrae.compute import distributed
+from scrae.compute.bfloat16 import rounded_products, useful_threads
+from scrae.compute.memory import keep_freed_memory
+from scrae.compute.threads import at_most
+from scrae.data.minibatches import EVALUATION_CELLS, CountData, Minibatch, even_batches
+from scrae.regularisers.phases import Phase
+from scrae.training.adam import Adam
+
+SNAPSHOT_STEPS = 100  # between good states kept in memory: a copy of the model every step would cost a fifth of it
+RETRIES = 3  # halvings of the learning rates before training that diverges is given up
+
+
+class TrainingDiverged(RuntimeError):
+    """Losses were not finite again and again; the best model so far is kept."""
+
+
+@dataclass
+class Progress:
+    """Where training stands; everything here is plain and goes into a checkpoint as JSON."""
+
+    epoch: int = 0
+    step: int = 0
+    best_epoch: int = 0
+    best_validation: float = math.inf
+    learning_rate_factor: float = 1.0
+    retries: int = 0
+    stop_reason: str | None = None
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+class Means:
+    """Means of named scalars, summed on their device in double precision; none of them is kept (see
+    :meth:`CountData.row_of_each <scrae.data.minibatches.CountData.row_of_each>`).
+    """
+
+    def __init__(self) -> None:
+        self._totals: dict[str, Tensor] = {}
+        self._numbers: Counter[str] = Counter()
+
+    def add(self, values: Mapping[str, Tensor]) -> None:
+        """Count these in."""
+        for name, value in values.items():
+            total = self._totals.setdefault(name, torch.zeros((), dtype=torch.float64, device=value.device))
+            total += value
+            self._numbers[name] += 1
+
+    def so_far(self) -> dict[str, float]:
+        """The mean of each."""
+        return {name: float(total) / self._numbers[name] for name, total in self._totals.items()}
+
+
+class Training:
+    """Training of one model on one data set, which can be stopped, stored and taken up again.
+
+    Parameters
+    ----------
+    model
+        The module to train, on the device of the data.
+    data
+        All cells.
+    training_cells, validation_cells
+        Positions of the cells to train on and of those held out (may be empty).
+    patience
+        Epochs without a better held-out reconstruction before stopping. None: no early stopping.
+    """
+
+    def __init__(
+        self,
+        model: RegularisedAutoencoder,
+        data: CountData,
+        training_cells: Tensor,
+        validation_cells: Tensor,
+        patience: int | None,
+    ) -> None:
+        self.model = model
+        self.data = data
+        self.training_cells = training_cells
+        self.validation_cells = validation_cells
+        self.patience = patience if len(validation_cells) else None
+        self.phases = model.phases()
+        self.optimisers = {
+            phase.name: Adam(phase.parameters, phase.learning_rate, phase.betas, phase.eps, phase.weight_decay)
+            for phase in self.phases
+        }
+        self.progress = Progress()
+        self.best: dict[str, Tensor] = {}
+        self._snapshot: dict[str, Tensor] = {}
+        self._interrupted = False
+        keep_freed_memory()
+
+    # -- the loop ---------------------------------------------------------------------------------------------------
+
+    def run(
+        self,
+        max_epochs: int,
+        show_progress: bool | None = None,
+        after_epoch: Callable[[Training], None] | None = None,
+    ) -> str:
+        """Train up to epoch ``max_epochs`` and leave the best weights in the model.
+
+        Parameters
+        ----------
+        max_epochs
+            Total number of epochs, those before a resume included.
+        show_progress
+            True, False, or None for a bar where standard error is a terminal.
+        after_epoch
+            Called at the end of each epoch, for checkpoints.
+
+        Returns
+        -------
+        Why training stopped: ``"max_epochs"``, ``"early_stopping"``, ``"converged"`` (the regulariser says so) or
+        ``"interrupted"``.
+        """
+        self.progress.stop_reason = None
+        distributed.copy_from_first(self.model.state_dict().values())
+        self._snapshot = self.state()
+        since_snapshot = 0
+        bar = tqdm(
+            total=max_epochs,
+            initial=self.progress.epoch,
+            desc="scRAE",
+            unit="epoch",
+            disable=True if not distributed.in_charge() else None if show_progress is None else not show_progress,
+        )
+        with bar, self._interrupts(), at_most(self._useful_threads()):
+            while self.progress.epoch < max_epochs and not self._out_of_patience():
+                if distributed.any_of(self.model.regulariser.start_epoch(self.progress.epoch, self._codes)):
+                    self.progress.stop_reason = "converged"
+                    self._snapshot = self.state()
+                    break
+                losses = self._epoch()
+                if self._interrupted:
+                    self.progress.stop_reason = "interrupted"
+                    break
+                if losses is None:
+                    self._back_to_snapshot(bar)
+                    continue
+                self._record(losses)
+                bar.update()
+                bar.set_postfix_str(self._summary(), refresh=False)
+                since_snapshot += 1
+                if since_snapshot * self._steps_per_epoch >= SNAPSHOT_STEPS:
+                    self._snapshot, since_snapshot = self.state(), 0
+                if after_epoch is not None:
+                    after_epoch(self)
+        if self.progress.stop_reason is None:
+            self.progress.stop_reason = "max_epochs" if self.progress.epoch >= max_epochs else "early_stopping"
+            self._snapshot = self.state()
+        self._take_best()
+        return self.progress.stop_reason
+
+    def _useful_threads(self) -> int:
+        settings = self.model.settings
+        if not settings.bfloat16:
+            return torch.get_num_threads()
+        work = settings.batch_size * self.data.n_genes * settings.n_hidden[0]
+        return useful_threads(work, self.data.device.type)
+
+    @property
+    def _steps_per_epoch(self) -> int:
+        return len(even_batches(self.training_cells, self.model.settings.batch_size))
+
+    def _out_of_patience(self) -> bool:
+        progress = self.progress
+        return self.patience is not None and progress.epoch - progress.best_epoch >= self.patience
+
+    def _epoch(self) -> dict[str, float] | None:
+        """One pass over the training cells: mean of every loss, or None if one of them was not finite."""
+        losses = Means()
+        started = time.perf_counter()
+        self.model.train()
+        batch_size = self.model.settings.batch_size
+        for minibatch in self.data.in_random_order(batch_size, self.training_cells, shared=True):
+            with distributed.working_on(minibatch.share), rounded_products(self.model.settings.bfloat16):
+                for phase in self.phases:
+                    if not phase.due(self.progress.step):
+                        continue
+                    losses.add(self._step(phase, phase.loss(minibatch)))
+            self.progress.step += 1
+            self._interrupted = distributed.any_of(self._interrupted)
+            if self._interrupted:
+                break
+        means = distributed.average(losses.so_far() | {"seconds": time.perf_counter() - started})
+        return means if all(map(math.isfinite, means.values())) else None
+
+    def _step(self, phase: Phase, losses: dict[str, Tensor]) -> dict[str, Tensor]:
+        """One step of one optimiser on the first loss; gradients of nothing else are computed."""
+        objective = next(iter(losses.values()))
+        gradients = distributed.average_gradients(torch.autograd.grad(objective, phase.parameters, allow_unused=True))
+        if phase.clip_gradient is not None:
+            limit = phase.clip_gradient
+            gradients = [None if gradient is None else gradient.clamp(-limit, limit) for gradient in gradients]
+        self.optimisers[phase.name].step(gradients)
+        return {key: value.detach() for key, value in losses.items()}
+
+    def _record(self, losses: dict[str, float]) -> None:
+        progress = self.progress
+        progress.epoch += 1
+        row = {"epoch": float(progress.epoch)} | losses
+        if len(self.validation_cells):
+            row["validation_reconstruction"] = self._validation_reconstruction()
+            if self.model.regulariser.preparing:
+                progress.best_epoch = progress.epoch  # patience begins with the real objective
+            elif row["validation_reconstruction"] < progress.best_validation:
+                progress.best_validation = row["validation_reconstruction"]
+                progress.best_epoch = progress.epoch
+                self.best = _copy(self.model.state_dict())
+        progress.history.append(row)
+
+    def _codes(self) -> tuple[Tensor, Tensor]:
+        """Positions and codes of the training cells, nothing hidden."""
+        with torch.no_grad():
+            codes = self._row_of_each(self.model.encode, self.training_cells)
+        return self.training_cells, codes
+
+    def _validation_reconstruction(self) -> float:
+        """-log p(x) of the held-out cells, summed over genes, mean over cells, nothing hidden."""
+        self.model.eval()
+        with torch.no_grad():
+            return float(self._row_of_each(self.model.surprise, self.validation_cells).double().mean())
+
+    def _row_of_each(self, of: Callable[[Minibatch], Tensor], cells: Tensor) -> Tensor:
+        def shared(minibatch: Minibatch) -> Tensor:
+            with distributed.working_on(minibatch.share):
+                return of(minibatch)
+
+        return self.data.row_of_each(shared, EVALUATION_CELLS, cells, shared=True)
+
+    def _summary(self) -> str:
+        row = self.progress.history[-1]
+        text = f"loss {row['reconstruction']:.4g}"
+        if "validation_reconstruction" in row:
+            text += f", held out {row['validation_reconstruction']:.4g}"
+        return text
+
+    def _take_best(self) -> None:
+        if self.best:
+            self.model.load_state_dict(self.best)
+
+    @contextmanager
+    def as_if_ended(self) -> Iterator[None]:
+        """The model as it would be if training ended here; afterwards it is as it was, but for its read-out."""
+        current = _copy(self.model.state_dict())
+        self._take_best()
+        try:
+            yield
+        finally:
+            readout = self._readout()
+            if self.best:
+                self.best |= readout
+            self.model.load_state_dict(current | readout)
+
+    def _readout(self) -> dict[str, Tensor]:
+        return _copy({name: value for name, value in self.model.state_dict().items() if name.startswith("readout.")})
+
+    # -- safety -----------------------------------------------------------------------------------------------------
+
+    def _back_to_snapshot(self, bar: Any) -> None:
+        """Undo the steps since the last good state and go on at half the learning rates."""
+        progress = self.progress
+        factor, retries, failed_epoch = progress.learning_rate_factor / 2, progress.retries + 1, progress.epoch + 1
+        self.load_state(self._snapshot)
+        self.progress.learning_rate_factor, self.progress.retries = factor, retries
+        if retries > RETRIES:
+            self.progress.stop_reason = "diverged"
+            self._take_best()
+            raise TrainingDiverged(
+                f"a loss stopped being finite in epoch {failed_epoch}, also after halving the learning rates "
+                f"{RETRIES} times; the best model so far (epoch {progress.best_epoch or self.progress.epoch}) is kept. "
+                "Try a smaller learning_rate, and look for cells with extreme counts."
+            )
+        if retries == 1:
+            warnings.warn(
+                f"a loss stopped being finite in epoch {failed_epoch}; going on from epoch {self.progress.epoch} with "
+                "half the learning rates",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        self._set_learning_rates()
+        self._snapshot = self.state()
+        bar.n = self.progress.epoch
+        bar.refresh()
+
+    def _set_learning_rates(self) -> None:
+        for phase in self.phases:
+            self.optimisers[phase.name].learning_rate = phase.learning_rate * self.progress.learning_rate_factor
+
+    @contextmanager
+    def _interrupts(self) -> Iterator[None]:
+        """Ctrl-C ends training after the step in hand; a second one ends the program as usual.
+
+        Signals reach the main thread only, so elsewhere nothing is changed.
+        """
+        self._interrupted = False
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def on_interrupt(number: int, frame: FrameType | None) -> None:
+            self._interrupted = True
+            signal.signal(signal.SIGINT, before)
+
+        before = signal.signal(signal.SIGINT, on_interrupt)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+    # -- state ------------------------------------------------------------------------------------------------------
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything that decides how training goes on, as a flat dict of copied tensors.
+
+        Weights and buffers (``model.``), the best so far (``best.``), every optimiser (``optimiser.``), the random
+        state, and the position and history as the bytes of a JSON text.
+        """
+        tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
+        tensors |= {f"best.{k}": v for k, v in self.best.items()}
+        for name, optimiser in self.optimisers.items():
+            tensors |= {f"optimiser.{name}.{k}": v for k, v in optimiser.state().items()}
+        tensors["random_state"] = torch.get_rng_state()
+        if self.data.device.type == "cuda":
+            tensors["random_state_cuda"] = torch.cuda.get_rng_state(self.data.device)
+        tensors["progress"] = torch.frombuffer(bytearray(json.dumps(asdict(self.progress)).encode()), dtype=torch.uint8)
+        return _copy(tensors)
+
+    def good_state(self) -> dict[str, Tensor]:
+        """The state at the end of the last epoch that a resume can start from, with the model's read-out of today."""
+        parts = ["model", "best"] if self.best else ["model"]
+        return self._snapshot | {f"{part}.{name}": value for part in parts for name, value in self._readout().items()}
+
+    def load_state(self, tensors: dict[str, Tensor]) -> None:
+        """Take up training where :meth:`state` was taken."""
+        self.progress = Progress(**json.loads(bytes(tensors["progress"].tolist())))
+        self.model.load_state_dict(_below("model.", tensors))
+        self.best = _copy(_below("best.", tensors))
+        for name, optimiser in self.optimisers.items():
+            optimiser.load_state(_below(f"optimiser.{name}.", tensors))
+        torch.set_rng_state(tensors["random_state"].cpu())
+        if self.data.device.type == "cuda" and "random_state_cuda" in tensors:
+            torch.cuda.set_rng_state(tensors["random_state_cuda"].cpu(), self.data.device)
+        self._set_learning_rates()
+
+
+def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+
+
+def _copy(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {key: value.detach().clone() for key, value in tensors.items()}
