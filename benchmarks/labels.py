@@ -98,7 +98,7 @@ def predict(
         train_on = reference if alone else np.ones(len(types), dtype=bool)
         model = trained(path, n_genes, batch_key, train_on.tobytes(), not alone, seed)
         table = model.fit_labels(adata, "known").predict(adata, return_probabilities=True)
-        return table.drop(columns="familiarity"), -table["familiarity"].to_numpy()
+        return table.drop(columns="conformal_p_value"), -table["conformal_p_value"].to_numpy()
     if method == "scanvi":
         table = pd.DataFrame(ask_peer(adata, method, seed, peer)[0], columns=np.unique(types[reference]))
         return table, 1 - table.max(axis=1).to_numpy()

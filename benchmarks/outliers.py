@@ -70,7 +70,7 @@ def isolation(counts: np.ndarray, seed: int) -> Callable[[np.ndarray], np.ndarra
 
 def disapproval(model: scrae.SCRAE) -> Callable[[anndata.AnnData], np.ndarray]:
     """A function of cells: minus the critic's score of their codes, larger for strange ones."""
-    critic = model._fitted().regulariser.critic
+    critic = model.fitted.module.regulariser.critic
 
     def score(cells: anndata.AnnData) -> np.ndarray:
         with torch.inference_mode():

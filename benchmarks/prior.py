@@ -58,7 +58,7 @@ def measure(adata: anndata.AnnData, prior: str, pull: float, seed: int, max_epoc
     return {
         "NMI": scores["NMI"],
         "ARI": scores["ARI"],
-        "held_out": float(model.surprise(adata[left_out].copy()).mean()),
+        "held_out": float(model.negative_log_likelihood(adata[left_out].copy()).mean()),
         "reconstruction": float(model.history["reconstruction"].iloc[-1]),
         "epochs": model.summary["epochs"],
     }

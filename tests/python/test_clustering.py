@@ -172,9 +172,9 @@ def test_a_resume_in_any_stage_comes_to_the_same_bits(groups, preset, stop, tmp_
     whole = scrae.SCRAE(preset, **options).fit(groups[0], max_epochs=11)
     scrae.SCRAE(preset, **options).fit(groups[0], max_epochs=stop).save(tmp_path)
     resumed = scrae.SCRAE.load(tmp_path, verbose=False).fit(groups[0], max_epochs=11, resume=True)
-    for name, tensor in whole._state.items():
+    for name, tensor in whole.fitted.training_state.items():
         if name != "progress":  # holds seconds
-            assert torch.equal(tensor, resumed._state[name]), name
+            assert torch.equal(tensor, resumed.fitted.training_state[name]), name
     np.testing.assert_array_equal(resumed.clusters(), whole.clusters())
 
 

@@ -55,7 +55,7 @@ def test_a_cell_is_found_again_from_another_view_of_it(pbmc):
 
     def last(weight: float) -> float:
         model = scrae.SCRAE(contrast_weight=weight, max_epochs=20, early_stopping=False, verbose=False).fit(pbmc)
-        network = model._module
+        network = model.fitted.module
         data = CountData(sp.csr_array(pbmc.X), Covariates.none(pbmc.n_obs), torch.device("cpu"))
         minibatch = data.minibatch(torch.arange(100))
         torch.manual_seed(0)

@@ -127,7 +127,7 @@ def test_the_scale_of_a_gene_that_every_cell_has_is_right_for_millions_of_cells(
 
 def test_hidden_entries_of_scaled_input_are_the_mean_of_their_gene(pbmc):
     model = scrae.SCRAE(input_transform="scaled", mask_rate=0.5, max_epochs=1, verbose=False).fit(pbmc)
-    module = model._module.train()
+    module = model.fitted.module.train()
     rows = SparseRows.from_dense(torch.as_tensor(pbmc.X[:100].toarray()))
     torch.manual_seed(0)
     hidden = module.encoder_input(rows)

@@ -74,8 +74,8 @@ def test_dispersions_are_the_most_likely_ones_of_each_gene_by_scipy():
         return -stats.nbinom.logpmf(counts[:, gene], r, r / (r + means[:, gene])).sum()
 
     best = [minimize_scalar(surprise, bounds=(-4, 8), args=(gene,), method="bounded").x for gene in range(30)]
-    assert np.abs(left._fitted().likelihood.log_r.detach().numpy()).max() < 0.2
-    np.testing.assert_allclose(found._fitted().likelihood.log_r.detach().numpy().ravel(), best, atol=0.25)
+    assert np.abs(left.fitted.module.likelihood.log_r.detach().numpy()).max() < 0.2
+    np.testing.assert_allclose(found.fitted.module.likelihood.log_r.detach().numpy().ravel(), best, atol=0.25)
 
 
 @pytest.fixture(scope="module")
@@ -93,14 +93,14 @@ def test_dispersions_change_neither_embedding_nor_denoised_means(trainings):
 
 
 def test_cells_that_were_not_seen_are_more_probable_with_their_dispersions(trainings, pbmc):
-    before, after = (model.surprise(pbmc[500:]) for model in trainings)
+    before, after = (model.negative_log_likelihood(pbmc[500:]) for model in trainings)
     assert after.mean() < before.mean() - 5
     assert (after < before).mean() > 0.8
 
 
 def test_dispersions_stay_as_they_were_where_the_likelihood_is_no_number(trainings, pbmc):
     model = trainings[0]
-    module, data = model._fitted(), model._data(*model._training_cells)
+    module, data = model.fitted.module, model.fitted.data(*model.fitted.training_cells)
     before = module.likelihood.log_r.detach().clone()
     weight = module.likelihood.log_mean.weight.detach().clone()
     with torch.no_grad():
@@ -114,11 +114,11 @@ def test_dispersions_stay_as_they_were_where_the_likelihood_is_no_number(trainin
 def test_cells_of_which_nothing_is_expected_are_empty_and_no_nan(pbmc, quick):
     model = scrae.SCRAE(likelihood="gaussian", **quick).fit(pbmc)
     with torch.no_grad():
-        model._fitted().likelihood.log_normalised.bias.fill_(-1000.0)
+        model.fitted.module.likelihood.log_normalised.bias.fill_(-1000.0)
     np.testing.assert_array_equal(model.sample(3), np.zeros((3, 765)))
 
 
 def test_likelihoods_without_a_dispersion_have_nothing_to_fit(pbmc, quick):
     model = scrae.SCRAE(likelihood="poisson", **quick).fit(pbmc)
-    assert model._fitted().likelihood.dispersions() == []
+    assert model.fitted.module.likelihood.dispersions() == []
     assert model.sample(3).shape == (3, 765)

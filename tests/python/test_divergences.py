@@ -172,8 +172,8 @@ def test_every_divergence_trains_resumes_to_the_same_bits_and_samples_from_its_p
 def test_components_of_the_mixture_prior_learn_with_the_codes(pbmc):
     model = scrae.SCRAE(regulariser="kl_mixture", n_components=5, max_epochs=1, verbose=False).fit(pbmc)
     before = MixturePrior(10, n_components=5)
-    assert model._module.regulariser.means.shape == before.means.shape
-    assert model._module.regulariser.log_variances.abs().max() > 1e-3  # started at zero
+    assert model.fitted.module.regulariser.means.shape == before.means.shape
+    assert model.fitted.module.regulariser.log_variances.abs().max() > 1e-3  # started at zero
 
 
 @pytest.mark.parametrize(

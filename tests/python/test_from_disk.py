@@ -59,9 +59,9 @@ def test_a_file_gives_the_bits_that_its_counts_in_memory_give(stored, pbmc, sett
     in_memory = scrae.SCRAE(max_epochs=2, verbose=False, **settings).fit(pbmc, genes=genes, batch_key="batch")
     np.testing.assert_array_equal(of_file.embed(), in_memory.embed())
     np.testing.assert_array_equal(of_file.embed(stored), in_memory.embed())
-    assert of_file._fingerprint == in_memory._fingerprint
-    assert on_disk.is_mapped(of_file._training_cells[0])
-    assert not on_disk.is_mapped(in_memory._training_cells[0])
+    assert of_file.fitted.fingerprint == in_memory.fitted.fingerprint
+    assert on_disk.is_mapped(of_file.fitted.training_cells[0])
+    assert not on_disk.is_mapped(in_memory.fitted.training_cells[0])
 
 
 def test_what_is_shuffled_in_buffers_gives_the_same_bits_from_disk(stored, pbmc, monkeypatch):

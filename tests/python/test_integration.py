@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
 from scrae.autoencoder.integration import without_covariates, without_trend
+
 from scrae.data.covariates import Covariates
 
 

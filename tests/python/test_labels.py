@@ -59,8 +59,8 @@ def test_temperature_brings_confidence_to_the_accuracy_where_a_few_labels_overfi
 def test_familiarity_is_uniform_for_cells_like_the_labelled_and_least_for_those_far_from_all():
     types = fit_cell_types(*mixture(1500, 5))
     same, _ = mixture(1500, 6)
-    assert stats.kstest(types.familiarity(same), "uniform").pvalue > 1e-3
-    np.testing.assert_allclose(types.familiarity(np.full((2, 3), -20.0)), 1 / 1501)
+    assert stats.kstest(types.conformal_p_values(same), "uniform").pvalue > 1e-3
+    np.testing.assert_allclose(types.conformal_p_values(np.full((2, 3), -20.0)), 1 / 1501)
 
 
 def test_a_fifth_of_the_labels_gives_the_others_as_well_as_neighbours_do(fitted, tenth):
@@ -99,8 +99,8 @@ def test_types_come_back_from_a_saved_model(fitted, tenth, tmp_path):
 def test_cells_of_a_type_that_the_reference_lacks_are_called_unknown_far_more_often_than_known_ones(pbmc):
     reference = pbmc[(pbmc.obs["cell_type"] != UNSEEN).to_numpy()].copy()
     model = scrae.SCRAE(**SETTINGS).fit(reference[::2].copy()).fit_labels(reference[::2].copy(), "cell_type")
-    unseen = model.predict(pbmc[pbmc.obs["cell_type"] == UNSEEN], return_probabilities=True)["familiarity"]
-    seen = model.predict(reference[1::2], return_probabilities=True)["familiarity"]
+    unseen = model.predict(pbmc[pbmc.obs["cell_type"] == UNSEEN], return_probabilities=True)["conformal_p_value"]
+    seen = model.predict(reference[1::2], return_probabilities=True)["conformal_p_value"]
     assert (seen <= 0.05).mean() < 0.15
     assert roc_auc_score(np.r_[np.ones(len(unseen)), np.zeros(len(seen))], -np.r_[unseen, seen]) > 0.6
 
@@ -133,7 +133,7 @@ def test_a_missing_label_and_the_named_category_are_no_label(fitted, pbmc, missi
     pbmc.obs["known"] = labels
     fitted.fit_labels(pbmc, "known", unlabeled_category="?")
     columns = fitted.predict(pbmc[:3], return_probabilities=True).columns
-    assert set(columns) == {*pbmc.obs["cell_type"].astype(str), "familiarity"}
+    assert set(columns) == {*pbmc.obs["cell_type"].astype(str), "conformal_p_value"}
 
 
 def test_a_type_with_one_cell_is_kept_with_a_word(fitted, pbmc):

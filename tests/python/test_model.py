@@ -240,7 +240,7 @@ def test_a_model_with_continuous_covariates_is_saved_sampled_and_resumed(small, 
     small.obs["number"] = np.linspace(3, 5, 60)
     keys = {"batch_key": "batch", "continuous_covariate_keys": ["number"]}
     model = scrae.SCRAE(**quick).fit(small, **keys)
-    assert model._module.decoder[0].in_features == 3 + 2 + 1
+    assert model.fitted.module.decoder[0].in_features == 3 + 2 + 1
     model.save(tmp_path)
     loaded = scrae.SCRAE.load(tmp_path, verbose=False)
     np.testing.assert_array_equal(loaded.denoise(small), model.denoise())
@@ -269,9 +269,9 @@ def test_further_covariates_and_a_dispersion_per_batch_are_part_of_the_model(sma
     model = scrae.SCRAE(**quick, dispersion="gene-batch").fit(
         small, batch_key="batch", categorical_covariate_keys=["sex"]
     )
-    assert model._module.decoder[0].in_features == 3 + 2 + 2
-    assert model._module.likelihood.log_r.shape == (2, 30)
-    assert not torch.equal(*model._module.likelihood.log_r)
+    assert model.fitted.module.decoder[0].in_features == 3 + 2 + 2
+    assert model.fitted.module.likelihood.log_r.shape == (2, 30)
+    assert not torch.equal(*model.fitted.module.likelihood.log_r)
     assert model.sample(6, batch="a").shape == (6, 30)
 
 
@@ -299,10 +299,10 @@ def test_the_zinb_finds_dropout_that_is_there_and_none_that_is_not():
     model = scrae.SCRAE(n_latent=2, n_hidden=(32,), early_stopping=False, max_epochs=150, mask_rate=0.1, verbose=False)
     model.fit(dropped)
     with torch.inference_mode():
-        minibatch = model._data(*model._training_cells).minibatch(torch.arange(400))
-        codes = model._module.encode(minibatch)
+        minibatch = model.fitted.data(*model.fitted.training_cells).minibatch(torch.arange(400))
+        codes = model.fitted.module.encode(minibatch)
         log_library = torch.zeros(400)
-        logit = model._module.decode(codes, minibatch.covariates, log_library, minibatch.batch)[2]
+        logit = model.fitted.module.decode(codes, minibatch.covariates, log_library, minibatch.batch)[2]
     dropout = torch.sigmoid(logit).mean(0).numpy()
     np.testing.assert_allclose(dropout[:10], 0.5, atol=0.1)
     assert dropout[10:].max() < 0.05
@@ -310,22 +310,22 @@ def test_the_zinb_finds_dropout_that_is_there_and_none_that_is_not():
 
 def test_the_reference_preset_is_the_published_code_and_can_be_undone_part_by_part(pbmc):
     model = scrae.SCRAE("reference", max_epochs=1, verbose=False).fit(pbmc)
-    rates = {phase.name: phase.learning_rate for phase in model._module.phases()}
+    rates = {phase.name: phase.learning_rate for phase in model.fitted.module.phases()}
     assert rates == pytest.approx({"autoencoder": 1e-3, "encoder_adversarial": 1e-6, "prior": 9e-5, "critic": 9e-5})
-    assert not any(isinstance(m, torch.nn.BatchNorm1d) for m in model._module.modules())
-    minibatch = model._data(*model._training_cells).minibatch(torch.arange(5))
-    target = model._module.target_transform(minibatch.counts).dense().numpy()
+    assert not any(isinstance(m, torch.nn.BatchNorm1d) for m in model.fitted.module.modules())
+    minibatch = model.fitted.data(*model.fitted.training_cells).minibatch(torch.arange(5))
+    target = model.fitted.module.target_transform(minibatch.counts).dense().numpy()
     counts = pbmc.X.toarray()
     np.testing.assert_allclose(target, np.log2(1 + counts[:5]) / np.log2(1 + counts.max()), rtol=1e-5)
     np.testing.assert_allclose(
-        model._module.library.prior_mean, np.log((np.log2(1 + counts) / np.log2(1 + counts.max())).sum(1)).mean(),
+        model.fitted.module.library.prior_mean, np.log((np.log2(1 + counts) / np.log2(1 + counts.max())).sum(1)).mean(),
         rtol=1e-4,
     )  # fmt: skip
     with pytest.raises(ValueError, match='train with target="counts"'):
         model.sample(3)
     undone = scrae.SCRAE("reference", target="counts", max_epochs=1, n_hidden=(32,), pull=1.0, verbose=False).fit(pbmc)
     assert undone.sample(3).shape == (3, 765)
-    assert {p.name: p.learning_rate for p in undone._module.phases()}["encoder_adversarial"] == 1e-3
+    assert {p.name: p.learning_rate for p in undone.fitted.module.phases()}["encoder_adversarial"] == 1e-3
 
 
 def test_cuda_is_used_or_its_absence_said(small, quick):
@@ -340,7 +340,7 @@ def test_cuda_is_used_or_its_absence_said(small, quick):
 def test_pieces_of_an_embedding_are_not_kept_beside_it(pbmc, quick, monkeypatch):
     """Small pieces that outlive the large arrays of their minibatch cost gigabytes for a million cells."""
     model = scrae.SCRAE(**quick).fit(pbmc)
-    module = model._module
+    module = model.fitted.module
     embed, pieces = module.embed, []
 
     def watched(minibatch):

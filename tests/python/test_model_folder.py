@@ -51,14 +51,14 @@ def test_the_folder_holds_three_files_and_no_pickle(folder):
             with safetensors.safe_open(path, "np") as file:
                 assert file.keys()
     description = json.loads((folder / "scrae.json").read_text(), parse_constant=pytest.fail)
-    assert description["format_version"] == 2
+    assert description["format_version"] == 3
     assert description["covariate_levels"] == {"batch": ["a", "b"]}
 
 
 def test_another_format_version_is_refused_with_both_versions(folder):
     path = folder / "scrae.json"
-    path.write_text(path.read_text().replace('"format_version": 2', '"format_version": 99'))
-    with pytest.raises(scrae.ModelFolderError, match="format version 99; this version of scrae reads version 2"):
+    path.write_text(path.read_text().replace('"format_version": 3', '"format_version": 99'))
+    with pytest.raises(scrae.ModelFolderError, match="format version 99; this version of scrae reads versions 2 and 3"):
         scrae.SCRAE.load(folder)
 
 

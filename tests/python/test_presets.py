@@ -44,9 +44,9 @@ def test_every_preset_trains_saves_loads_and_resumes_to_the_same_bits(cells, pre
     np.testing.assert_array_equal(resumed.embed(), whole.embed())
     assert np.isfinite(whole.embed()).all()
     assert np.isfinite(whole.history.to_numpy()).all()
-    for name, tensor in whole._state.items():
+    for name, tensor in whole.fitted.training_state.items():
         if name != "progress":  # holds seconds
-            assert torch.equal(tensor, resumed._state[name]), name
+            assert torch.equal(tensor, resumed.fitted.training_state[name]), name
     assert (whole.denoise() >= 0).all()
 
 
@@ -79,8 +79,8 @@ def test_squared_errors_of_scaled_expression_decode_to_counts(pbmc):
 def test_the_reconstruction_of_a_plain_autoencoder_is_the_sum_of_squares(cells):
     """-log p is it and a constant: half of log(pi) for each gene."""
     model = scrae.SCRAE("ae", verbose=False, n_hidden=(8,)).fit(cells, max_epochs=1)
-    module = model._module.eval()
-    minibatch = model._data(*model._training_cells).minibatch(torch.arange(10))
+    module = model.fitted.module.eval()
+    minibatch = model.fitted.data(*model.fitted.training_cells).minibatch(torch.arange(10))
     with torch.no_grad():
         losses = module.losses(minibatch)
         codes = module.encode(minibatch)
@@ -100,9 +100,9 @@ def test_losses_per_gene_weigh_penalties_more(cells):
 
 def test_noise_is_of_the_standard_deviation_asked_for_and_only_in_training(cells):
     model = scrae.SCRAE(noise_sd=2.0, mask_rate=0.0, verbose=False, n_hidden=(8,)).fit(cells, max_epochs=1)
-    counts = model._data(*model._training_cells).minibatch(torch.arange(100)).counts
-    clean = model._module.eval().encoder_input(counts).dense()
-    noise = model._module.train().encoder_input(counts) - clean
+    counts = model.fitted.data(*model.fitted.training_cells).minibatch(torch.arange(100)).counts
+    clean = model.fitted.module.eval().encoder_input(counts).dense()
+    noise = model.fitted.module.train().encoder_input(counts) - clean
     assert noise.std().item() == pytest.approx(2.0, rel=0.02)
     assert abs(noise.mean().item()) < 0.05
 
@@ -112,7 +112,11 @@ def test_gradients_are_clipped_at_the_size_asked_for(cells):
 
     def largest(clip):
         model = scrae.SCRAE(clip_gradient=clip, verbose=False, n_hidden=(8,), batch_size=500).fit(cells, max_epochs=1)
-        return max(t.max().item() for k, t in model._state.items() if k.startswith("optimiser.auto") and "avg_sq" in k)
+        return max(
+            t.max().item()
+            for k, t in model.fitted.training_state.items()
+            if k.startswith("optimiser.auto") and "avg_sq" in k
+        )
 
     assert largest(1e-3) == pytest.approx(1e-6 * 1e-3, rel=1e-3)
     assert largest(None) > 1e-6

@@ -10,9 +10,10 @@ from sklearn.decomposition import PCA
 from sklearn.neighbors import kneighbors_graph
 
 import scrae
-from scrae.autoencoder.readout import AVERAGED, NEIGHBOURS, STEPS, Readout
 from scrae.data.covariates import Covariates
 from scrae.data.minibatches import CountData
+from scrae.posthoc.principal_components import PrincipalComponents
+from scrae.posthoc.readout import AVERAGED, NEIGHBOURS, STEPS, Readout
 
 
 def data_of(adata) -> CountData:
@@ -20,10 +21,8 @@ def data_of(adata) -> CountData:
 
 
 def test_components_are_those_of_scaled_pca_at_unit_mean_square(pbmc):
-    readout = Readout((2,), pbmc.n_vars, n_pcs=8, weight=0.0)
-    readout.fit_components(sp.csr_array(pbmc.X))
     minibatch = data_of(pbmc).minibatch(torch.arange(pbmc.n_obs))
-    components = readout.coordinates(torch.zeros(pbmc.n_obs, 2), minibatch.counts)[:, 2:].numpy()
+    components = PrincipalComponents.fit(sp.csr_array(pbmc.X), 8)(minibatch.counts).numpy()
     expected = scrae.metrics.scaled_pca(pbmc, 8)
     expected /= np.sqrt((expected**2).sum(1).mean())
     signs = np.sign((components * expected).sum(0))
@@ -33,8 +32,9 @@ def test_components_are_those_of_scaled_pca_at_unit_mean_square(pbmc):
 
 def test_smoothing_is_a_random_walk_on_the_symmetric_neighbour_graph(pbmc):
     codes = torch.randn(pbmc.n_obs, 3, generator=torch.Generator().manual_seed(0))
-    readout = Readout((3,), pbmc.n_vars, n_pcs=0, weight=0.5)
-    readout.fit(data_of(pbmc), torch.arange(pbmc.n_obs), lambda minibatch: codes[minibatch.cells])
+    readout = Readout.fit(
+        data_of(pbmc), torch.arange(pbmc.n_obs), lambda minibatch: codes[minibatch.cells], (3,), None, weight=0.5
+    )
     x = ((codes - codes.mean(0)) / codes.std(0)).double().numpy() / np.sqrt(3)
 
     graph = kneighbors_graph(x, NEIGHBOURS, include_self=False).toarray()
@@ -53,7 +53,7 @@ def test_smoothing_is_a_random_walk_on_the_symmetric_neighbour_graph(pbmc):
 def coordinates_of(model, adata) -> np.ndarray:
     minibatch = data_of(adata).minibatch(torch.arange(adata.n_obs))
     with torch.no_grad():
-        return model._module.readout.coordinates(model._module.features(minibatch), minibatch.counts).numpy()
+        return model.fitted.readout.coordinates(model.fitted.module.features(minibatch), minibatch.counts).numpy()
 
 
 def test_codes_and_hidden_layer_weigh_together_as_much_as_the_components(pbmc):
@@ -67,10 +67,11 @@ def test_codes_and_hidden_layer_weigh_together_as_much_as_the_components(pbmc):
 
 
 def test_a_feature_that_never_varied_cannot_blow_up_in_a_new_cell(pbmc):
-    readout = Readout((2, 1), pbmc.n_vars, n_pcs=0, weight=0.0)
     features = torch.randn(pbmc.n_obs, 3, generator=torch.Generator().manual_seed(0))
     features[:, 2] = 0.0
-    readout.fit(data_of(pbmc), torch.arange(pbmc.n_obs), lambda minibatch: features[minibatch.cells])
+    readout = Readout.fit(
+        data_of(pbmc), torch.arange(pbmc.n_obs), lambda minibatch: features[minibatch.cells], (2, 1), None, weight=0.0
+    )
     minibatch = data_of(pbmc).minibatch(torch.arange(1))
     dead, alive = torch.tensor([[0.0, 0.0, 0.0]]), torch.tensor([[0.0, 0.0, 1.0]])
     assert torch.equal(readout(dead, minibatch.counts), readout(alive, minibatch.counts))
@@ -122,7 +123,7 @@ def test_a_checkpoint_alone_embeds_as_the_model_it_holds(pbmc, tmp_path):
     for name in ("weights.safetensors", "scrae.json"):
         (tmp_path / name).unlink()
     left = scrae.SCRAE.load(tmp_path)
-    assert len(left._module.readout.landmarks) == 700
+    assert len(left.fitted.readout.landmarks) == 700
     assert embeddings == [1, 2, 3]
     assert model.summary["best_epoch"] == 3
     assert np.array_equal(left.embed(pbmc), model.embed())
@@ -135,8 +136,7 @@ def test_what_a_batch_adds_to_the_codes_is_taken_out_for_new_cells_too(pbmc):
     codes = torch.as_tensor(codes, dtype=torch.float32)
     covariates = Covariates.categorical(batch[:, None], (2,))
     data = CountData(sp.csr_array(pbmc.X), covariates, torch.device("cpu"), has_batch=True)
-    readout = Readout((4,), pbmc.n_vars, n_pcs=0, weight=0.0)
-    readout.fit(data, torch.arange(500), lambda minibatch: codes[minibatch.cells])
+    readout = Readout.fit(data, torch.arange(500), lambda minibatch: codes[minibatch.cells], (4,), None, weight=0.0)
     new = torch.arange(500, 700)
     embedding = readout(codes[new], data.minibatch(new).counts).numpy()
 
@@ -154,13 +154,13 @@ def test_what_a_batch_adds_to_the_codes_is_taken_out_for_new_cells_too(pbmc):
 
 def test_more_components_than_genes_allow_are_cut(small, quick):
     model = scrae.SCRAE(**quick, n_pcs=100).fit(small)
-    assert model._module.readout.loadings.shape == (30, 29)
+    assert model.fitted.readout.components.loadings.shape == (30, 29)
     assert model.embed().shape == (60, 3)
 
 
 def test_components_beyond_the_number_of_cells_are_empty(small, quick):
     model = scrae.SCRAE(**quick, n_pcs=20, smoothing=0.5).fit(small[:8])
-    loadings = model._module.readout.loadings
+    loadings = model.fitted.readout.components.loadings
     assert loadings[:, :6].any(dim=0).all()
     assert not loadings[:, 7:].any()
     assert np.isfinite(model.embed()).all()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unittest import mock
+
 import numpy as np
 import pytest
 import torch
@@ -26,6 +28,7 @@ from scrae.regularisers import (
     gradient_penalty,
 )
 from scrae.regularisers.critic import Critic
+from scrae.training.loop import Training
 
 
 def test_gradient_penalty_equals_a_derivative_by_hand():
@@ -90,29 +93,29 @@ def trained(pbmc, regulariser, **options):
     model = scrae.SCRAE(
         regulariser=regulariser, max_epochs=3, n_hidden=(32,), early_stopping=False, verbose=False, **options
     )
-    prepare = model._prepare_training
+    run = Training.run
 
-    def with_given_start(*arguments):
-        training = prepare(*arguments)
+    def with_given_start(training, *arguments):
         torch.manual_seed(7)
-        for parameter in model._module.parameters():
+        module = training.model
+        for parameter in module.parameters():
             if parameter.dim() > 1:
                 nn.init.zeros_(parameter)
-        for part in (model._module.encoder, model._module.decoder, model._module.regulariser.critic):
+        for part in (module.encoder, module.decoder, module.regulariser.critic):
             for parameter in part.parameters():
                 nn.init.normal_(parameter, std=0.1)
-        for parameter in model._module.likelihood.parameters():
+        for parameter in module.likelihood.parameters():
             nn.init.normal_(parameter, std=0.1)
-        generator = model._module.regulariser.generator
+        generator = module.regulariser.generator
         if not isinstance(generator, nn.Identity):
             with torch.no_grad():
                 generator.output.weight.copy_(torch.eye(model.settings.n_latent))
                 generator.output.bias.zero_()
         torch.manual_seed(8)
-        return training
+        return run(training, *arguments)
 
-    model._prepare_training = with_given_start
-    return model.fit(pbmc)
+    with mock.patch.object(Training, "run", with_given_start):
+        return model.fit(pbmc)
 
 
 def test_a_learned_prior_whose_generator_is_the_identity_equals_the_fixed_prior_step_by_step(pbmc, monkeypatch):
@@ -133,13 +136,13 @@ def test_a_learned_prior_whose_generator_is_the_identity_equals_the_fixed_prior_
 
 def test_the_adversarial_step_moves_the_encoder_alone(pbmc):
     model = scrae.SCRAE(pull=1.0, max_epochs=1, verbose=False).fit(pbmc)
-    table = {phase.name: phase for phase in model._module.phases()}
+    table = {phase.name: phase for phase in model.fitted.module.phases()}
     assert list(table) == ["autoencoder", "encoder_adversarial", "prior", "critic"]
     assert {id(p) for p in table["encoder_adversarial"].parameters} == {
-        id(p) for p in model._module.encoder.parameters()
+        id(p) for p in model.fitted.module.encoder.parameters()
     }
     assert not {id(p) for p in table["autoencoder"].parameters} & {
-        id(p) for p in model._module.regulariser.parameters()
+        id(p) for p in model.fitted.module.regulariser.parameters()
     }
     schedule = {name: [phase.due(i) for i in range(10)] for name, phase in table.items()}
     assert sum(schedule["autoencoder"]) == 10

@@ -112,12 +112,12 @@ def test_losses_of_both_critics_by_hand_on_a_toy():
 
 def test_dual_matching_steps_are_those_of_the_published_schedule(pbmc):
     model = scrae.SCRAE("dr_a", n_hidden=(16,), critic_hidden=(8,), verbose=False).fit(pbmc, max_epochs=1)
-    table = {phase.name: phase for phase in model._module.phases()}
+    table = {phase.name: phase for phase in model.fitted.module.phases()}
     due = {name: sum(phase.due(i) for i in range(9)) for name, phase in table.items()}
     assert due == {"autoencoder": 9, "code_critic": 3, "encoder_adversarial": 6, "data_critic": 9}
-    encoder = {id(p) for p in model._module.encoder.parameters()}
+    encoder = {id(p) for p in model.fitted.module.encoder.parameters()}
     assert {id(p) for p in table["encoder_adversarial"].parameters} == encoder
-    critics = {id(p) for p in model._module.regulariser.parameters()}
+    critics = {id(p) for p in model.fitted.module.regulariser.parameters()}
     assert not critics & {id(p) for p in table["autoencoder"].parameters}
 
 

@@ -92,7 +92,7 @@ def test_doublets_and_cells_with_shuffled_genes_stand_out(fitted, pbmc):
 def test_score_does_not_follow_the_library_size_and_a_reference_of_the_same_cells_changes_nothing(fitted, pbmc):
     found = scrae.tl.outliers(pbmc, fitted)
     library = np.log(np.asarray(pbmc.X.sum(1)).ravel())
-    assert abs(np.corrcoef(found["surprise"], library)[0, 1]) > 0.5
+    assert abs(np.corrcoef(found["negative_log_likelihood"], library)[0, 1]) > 0.5
     assert abs(np.corrcoef(found["score"], library)[0, 1]) < 0.3
     np.testing.assert_array_equal(found, scrae.tl.outliers(pbmc, fitted, reference=pbmc))
     assert list(found.index) == list(pbmc.obs_names)
@@ -101,6 +101,6 @@ def test_score_does_not_follow_the_library_size_and_a_reference_of_the_same_cell
 
 
 def test_surprise_of_a_cell_does_not_depend_on_the_others(fitted, pbmc):
-    surprise = fitted.surprise(pbmc)
+    surprise = fitted.negative_log_likelihood(pbmc)
     assert surprise.shape == (700,)
-    np.testing.assert_allclose(fitted.surprise(pbmc[::-1])[::-1], surprise, rtol=1e-4)
+    np.testing.assert_allclose(fitted.negative_log_likelihood(pbmc[::-1])[::-1], surprise, rtol=1e-4)

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from scrae.autoencoder.contrast import contrastive_loss
-from scrae.autoencoder.readout import Readout
 from scrae.autoencoder.settings import Settings
 from scrae.compute import distributed
 from scrae.data.covariates import Covariates
@@ -71,19 +70,12 @@ class RegularisedAutoencoder(nn.Module):
         self.regulariser = regulariser(settings.n_latent, **settings.regulariser_options)
         self.regulariser.connect(n_genes, self.decoder.n_output)
         self.noise = GaussianNoise(settings.noise_sd)
-        self.readout = (
-            Readout((settings.n_latent, self.encoder.hidden.n_output), n_genes, settings.n_pcs, settings.smoothing)
-            if settings.n_pcs or settings.smoothing
-            else None
-        )
 
     def fit_constants(self, counts: sp.csr_array) -> None:
         """Take from the training counts what is computed once: scales, moments of the library size."""
         self.input_transform.fit(counts)
         self.target_transform.fit(counts)
         self.likelihood.fit(self.target_transform)
-        if self.readout is not None:
-            self.readout.fit_components(counts)
         if self.library is not None:
             self.library.fit(self.log_libraries(counts))
 
@@ -139,13 +131,6 @@ class RegularisedAutoencoder(nn.Module):
     def features(self, minibatch: Minibatch) -> Tensor:
         """Both side by side, (n_cells, n_latent + n_hidden)."""
         return distributed.gather_rows(torch.cat(self._encoded(minibatch), 1))
-
-    def embed(self, minibatch: Minibatch) -> Tensor:
-        """The embedding: codes as they are, or read out (:class:`Readout`). Evaluation mode."""
-        if self.readout is None:
-            return self.encode(minibatch)
-        result: Tensor = self.readout(self.features(minibatch), minibatch.counts)
-        return result
 
     def decode(self, codes: Tensor, covariates: Tensor, log_library: Tensor, batch: Tensor) -> tuple[Tensor, ...]:
         """Parameters of the likelihood for codes (n_cells, n_latent)."""
@@ -216,7 +201,7 @@ class RegularisedAutoencoder(nn.Module):
         result: Tensor = self.library(hidden)
         return result
 
-    def surprise(self, minibatch: Minibatch) -> Tensor:
+    def negative_log_likelihood(self, minibatch: Minibatch) -> Tensor:
         """-log p(x | E(x)) of each cell, summed over genes, (n_cells,). Evaluation mode: nothing is hidden or drawn."""
         codes, batch = distributed.own_rows(self.encode(minibatch)), distributed.own_rows(minibatch.batch)
         decoded, log_library = self._decoded(codes, minibatch.covariates), self.log_library(minibatch)

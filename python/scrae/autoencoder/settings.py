@@ -150,11 +150,11 @@ class Settings:
             _one_of("target", self.target, CountTransform.KINDS)
             if self.target == "scaled" and not Likelihood.registry[self.likelihood].explains_scaled:
                 raise ValueError(f'target="scaled" has negative values, likelihood={self.likelihood!r} none; use "mse"')
-        _at_least("n_latent", self.n_latent, 1)
-        _at_least("batch_size", self.batch_size, 2)
+        at_least("n_latent", self.n_latent, 1)
+        at_least("batch_size", self.batch_size, 2)
         for name in ("max_epochs", "patience"):
             if getattr(self, name) is not None:
-                _at_least(name, getattr(self, name), 1)
+                at_least(name, getattr(self, name), 1)
         _within("mask_rate", self.mask_rate, 0.0, 1.0)
         _within("dropout_rate", self.dropout_rate, 0.0, 1.0)
         _within("decoder_dropout_rate", self.decoder_dropout_rate or 0.0, 0.0, 1.0)
@@ -165,8 +165,8 @@ class Settings:
         for name in ("noise_sd", "weight_decay", "contrast_weight", "n_pcs", "smoothing"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be negative, not {getattr(self, name)}")
-        _at_least("n_pcs", self.n_pcs, 0)
-        _at_least("dispersion_steps", self.dispersion_steps, 0)
+        at_least("n_pcs", self.n_pcs, 0)
+        at_least("dispersion_steps", self.dispersion_steps, 0)
         known = regulariser_option_names(self.regulariser)
         for name in self.regulariser_options:
             if name not in known:
@@ -222,7 +222,14 @@ def _one_of(name: str, value: str, allowed: Iterable[str]) -> None:
         raise ValueError(f"{name}={value!r} is not known; choose one of {', '.join(map(repr, allowed))}")
 
 
-def _at_least(name: str, value: int, least: int) -> None:
+def at_least(name: str, value: float, least: int) -> None:
+    """Refuse what is not a whole number of at least ``least``.
+
+    Raises
+    ------
+    ValueError
+        The message names the setting.
+    """
     if isinstance(value, bool) or int(value) != value or value < least:
         raise ValueError(f"{name} must be a whole number of at least {least}, not {value!r}")
 

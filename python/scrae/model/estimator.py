@@ -3,49 +3,36 @@
 from __future__ import annotations
 
 import os
-import time
-import warnings
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict
-from typing import Any
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.sparse as sp
-import torch
 from torch import Tensor
 
-from scrae.autoencoder.autoencoder import RegularisedAutoencoder
+from scrae._deprecation import warn_of_old_name
 from scrae.autoencoder.presets import settings_of
-from scrae.autoencoder.settings import Settings, epochs_for, patience_for
+from scrae.autoencoder.settings import Settings, at_least
 from scrae.compute import distributed
-from scrae.compute.device import resolve_device, versions
+from scrae.compute.device import resolve_device
+from scrae.compute.random_state import random_state_kept
 from scrae.data.cells import read_cells
 from scrae.data.counts import refuse_too_few, warn_of_empty_cells
-from scrae.data.covariates import CovariateCoding, Covariates
-from scrae.data.minibatches import CountData
+from scrae.data.covariates import CovariateCoding
 from scrae.data.on_disk import by_rows
-from scrae.model.embedding import Embedding
-from scrae.model.expression import Expression
-from scrae.model.folder import (
-    DESCRIPTION,
-    ModelFolderError,
-    fingerprint,
-    read_model,
-    read_state,
-    write_model,
-    write_state,
-)
-from scrae.model.labelling import Labelling
-from scrae.model.sampling import Sampling
-from scrae.posthoc.cell_types import CellTypes
-from scrae.posthoc.finish import finish
-from scrae.posthoc.population import Population
-from scrae.training.loop import Training
+from scrae.model import embedding, expression, labelling, sampling
+from scrae.model.checkpoints import Checkpoints
+from scrae.model.fitted import FittedModel, NotFittedError
+from scrae.model.fitting import Fitting
+from scrae.model.folder import fingerprint, load_model, load_state, save_model
+from scrae.regularisers import Regulariser
 
-SMALLEST_VALIDATION = 10  # fewer held-out cells say too little to stop by
+if TYPE_CHECKING:
+    import pandas as pd
 
 
-class SCRAE(Embedding, Labelling, Expression, Sampling):
+class SCRAE:
     """Deterministic regularised autoencoder with a learned prior for counts (Mondal et al. 2021).
 
     Parameters
@@ -86,28 +73,74 @@ class SCRAE(Embedding, Labelling, Expression, Sampling):
         self.random_state = int(random_state)
         self.device = resolve_device(device)
         self.verbose = verbose
-        self._module: RegularisedAutoencoder | None = None
-        self._genes: np.ndarray | None = None
-        self._n_genes = 0
-        self._coding = CovariateCoding.none()
-        self._fingerprint = ""
-        self._summary: dict[str, Any] = {}
-        self._history: list[dict[str, float]] = []
-        self._population: Population | None = None
-        self._state: dict[str, Tensor] | None = None
-        self._training_cells: tuple[sp.csr_array, Covariates] | None = None
-        self._cell_types: CellTypes | None = None
+        self._fitted: FittedModel | None = None
 
     def __repr__(self) -> str:
-        if self._module is None:
-            return f"SCRAE(preset={self.preset!r}, n_latent={self.settings.n_latent}), not fitted"
+        said = f"SCRAE(preset={self.preset!r}, n_latent={self.settings.n_latent})"
+        if self._fitted is None:
+            return f"{said}, not fitted"
+        summary = self._fitted.summary
         return (
-            f"SCRAE(preset={self.preset!r}, n_latent={self.settings.n_latent}), fitted on "
-            f"{self._summary['n_cells']:,} cells x {self._n_genes:,} genes in {self._summary['epochs']} epochs "
-            f"(stopped by: {self._summary['stop_reason']})"
+            f"{said}, fitted on {summary['n_cells']:,} cells x {self._fitted.n_genes:,} genes in "
+            f"{summary['epochs']} epochs (stopped by: {summary['stop_reason']})"
         )
 
-    # -- training ---------------------------------------------------------------------------------------------------
+    # -- what training has come to -------------------------------------------------------------------------------------
+
+    @property
+    def fitted(self) -> FittedModel:
+        """The trained model as one value, which nothing changes: a new training puts another one in its place.
+
+        Raises
+        ------
+        scrae.NotFittedError
+            It is not trained yet.
+        """
+        if self._fitted is None:
+            raise NotFittedError("the model is not trained yet: call fit(adata) first, or load one with SCRAE.load")
+        return self._fitted
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """Every loss per epoch (means over the epoch's minibatches, nats per cell); the index is the epoch.
+
+        ``reconstruction`` and ``validation_reconstruction`` are -log p(x) summed over genes; ``critic_gap`` is
+        mean C(E(x)) - mean C(G(n)), the critic's estimate of the Wasserstein distance between codes and prior.
+        """
+        import pandas as pd
+
+        frame = pd.DataFrame([] if self._fitted is None else self._fitted.history)
+        if len(frame):
+            frame["epoch"] = frame["epoch"].astype(int)
+            frame = frame.set_index("epoch")
+        return frame
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """Facts of the training: cells, genes, epochs, stop reason, seconds, threads, versions; empty before."""
+        return {} if self._fitted is None else dict(self._fitted.summary)
+
+    @property
+    def gene_names(self) -> np.ndarray | None:
+        """Names of the modelled genes, in order; None before training and after training on a bare matrix."""
+        return None if self._fitted is None or self._fitted.genes is None else self._fitted.genes.copy()
+
+    @property
+    def cell_types(self) -> np.ndarray | None:
+        """Names of the types that :meth:`fit_labels` has learned, sorted; None before."""
+        types = None if self._fitted is None else self._fitted.cell_types
+        return None if types is None else types.types.copy()
+
+    @property
+    def makes_clusters(self) -> bool:
+        """Whether the model clusters cells while it trains, so that :meth:`clusters` gives them."""
+        return Regulariser.registry[self.settings.regulariser].makes_clusters
+
+    def settings_dict(self) -> dict[str, Any]:
+        """All settings by name, nested options included."""
+        return asdict(self.settings)
+
+    # -- training ------------------------------------------------------------------------------------------------------
 
     def fit(
         self,
@@ -160,7 +193,8 @@ class SCRAE(Embedding, Labelling, Expression, Sampling):
         Returns
         -------
         The model itself. Ctrl-C ends training early and keeps the best model so far; ``summary["stop_reason"]`` says
-        so.
+        so. Until there is a new model, this object and ``model_dir`` are what they were: also where an error or a
+        Ctrl-C in the first epoch ends a second training on the same object.
 
         Raises
         ------
@@ -169,6 +203,8 @@ class SCRAE(Embedding, Labelling, Expression, Sampling):
         scrae.TrainingDiverged
             Losses were not finite again and again.
         """
+        if max_epochs is not None:
+            at_least("max_epochs", max_epochs, 1)
         cells = read_cells(data, layer)
         chosen = np.arange(cells.counts.shape[1]) if genes is None else cells.positions(genes)
         counts = cells.counts
@@ -177,138 +213,85 @@ class SCRAE(Embedding, Labelling, Expression, Sampling):
         refuse_too_few(counts, cells.where, self.settings.n_latent)
         coding = CovariateCoding.fit(cells, batch_key, categorical_covariate_keys, continuous_covariate_keys)
         covariates = coding.code(cells)
-        state = self._resume_state(model_dir, counts, covariates) if resume else None
-
-        self._genes = None if cells.gene_names is None else cells.gene_names[chosen]
-        self._n_genes = counts.shape[1]
-        self._coding = coding
-        self._fingerprint = fingerprint(counts, covariates)
-        self._training_cells = (counts, covariates)
-        self._cell_types = None
+        digest = fingerprint(counts, covariates)
+        state = self._resume_state(model_dir, digest) if resume else None
         warn_of_empty_cells(counts)
-        started = time.perf_counter()
-        try:
-            with self._own_random_state():
-                training = self._prepare_training(counts, covariates)
-                if state is not None:
-                    training.load_state(state)
-                distributed.require_same(
-                    "cells, genes, settings, seed and checkpoint",
-                    f"{self._fingerprint} {self.settings} {self.random_state} {max_epochs} {training.progress.epoch}",
-                )
-                self._run(training, max_epochs, model_dir, checkpoint_seconds, started, on_epoch)
-        finally:
-            if self._module is not None and self._summary:
-                self._module.eval()
-                if model_dir is not None and distributed.in_charge():
-                    self.save(model_dir)
+        names = None if cells.gene_names is None else cells.gene_names[chosen]
+        with random_state_kept(self.device):
+            fitting = Fitting(
+                self.preset,
+                self.settings,
+                self.random_state,
+                self.device,
+                counts,
+                names,
+                coding,
+                covariates,
+                digest,
+                state,
+            )
+            distributed.require_same(
+                "cells, genes, settings, seed and checkpoint",
+                f"{digest} {self.settings} {self.random_state} {max_epochs} {fitting.epoch}",
+            )
+            self._train(fitting, fitting.epochs(max_epochs), model_dir, checkpoint_seconds, on_epoch)
         return self
 
-    def _run(
+    def _train(
         self,
-        training: Training,
-        max_epochs: int | None,
+        fitting: Fitting,
+        epochs: int,
         model_dir: str | os.PathLike[str] | None,
         checkpoint_seconds: float,
-        started: float,
         on_epoch: Callable[[int, int, dict[str, float]], None] | None,
     ) -> None:
-        # The first epoch is followed by a checkpoint: a folder that cannot be written shows early.
-        last_checkpoint = -np.inf
-        failed_before = False
+        """Train, and take what has come of it: object and folder are as they were until there is a whole model."""
+        checkpoints = Checkpoints(fitting, model_dir, checkpoint_seconds)
 
-        def keep(training: Training) -> None:
-            nonlocal last_checkpoint, failed_before
+        def after_epoch() -> None:
             if on_epoch is not None:
-                on_epoch(training.progress.epoch, epochs, dict(training.progress.history[-1]))
-            if model_dir is None or time.monotonic() - last_checkpoint < checkpoint_seconds:
-                return
-            if not distributed.in_charge():
-                return
-            self._take(training, started)
-            with training.as_if_ended(), self._own_random_state():
-                self._finish(training)
-                finished = {f"finished.{k}": v.clone() for k, v in self._fitted().state_dict().items()}
-            try:
-                write_state(model_dir, self._description(), training.state() | finished)
-            except OSError as error:
-                if not failed_before:
-                    warnings.warn(f"no checkpoint: {error}; training goes on", RuntimeWarning, stacklevel=2)
-                failed_before = True
-            last_checkpoint = time.monotonic()
+                self._show(fitting, epochs, on_epoch)
+            checkpoints.keep()
 
-        epochs = (
-            max_epochs or self.settings.max_epochs or epochs_for(len(training.training_cells), self.settings.batch_size)
-        )
         try:
-            training.run(epochs, self.verbose, keep)
+            fitting.run(epochs, self.verbose, after_epoch)
         except distributed.ProcessLost:
             raise  # at once: what is left of the time until this process is killed is for the message
         except BaseException:
-            self._conclude(training, started)
+            if fitting.epoch:
+                self._take(fitting.model(), model_dir)
             raise
-        self._conclude(training, started)
+        if fitting.interrupted and not fitting.epoch:
+            raise KeyboardInterrupt("training was interrupted before its first epoch had ended: there is no new model")
+        self._take(fitting.model(), model_dir)
 
-    def _conclude(self, training: Training, started: float) -> None:
-        """Take over what training has come to."""
-        self._finish(training)
-        self._take(training, started)
-        self._state = training.good_state()
+    def _take(self, fitted: FittedModel, model_dir: str | os.PathLike[str] | None) -> None:
+        self._fitted = fitted
+        if model_dir is not None and distributed.in_charge():
+            save_model(model_dir, fitted)
 
-    def _finish(self, training: Training) -> None:
-        assert self._population is not None
-        self._population = finish(self._fitted(), training.data, self._population, self.random_state)
+    def _show(self, fitting: Fitting, epochs: int, on_epoch: Callable[[int, int, dict[str, float]], None]) -> None:
+        """Call ``on_epoch``, to which this object is the model in training."""
+        before = self._fitted
+        self._fitted = fitting.provisional_model()
+        try:
+            on_epoch(fitting.epoch, epochs, dict(self._fitted.history[-1]))
+        finally:
+            self._fitted = before
 
-    def _take(self, training: Training, started: float) -> None:
-        """Copy what the user sees of a training into the model."""
-        progress = training.progress
-        self._history = list(progress.history)
-        self._summary = {
-            "n_cells": training.data.n_cells,
-            "n_genes": training.data.n_genes,
-            "epochs": progress.epoch,
-            "steps": progress.step,
-            "best_epoch": progress.best_epoch or progress.epoch,
-            "stop_reason": progress.stop_reason or "running",
-            "seconds": time.perf_counter() - started,
-            "training_cells_per_second": _cells_per_second(progress.history, len(training.training_cells)),
-            "n_validation_cells": len(training.validation_cells),
-            "threads": torch.get_num_threads(),
-            "device": str(self.device),
-            "versions": versions(),
-        }
-
-    def _prepare_training(self, counts: sp.csr_array, covariates: Covariates) -> Training:
-        settings = self.settings
-        torch.manual_seed(self.random_state)
-        module = RegularisedAutoencoder(settings, self._n_genes, self._coding.width, self._coding.n_batches)
-        module.fit_constants(counts)
-        self._population = Population.of(module.log_libraries(counts), covariates)
-        self._module = module.to(self.device)
-        data = CountData(counts, covariates, self.device, has_batch=self._coding.batch_key is not None)
-        order = torch.randperm(data.n_cells)
-        n_validation = round(data.n_cells * settings.validation_size) if settings.early_stopping else 0
-        if n_validation < SMALLEST_VALIDATION:
-            n_validation = 0
-        validation = order[:n_validation].sort().values.to(self.device)
-        training = order[n_validation:].sort().values.to(self.device)
-        patience = settings.patience or patience_for(len(training), settings.batch_size)
-        return Training(self._module, data, training, validation, patience)
-
-    def _resume_state(
-        self, model_dir: str | os.PathLike[str] | None, counts: sp.csr_array, covariates: Covariates
-    ) -> dict[str, Tensor] | None:
-        state, known, settings, seed = self._state, self._fingerprint, self.settings, self.random_state
-        if state is None and model_dir is not None:
-            stored = read_state(model_dir)
+    def _resume_state(self, model_dir: str | os.PathLike[str] | None, digest: str) -> dict[str, Tensor] | None:
+        """The training state to go on from, of this object or in the folder; None: there is none."""
+        if self._fitted is not None and self._fitted.training_state is not None:
+            state = dict(self._fitted.training_state)
+            known, settings, seed = self._fitted.fingerprint, self._fitted.settings, self._fitted.random_state
+        else:
+            stored = None if model_dir is None else load_state(model_dir)
             if stored is None:
                 return None
             description, state = stored
             known, seed = description["fingerprint"], description["random_state"]
             settings = Settings(**description["settings"])
-        if state is None:
-            return None
-        if known != fingerprint(counts, covariates):
+        if known != digest:
             raise ValueError(
                 "these are not the cells, genes and covariates that the training started with: resume needs the same "
                 "data; use resume=False to train anew"
@@ -321,7 +304,7 @@ class SCRAE(Embedding, Labelling, Expression, Sampling):
             )
         return state
 
-    # -- files ------------------------------------------------------------------------------------------------------
+    # -- the folder ----------------------------------------------------------------------------------------------------
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Save into a folder: ``weights.safetensors``, ``scrae.json`` and, for resuming, the training state.
@@ -331,10 +314,7 @@ class SCRAE(Embedding, Labelling, Expression, Sampling):
         OSError
             A file could not be written (a full disk, say); what was in the folder before is still whole.
         """
-        module = self._fitted()
-        if self._state is not None:
-            write_state(folder, self._description(), self._state)
-        write_model(folder, self._description(), module.state_dict())
+        save_model(folder, self.fitted)
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str], *, device: str = "auto", verbose: bool | None = None) -> SCRAE:
@@ -347,52 +327,242 @@ class SCRAE(Embedding, Labelling, Expression, Sampling):
         scrae.ModelFolderError
             Another format version, or a damaged file.
         """
-        description, weights = read_model(folder)
-        settings = Settings(**description["settings"])
-        model = cls(description["preset"], random_state=description["random_state"], device=device, verbose=verbose)
-        model.settings = settings
-        model._genes = None if description["genes"] is None else np.array(description["genes"], dtype=object)
-        model._n_genes = description["n_genes"]
-        scales = description.get("covariate_scales", {})  # absent before 0.1.0 had them
-        model._coding = CovariateCoding(description["covariate_levels"], description["batch_key"], scales)
-        model._fingerprint = description["fingerprint"]
-        model._summary = description["summary"]
-        model._history = description["history"]
-        model._population = Population.from_description(description["population"])
-        module = RegularisedAutoencoder(settings, model._n_genes, model._coding.width, model._coding.n_batches)
-        try:
-            module.load_state_dict(weights)
-        except RuntimeError as error:
-            raise ModelFolderError(
-                f"the weights in {str(folder)!r} do not fit the settings in its {DESCRIPTION}: {error}"
-            ) from error
-        model._module = module.to(model.device).eval()
-        if description.get("cell_types"):  # absent before 0.1.0 had them
-            model._cell_types = CellTypes.from_description(description["cell_types"])
-        stored = read_state(folder)
-        if stored is not None:
-            model._state = stored[1]
+        resolved = resolve_device(device)
+        fitted = load_model(folder, resolved)
+        model = cls(fitted.preset, random_state=fitted.random_state, device=device, verbose=verbose)
+        model.settings = fitted.settings
+        model._fitted = fitted
         return model
 
-    def _description(self) -> dict[str, Any]:
-        return {
-            "preset": self.preset,
-            "settings": asdict(self.settings),
-            "random_state": self.random_state,
-            "n_genes": self._n_genes,
-            "genes": None if self._genes is None else [str(name) for name in self._genes],
-            "covariate_levels": dict(self._coding.levels),
-            "covariate_scales": dict(self._coding.scales),
-            "batch_key": self._coding.batch_key,
-            "fingerprint": self._fingerprint,
-            "population": None if self._population is None else self._population.description(),
-            "summary": self._summary,
-            "history": self._history,
-            "cell_types": None if self._cell_types is None else self._cell_types.description(),
-        }
+    # -- where cells lie -----------------------------------------------------------------------------------------------
 
+    def embed(self, data: Any = None, *, layer: str | None = None) -> np.ndarray:
+        """The embedding of cells: the training cells, or others that have all the model's genes.
 
-def _cells_per_second(history: list[dict[str, float]], n_training_cells: int) -> float:
-    """Median over epochs of training cells per second, validation not counted."""
-    seconds = [row["seconds"] for row in history]
-    return n_training_cells / float(np.median(seconds)) if seconds else 0.0
+        Parameters
+        ----------
+        data
+            AnnData or matrix of raw counts; None: the training cells.
+        layer
+            Layer of the AnnData with raw counts.
+
+        Returns
+        -------
+        float32 (n_cells, n_latent), cells in their order.
+        """
+        return embedding.embed(self.fitted, data, layer)
+
+    def codes(self, data: Any = None, *, layer: str | None = None) -> np.ndarray:
+        """What the decoder is given, float32 (n_cells, n_latent).
+
+        The embedding is read out of it (:class:`scrae.posthoc.readout.Readout`), or is the same with ``n_pcs=0,
+        smoothing=0``.
+
+        Parameters
+        ----------
+        data, layer
+            As in :meth:`embed`.
+        """
+        return embedding.codes(self.fitted, data, layer)
+
+    def map(self, query: Any, *, layer: str | None = None) -> np.ndarray:
+        """The embedding of new cells, by the trained model as it is; genes are matched by name.
+
+        Genes of the model that the query lacks count as zero, with a warning that says how many; genes that the
+        model does not know are left out.
+
+        Parameters
+        ----------
+        query
+            AnnData of raw counts (a matrix must have exactly the model's genes, in order).
+        layer
+            Layer of the AnnData with raw counts.
+
+        Returns
+        -------
+        float32 (n_cells, n_latent).
+
+        Raises
+        ------
+        ValueError
+            The query has none of the model's genes.
+        """
+        return embedding.map_query(self.fitted, query, layer)
+
+    def clusters(self, data: Any = None, *, layer: str | None = None) -> np.ndarray:
+        """Clusters of cells, where the model makes them itself (presets ``"scdeepcluster"`` and ``"sczidesk"``).
+
+        Parameters
+        ----------
+        data, layer
+            As in :meth:`embed`.
+
+        Returns
+        -------
+        int64 (n_cells,), from 0.
+
+        Raises
+        ------
+        ValueError
+            The model has no clusters, or not yet.
+        """
+        return embedding.clusters(self.fitted, data, layer)
+
+    # -- which types they are of ---------------------------------------------------------------------------------------
+
+    def fit_labels(
+        self, data: Any, labels_key: str, *, unlabeled_category: str = "Unknown", layer: str | None = None
+    ) -> SCRAE:
+        """Learn the types of cells from labels of some of them; the embedding does not change.
+
+        Parameters
+        ----------
+        data
+            AnnData of raw counts, the training cells or others; genes are matched by name.
+        labels_key
+            Column of ``adata.obs`` with the type of each cell.
+        unlabeled_category
+            What stands there for cells without a label; a missing value says the same.
+        layer
+            Layer of the AnnData with raw counts.
+
+        Returns
+        -------
+        The model itself, ready to :meth:`predict`. A linear classifier on the encoder's last hidden layer, with
+        probabilities calibrated on held-out labels (:mod:`scrae.posthoc.cell_types`).
+
+        Raises
+        ------
+        ValueError
+            No such column, no label at all, or one type only.
+        """
+        types = labelling.cell_types_of(self.fitted, data, labels_key, unlabeled_category, layer, self.random_state)
+        self._fitted = replace(self.fitted, cell_types=types)
+        return self
+
+    def predict(
+        self,
+        data: Any = None,
+        *,
+        layer: str | None = None,
+        return_probabilities: bool = False,
+        unknown_rate: float = 0.01,
+        unlabeled_category: str = "Unknown",
+    ) -> np.ndarray | pd.DataFrame:
+        """Types of cells, as learned by :meth:`fit_labels`.
+
+        Parameters
+        ----------
+        data
+            AnnData of raw counts (genes are matched by name, as in :meth:`map`); None: the training cells.
+        layer
+            Layer of the AnnData with raw counts.
+        return_probabilities
+            Give probabilities in place of names.
+        unknown_rate
+            Share of cells of known types that may be called unknown, in [0, 1): a cell is if it lies further from all
+            types than this share of the labelled cells did when they were held out. 0: every cell gets a type.
+        unlabeled_category
+            Name of the unknown.
+
+        Returns
+        -------
+        Name of the type of each cell, or ``unlabeled_category``, (n_cells,). With ``return_probabilities`` a DataFrame
+        (n_cells, n_types + 1): calibrated probabilities, which sum to 1 over the types, and last the ``familiarity``
+        that is compared with ``unknown_rate`` (:meth:`scrae.posthoc.cell_types.CellTypes.familiarity`). A probability
+        says which of the known types it is, the familiarity whether it is one of them.
+        """
+        return labelling.predict(self.fitted, data, layer, return_probabilities, unknown_rate, unlabeled_category)
+
+    # -- what they express ---------------------------------------------------------------------------------------------
+
+    def denoise(
+        self,
+        data: Any = None,
+        *,
+        layer: str | None = None,
+        library_size: str | float = "common",
+        batch: str | None = None,
+    ) -> np.ndarray:
+        """Decoder means: expected counts without counting noise and technical zeros.
+
+        Parameters
+        ----------
+        data, layer
+            As in :meth:`embed`.
+        library_size
+            ``"common"`` (every cell at the median of the training cells, so cells can be compared), ``"observed"``
+            (each at its own), or a number.
+        batch
+            Decode all cells as if they came from this batch; None: each from its own.
+
+        Returns
+        -------
+        float32 (n_cells, n_genes), dense, columns as :attr:`gene_names`.
+        """
+        return expression.denoise(self.fitted, data, layer, library_size, batch)
+
+    def negative_log_likelihood(self, data: Any = None, *, layer: str | None = None) -> np.ndarray:
+        """-log p(x | E(x)) of each cell in nats, summed over genes: how badly the model explains the cell.
+
+        It grows with the cell's library size; :func:`scrae.tl.outliers` compares cells with others of their size.
+
+        Parameters
+        ----------
+        data, layer
+            As in :meth:`embed`.
+
+        Returns
+        -------
+        float32 (n_cells,).
+        """
+        return expression.negative_log_likelihood(self.fitted, data, layer)
+
+    def surprise(self, data: Any = None, *, layer: str | None = None) -> np.ndarray:
+        """The former name of :meth:`negative_log_likelihood`."""
+        warn_of_old_name("SCRAE.surprise", "SCRAE.negative_log_likelihood")
+        return self.negative_log_likelihood(data, layer=layer)
+
+    # -- others like them ----------------------------------------------------------------------------------------------
+
+    def sample(
+        self,
+        n: int,
+        *,
+        like: Any = None,
+        codes: str = "cells",
+        layer: str | None = None,
+        random_state: int | None = None,
+        batch: str | None = None,
+    ) -> np.ndarray:
+        """Synthetic cells: a code and a library size for each, then counts from the likelihood.
+
+        Parameters
+        ----------
+        n
+            Number of cells.
+        like
+            Cells to draw others like, :data:`scrae.posthoc.density.LEAST_CELLS` or more (an AnnData or a matrix with
+            the model's genes): of one type, say. None: the training cells.
+        codes
+            ``"cells"``: codes and library sizes together from a mixture fitted to those of the cells
+            (:mod:`scrae.posthoc.density`). ``"prior"``: codes from the regulariser's prior, library sizes from the
+            training cells: what the model has learned to take for cells, less like real ones (docs/USES.md).
+        layer
+            Layer of ``like`` with raw counts; None: its ``X``.
+        random_state
+            Seed; None: the model's.
+        batch
+            Batch to draw from; None: batches (and further covariates) in the shares of the training cells. Continuous
+            covariates are drawn one by one, each as among the training cells.
+
+        Returns
+        -------
+        float32 (n, n_genes), whole counts, columns as :attr:`gene_names`. Their expected total is the library size.
+        """
+        seed = self.random_state if random_state is None else random_state
+        return sampling.sample(self.fitted, n, like, codes, layer, seed, batch)
+
+    def sample_codes(self, n: int, *, random_state: int | None = None) -> np.ndarray:
+        """Codes from the regulariser's prior, float32 (n, n_latent)."""
+        return sampling.sample_codes(self.fitted, n, self.random_state if random_state is None else random_state)

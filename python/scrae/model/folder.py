@@ -1,8 +1,10 @@
-"""Files of a model: a folder of safetensors and JSON, no pickle, each file whole or absent.
+"""The folder of a model: safetensors and JSON, no pickle, each file whole or absent.
 
 ``weights.safetensors`` and ``scrae.json`` are a finished model; ``training_state.safetensors`` is all that a resume
-needs. Each is written aside and moved into place. The weights carry a copy of the JSON in their header, so that a
-save that was cut off between the two files still loads as one consistent model.
+needs, with the model that training had come to. Each is written aside and moved into place. The weights carry a copy of
+the JSON in their header, so that a save that was cut off between the two files still loads as one consistent model.
+
+Format 2, of development versions before 0.1.0, kept the read-out among the weights in training; it is still read.
 """
 
 from __future__ import annotations
@@ -11,6 +13,8 @@ import hashlib
 import json
 import os
 import uuid
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,38 +22,98 @@ import numpy as np
 import safetensors
 import safetensors.torch
 import scipy.sparse as sp
+import torch
 from torch import Tensor
 
+from scrae.autoencoder.autoencoder import RegularisedAutoencoder
+from scrae.autoencoder.settings import Settings
 from scrae.compute.atomic import write_bytes
-from scrae.data.covariates import Covariates
+from scrae.data.covariates import CovariateCoding, Covariates
 from scrae.data.on_disk import blocks
+from scrae.model.fitted import FittedModel
+from scrae.posthoc.cell_types import CellTypes
+from scrae.posthoc.population import Population
+from scrae.posthoc.readout import Readout
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
+READ_VERSIONS = (2, 3)
 DESCRIPTION = "scrae.json"
 WEIGHTS = "weights.safetensors"
 STATE = "training_state.safetensors"
+READOUT, FINISHED = "readout.", "finished."  # of names of tensors: the read-out's, and in a state the finished model's
 
 
 class ModelFolderError(ValueError):
     """The folder is not a model that this version of scrae can read."""
 
 
-def write_model(folder: str | os.PathLike[str], description: dict[str, Any], weights: dict[str, Tensor]) -> None:
-    """Write description and weights into ``folder``, made where it is missing."""
+# -- writing --------------------------------------------------------------------------------------------------------
+
+
+def save_model(folder: str | os.PathLike[str], model: FittedModel) -> None:
+    """Write a model into ``folder``, made where it is missing; with its training state, where it has one.
+
+    Raises
+    ------
+    OSError
+        A file could not be written (a full disk, say); what was in the folder before is still whole.
+    """
+    if model.training_state is not None:
+        save_checkpoint(folder, model)
+    text = _json(_description(model) | {"save_id": uuid.uuid4().hex})
     path = _folder(folder)
-    text = _json(description | {"format_version": FORMAT_VERSION, "save_id": uuid.uuid4().hex})
-    write_bytes(path / WEIGHTS, safetensors.torch.save(weights, {"scrae": text}))
+    write_bytes(path / WEIGHTS, safetensors.torch.save(_tensors(model), {"scrae": text}))
     write_bytes(path / DESCRIPTION, text.encode())
 
 
-def write_state(folder: str | os.PathLike[str], description: dict[str, Any], state: dict[str, Tensor]) -> None:
-    """Write a training state and the description of its model into ``folder``, as one file."""
-    text = _json(description | {"format_version": FORMAT_VERSION})
-    write_bytes(_folder(folder) / STATE, safetensors.torch.save(state, {"scrae": text}))
+def save_checkpoint(folder: str | os.PathLike[str], model: FittedModel) -> None:
+    """Write the training state of a model and what training has come to into ``folder``, as one file."""
+    finished = {FINISHED + name: value for name, value in _tensors(model).items()}
+    tensors = {name: value.clone() for name, value in finished.items()} | dict(model.training_state or {})
+    write_bytes(_folder(folder) / STATE, safetensors.torch.save(tensors, {"scrae": _json(_description(model))}))
 
 
-def read_model(folder: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Description and weights of the model in ``folder``.
+def _tensors(model: FittedModel) -> dict[str, Tensor]:
+    readout = {} if model.readout is None else model.readout.tensors()
+    return model.module.state_dict() | {READOUT + name: value for name, value in readout.items()}
+
+
+def _description(model: FittedModel) -> dict[str, Any]:
+    return {
+        "format_version": FORMAT_VERSION,
+        "preset": model.preset,
+        "settings": asdict(model.settings),
+        "random_state": model.random_state,
+        "n_genes": model.n_genes,
+        "genes": None if model.genes is None else [str(name) for name in model.genes],
+        "covariate_levels": dict(model.coding.levels),
+        "covariate_scales": dict(model.coding.scales),
+        "batch_key": model.coding.batch_key,
+        "fingerprint": model.fingerprint,
+        "population": model.population.description(),
+        "summary": dict(model.summary),
+        "history": [dict(row) for row in model.history],
+        "cell_types": None if model.cell_types is None else model.cell_types.description(),
+    }
+
+
+def _json(description: dict[str, Any]) -> str:
+    return json.dumps(description, indent=1)
+
+
+def _folder(folder: str | os.PathLike[str]) -> Path:
+    path = Path(folder)
+    if path.exists() and not path.is_dir():
+        raise NotADirectoryError(f"{str(path)!r} is a file; a model is saved as a folder")
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+# -- reading --------------------------------------------------------------------------------------------------------
+
+
+def load_model(folder: str | os.PathLike[str], device: torch.device) -> FittedModel:
+    """The model in ``folder``; one that can be resumed where there is a training state.
 
     Raises
     ------
@@ -61,15 +125,70 @@ def read_model(folder: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str
     path = Path(folder)
     if not path.is_dir():
         raise FileNotFoundError(f"there is no model folder {str(path)!r}")
-    if not (path / WEIGHTS).exists():
-        if (path / STATE).exists():
-            return _finished_of_state(path)
+    resumable = load_state(path)
+    if (path / WEIGHTS).exists():
+        description = read_description(path)
+        header, tensors = _read(path / WEIGHTS)
+        if header["save_id"] != description.get("save_id"):
+            description = header
+    elif resumable is not None:  # it was killed before it could save
+        description, tensors = resumable[0], _below(FINISHED, resumable[1])
+    else:
         raise FileNotFoundError(f"{str(path)!r} holds no scRAE model: {WEIGHTS} is missing")
-    description = read_description(path)
-    header, weights = _read(path / WEIGHTS)
-    if header["save_id"] != description.get("save_id"):
-        description = header
-    return description, weights
+    state = None
+    if resumable is not None:
+        state = {name: value for name, value in resumable[1].items() if not name.startswith(FINISHED)}
+    return _model(description, tensors, state, path, device)
+
+
+def _model(
+    description: dict[str, Any], tensors: dict[str, Tensor], state: Any, path: Path, device: torch.device
+) -> FittedModel:
+    settings = Settings(**description["settings"])
+    scales = description.get("covariate_scales", {})  # absent before 0.1.0 had them
+    coding = CovariateCoding(description["covariate_levels"], description["batch_key"], scales)
+    module = RegularisedAutoencoder(settings, description["n_genes"], coding.width, coding.n_batches)
+    readout = _below(READOUT, tensors)
+    try:
+        module.load_state_dict({name: value for name, value in tensors.items() if not name.startswith(READOUT)})
+        fitted_readout = Readout.from_tensors(readout).to(device) if readout else None
+    except (RuntimeError, KeyError) as error:
+        raise ModelFolderError(
+            f"the weights in {str(path)!r} do not fit the settings in its {DESCRIPTION}: {error}"
+        ) from error
+    types = description.get("cell_types")  # absent before 0.1.0 had them
+    return FittedModel(
+        description["preset"],
+        description["random_state"],
+        module.to(device).eval(),
+        None if description["genes"] is None else np.array(description["genes"], dtype=object),
+        coding,
+        Population.from_description(description["population"]),
+        fitted_readout,
+        description["summary"],
+        description["history"],
+        description["fingerprint"],
+        CellTypes.from_description(types) if types else None,
+        training_state=state,
+    )
+
+
+def load_state(folder: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
+    """Description and training state in ``folder``, the finished model's tensors included; None where there is none."""
+    path = Path(folder) / STATE
+    if not path.exists():
+        return None
+    description, state = _read(path)
+    return description, state if description["format_version"] > 2 else _without_readout(state)
+
+
+def _without_readout(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A state of format 2, where the read-out was a part of the network, as one of format 3."""
+    kinds = (FINISHED, "best.", "model.")  # the first is only of checkpoints, the second where cells are held out
+    kind = next(kind for kind in kinds if any(name.startswith(kind) for name in state))
+    finished = {FINISHED + name: value for name, value in _below(kind, state).items()}
+    of_readout = ("model." + READOUT, "best." + READOUT)
+    return {name: value for name, value in state.items() if not name.startswith(of_readout)} | finished
 
 
 def read_description(folder: str | os.PathLike[str]) -> dict[str, Any]:
@@ -87,20 +206,6 @@ def read_description(folder: str | os.PathLike[str]) -> dict[str, Any]:
     raise FileNotFoundError(f"{str(path)!r} holds no scRAE model")
 
 
-def read_state(folder: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
-    """Description and training state in ``folder``, or None where there is no state to resume from."""
-    path = Path(folder) / STATE
-    return _read(path) if path.exists() else None
-
-
-def _finished_of_state(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """The model in a training state, as it would be if training had ended there: it was killed before it could save."""
-    description, state = _read(path / STATE)
-    kinds = ("finished.", "best.", "model.")  # the first is only of checkpoints, the second where cells are held out
-    prefix = next(kind for kind in kinds if any(key.startswith(kind) for key in state))
-    return description, {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-
-
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     try:
         with safetensors.safe_open(path, framework="pt") as file:
@@ -115,24 +220,17 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 def _checked(description: dict[str, Any], path: Path) -> dict[str, Any]:
     version = description.get("format_version")
-    if version != FORMAT_VERSION:
+    if version not in READ_VERSIONS:
         raise ModelFolderError(
-            f"{path} has format version {version!r}; this version of scrae reads version {FORMAT_VERSION}. "
-            "Read it with the version of scrae that wrote it, or train the model anew."
+            f"{path} has format version {version!r}; this version of scrae reads versions "
+            f"{' and '.join(map(str, READ_VERSIONS))}. Read it with the version of scrae that wrote it, or train the "
+            "model anew."
         )
     return description
 
 
-def _json(description: dict[str, Any]) -> str:
-    return json.dumps(description, indent=1)
-
-
-def _folder(folder: str | os.PathLike[str]) -> Path:
-    path = Path(folder)
-    if path.exists() and not path.is_dir():
-        raise NotADirectoryError(f"{str(path)!r} is a file; a model is saved as a folder")
-    path.mkdir(parents=True, exist_ok=True)
-    return path
+def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
 def fingerprint(counts: sp.csr_array, covariates: Covariates) -> str:

@@ -4,7 +4,8 @@ The features are the encoder's, which no label has touched: labels come after th
 are calibrated by one temperature (Guo et al. 2017, On calibration of modern neural networks) on labels that the
 classifier did not see; a cell is unknown if it lies further from the nearest type (Mahalanobis distance with one
 covariance for all types, Lee et al. 2018, A simple unified framework for detecting out-of-distribution samples) than
-all but a given share of labelled cells that were held out.
+all but a given share of labelled cells that were held out: a conformal test (Vovk et al. 2005, Algorithmic learning
+in a random world).
 """
 
 from __future__ import annotations
@@ -59,9 +60,10 @@ class CellTypes:
         logits = self._scaled(features) @ self.weights + self.offsets
         return np.asarray(softmax(logits / self.temperature, axis=1))
 
-    def familiarity(self, features: np.ndarray) -> np.ndarray:
-        """Share of held-out labelled cells that lie as far from all types, or further, (n_cells,), in (0, 1].
+    def conformal_p_values(self, features: np.ndarray) -> np.ndarray:
+        """Conformal p value of "this cell is of one of the types", (n_cells,), in (0, 1] (Vovk et al. 2005).
 
+        The share of held-out labelled cells, the cell itself among them, that lie as far from all types, or further.
         For cells like the labelled ones it is uniform: calling those of 0.01 or less unknown calls 1 % of them so.
         """
         distance = self._distance(features)
@@ -157,9 +159,9 @@ def _fit(features: np.ndarray, code: np.ndarray, types: np.ndarray) -> CellTypes
 def _temperature(logits: np.ndarray, truth: np.ndarray) -> float:
     """The temperature that makes the held-out labels most likely."""
 
-    def surprise(log_temperature: float) -> float:
+    def loss(log_temperature: float) -> float:
         log_probability = log_softmax(logits / np.exp(log_temperature), axis=1)
         return float(-log_probability[np.arange(len(truth)), truth].mean())
 
-    best = minimize_scalar(surprise, bounds=(-np.log(HOTTEST), np.log(HOTTEST)), method="bounded")
+    best = minimize_scalar(loss, bounds=(-np.log(HOTTEST), np.log(HOTTEST)), method="bounded")
     return float(np.exp(best.x))

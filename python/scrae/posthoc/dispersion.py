@@ -46,8 +46,8 @@ def fit_dispersions(module: RegularisedAutoencoder, data: CountData, cells: Tens
     done = 0
     while done < steps:
         for minibatch in islice(data.in_random_order(BATCH_SIZE, cells), steps - done):
-            surprise = module.surprise(minibatch).mean()
-            optimiser.step(torch.autograd.grad(surprise, dispersions))
+            loss = module.negative_log_likelihood(minibatch).mean()
+            optimiser.step(torch.autograd.grad(loss, dispersions))
             done += 1
     for parameter in others:
         parameter.requires_grad_(True)

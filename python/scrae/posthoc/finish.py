@@ -1,4 +1,4 @@
-"""What rests on finished codes and is fitted to them when training has ended: dispersions, read-out, density."""
+"""All that rests on finished codes, fitted in one go: dispersions, read-out, density."""
 
 from __future__ import annotations
 
@@ -9,22 +9,33 @@ import torch
 from torch import Tensor
 
 from scrae.autoencoder.autoencoder import RegularisedAutoencoder
-from scrae.autoencoder.readout import LANDMARKS
 from scrae.data.minibatches import EVALUATION_CELLS, CountData
 from scrae.posthoc.density import CellDensity
 from scrae.posthoc.dispersion import fit_dispersions
 from scrae.posthoc.population import Population
+from scrae.posthoc.principal_components import PrincipalComponents
+from scrae.posthoc.readout import Readout
+
+LANDMARKS = 5000  # cells that stand for all, at most
 
 
-def finish(module: RegularisedAutoencoder, data: CountData, population: Population, random_state: int) -> Population:
-    """Fit dispersions and the read-out of ``module``, and give the population with its density.
+def finish(
+    module: RegularisedAutoencoder,
+    data: CountData,
+    components: PrincipalComponents | None,
+    population: Population,
+    random_state: int,
+) -> tuple[Readout | None, Population]:
+    """Fit the dispersions of ``module``, and give the read-out of its embedding and the population with its density.
 
     Parameters
     ----------
     module
-        Trained; in evaluation mode afterwards.
+        Trained; in evaluation mode afterwards. Nothing but its dispersions changes.
     data
-        The training cells, of which at most 5,000 stand for all.
+        The training cells, of which at most :data:`LANDMARKS` stand for all.
+    components
+        Principal components of the training cells, where the embedding has a linear part.
     population
         Of the training cells.
     random_state
@@ -32,12 +43,16 @@ def finish(module: RegularisedAutoencoder, data: CountData, population: Populati
 
     Returns
     -------
-    The population; without a density where scikit-learn is not there.
+    The read-out, None where the embedding is the codes; and the population, without a density where scikit-learn is
+    not there.
     """
+    settings = module.settings
     cells = _some_cells(data, random_state)
-    fit_dispersions(module, data, cells, module.settings.dispersion_steps)
-    if module.readout is not None:
-        module.readout.fit(data, cells, module.features, random_state)
+    fit_dispersions(module, data, cells, settings.dispersion_steps)
+    readout = None
+    if settings.n_pcs or settings.smoothing:
+        widths = settings.n_latent, module.encoder.hidden.n_output
+        readout = Readout.fit(data, cells, module.features, widths, components, settings.smoothing, random_state)
     with torch.no_grad():
         codes = data.row_of_each(module.encode, EVALUATION_CELLS, cells).cpu().numpy()
         log_library = data.row_of_each(
@@ -46,8 +61,8 @@ def finish(module: RegularisedAutoencoder, data: CountData, population: Populati
     try:
         density = CellDensity.fit(codes, log_library.cpu().numpy(), random_state)
     except ImportError:  # the core does without scikit-learn
-        return population
-    return replace(population, density=density)
+        return readout, population
+    return readout, replace(population, density=density)
 
 
 def _some_cells(data: CountData, random_state: int) -> Tensor:

@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MemoryError as error:
         emit("error", kind="MemoryError", text=f"not enough memory: {error}")
         return 1
-    except Exception as error:
+    except (Exception, KeyboardInterrupt) as error:  # the latter where no epoch had ended
         if os.environ.get("SCRAE_TRACEBACK"):
             import traceback
 

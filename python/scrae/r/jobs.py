@@ -102,7 +102,8 @@ def _outliers(arguments: dict[str, Any], cells: Callable[[], AnnData], folder: P
     if "n_reference" in arguments:  # they come last
         n_cells = adata.n_obs - int(arguments["n_reference"])
         adata, reference = adata[:n_cells], adata[n_cells:]
-    return {"table": write_table(folder, outliers(adata, _load(arguments), reference=reference))}
+    table = outliers(adata, _load(arguments), reference=reference)
+    return {"table": write_table(folder, table.rename(columns={"negative_log_likelihood": "surprise"}))}
 
 
 def _differential(arguments: dict[str, Any], cells: Callable[[], AnnData], folder: Path, emit: Emit) -> dict[str, Any]:
@@ -232,6 +233,8 @@ def _labels(arguments: dict[str, Any], model: SCRAE, adata: AnnData) -> pd.DataF
     """Type of each cell, its probability, and how like the labelled cells it is."""
     import pandas as pd
 
+    from scrae.model.labelling import P_VALUE
+
     unlabeled = arguments["unlabeled_category"]
     names: Any = model.predict(adata, unknown_rate=arguments["unknown_rate"], unlabeled_category=unlabeled)
     table: Any = model.predict(adata, return_probabilities=True)
@@ -240,7 +243,7 @@ def _labels(arguments: dict[str, Any], model: SCRAE, adata: AnnData) -> pd.DataF
         {
             "label": pd.Categorical(names, categories=list(dict.fromkeys([*probabilities, unlabeled]))),
             "label_probability": probabilities.to_numpy().max(1),
-            "familiarity": table["familiarity"].to_numpy(),
+            "familiarity": table[P_VALUE].to_numpy(),  # the name that R objects have it by
         }
     )
 

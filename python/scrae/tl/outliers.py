@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from scrae._deprecation import RenamedColumns
 from scrae.data.cells import read_cells
 from scrae.model import SCRAE
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
+NAME = "negative_log_likelihood"
 SHARE = 0.1  # of the cells, by library size, that a cell is compared with
 FEWEST = 50  # of them
 MAD_TO_DEVIATION = 1.4826  # of a normal distribution
@@ -36,10 +38,10 @@ def outliers(
 
     Returns
     -------
-    DataFrame (n_cells, 3) with the cells' names: ``surprise`` (-log p of its counts, nats,
-    :meth:`scrae.SCRAE.surprise`), ``expected`` (median over the tenth of the reference, at least 50 cells, that is
-    nearest in library size) and ``score``, the difference over their spread (1.4826 median absolute deviations): about
-    standard normal for ordinary cells, above 3 for few of them.
+    DataFrame (n_cells, 3) with the cells' names: ``negative_log_likelihood`` (of its counts, nats,
+    :meth:`scrae.SCRAE.negative_log_likelihood`), ``expected`` (median over the tenth of the reference, at least 50
+    cells, that is nearest in library size) and ``score``, the difference over their spread (1.4826 median absolute
+    deviations): about standard normal for ordinary cells, above 3 for few of them.
 
     Raises
     ------
@@ -49,11 +51,11 @@ def outliers(
     others = adata if reference is None else reference
     if others.n_obs < FEWEST:
         raise ValueError(f"{others.n_obs:,} cells to compare with are too few; {FEWEST} or more are needed")
-    surprise = model.surprise(adata, layer=layer).astype(np.float64)
+    loss = model.negative_log_likelihood(adata, layer=layer).astype(np.float64)
     library = np.log(read_cells(adata, layer, copy=False).counts.sum(1))
-    ordinary, at = surprise, library
+    ordinary, at = loss, library
     if reference is not None:
-        ordinary = model.surprise(reference, layer=layer).astype(np.float64)
+        ordinary = model.negative_log_likelihood(reference, layer=layer).astype(np.float64)
         at = np.log(read_cells(reference, layer, copy=False).counts.sum(1))
     order = np.argsort(at, kind="stable")
     width = max(FEWEST, round(SHARE * len(order)))
@@ -65,5 +67,6 @@ def outliers(
         here = start == first
         expected[here] = median
         spread[here] = MAD_TO_DEVIATION * np.median(np.abs(near - median))
-    score = np.divide(surprise - expected, spread, out=np.zeros_like(surprise), where=spread > 0)
-    return pd.DataFrame({"surprise": surprise, "expected": expected, "score": score}, index=adata.obs_names)
+    score = np.divide(loss - expected, spread, out=np.zeros_like(loss), where=spread > 0)
+    table = pd.DataFrame({NAME: loss, "expected": expected, "score": score}, index=adata.obs_names)
+    return RenamedColumns.of(table, {"surprise": NAME})

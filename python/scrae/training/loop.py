@@ -6,6 +6,7 @@ position, the best weights, stopping, interrupts, losses that stop being numbers
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import signal
@@ -244,7 +245,7 @@ class Training:
         """-log p(x) of the held-out cells, summed over genes, mean over cells, nothing hidden."""
         self.model.eval()
         with torch.no_grad():
-            return float(self._row_of_each(self.model.surprise, self.validation_cells).double().mean())
+            return float(self._row_of_each(self.model.negative_log_likelihood, self.validation_cells).double().mean())
 
     def _row_of_each(self, of: Callable[[Minibatch], Tensor], cells: Tensor) -> Tensor:
         def shared(minibatch: Minibatch) -> Tensor:
@@ -264,21 +265,12 @@ class Training:
         if self.best:
             self.model.load_state_dict(self.best)
 
-    @contextmanager
-    def as_if_ended(self) -> Iterator[None]:
-        """The model as it would be if training ended here; afterwards it is as it was, but for its read-out."""
-        current = _copy(self.model.state_dict())
-        self._take_best()
-        try:
-            yield
-        finally:
-            readout = self._readout()
-            if self.best:
-                self.best |= readout
-            self.model.load_state_dict(current | readout)
-
-    def _readout(self) -> dict[str, Tensor]:
-        return _copy({name: value for name, value in self.model.state_dict().items() if name.startswith("readout.")})
+    def result(self) -> RegularisedAutoencoder:
+        """A copy of the model as it would be if training ended here: the best weights so far, evaluation mode."""
+        model = copy.deepcopy(self.model)
+        if self.best:
+            model.load_state_dict(self.best)
+        return model.eval()
 
     # -- safety -----------------------------------------------------------------------------------------------------
 
@@ -352,9 +344,8 @@ class Training:
         return _copy(tensors)
 
     def good_state(self) -> dict[str, Tensor]:
-        """The state at the end of the last epoch that a resume can start from, with the model's read-out of today."""
-        parts = ["model", "best"] if self.best else ["model"]
-        return self._snapshot | {f"{part}.{name}": value for part in parts for name, value in self._readout().items()}
+        """The state at the end of the last epoch that a resume can start from."""
+        return self._snapshot
 
     def load_state(self, tensors: dict[str, Tensor]) -> None:
         """Take up training where :meth:`state` was taken."""

@@ -1,0 +1,174 @@
+"""From checked counts to a fitted model: one training, and what is fitted when it ends."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from torch import Tensor
+
+from scrae.autoencoder.autoencoder import RegularisedAutoencoder
+from scrae.autoencoder.settings import Settings, epochs_for, patience_for
+from scrae.compute.device import versions
+from scrae.compute.random_state import random_state_kept
+from scrae.data.covariates import CovariateCoding, Covariates
+from scrae.data.minibatches import CountData
+from scrae.model.fitted import FittedModel
+from scrae.posthoc.finish import finish
+from scrae.posthoc.population import Population
+from scrae.posthoc.principal_components import PrincipalComponents
+from scrae.posthoc.readout import Readout
+from scrae.training.loop import Training
+
+SMALLEST_VALIDATION = 10  # fewer held-out cells say too little to stop by
+
+
+class Fitting:
+    """One training. It knows nothing of the model that a user may have had before, and changes nothing of it.
+
+    Draws from torch's random state, which the caller keeps (:func:`scrae.compute.random_state.random_state_kept`).
+
+    Parameters
+    ----------
+    preset, settings, random_state
+        Of the model; the seed decides initial weights, order and draws.
+    device
+        Where to train.
+    counts, genes
+        Counts of the modelled genes, cells x genes, and the genes' names, or None.
+    coding, covariates
+        How covariates are told to the decoder, and those of the cells.
+    fingerprint
+        Of counts and covariates.
+    state
+        A training state to go on from; None: train anew.
+    """
+
+    def __init__(
+        self,
+        preset: str,
+        settings: Settings,
+        random_state: int,
+        device: torch.device,
+        counts: sp.csr_array,
+        genes: np.ndarray | None,
+        coding: CovariateCoding,
+        covariates: Covariates,
+        fingerprint: str,
+        state: Mapping[str, Tensor] | None,
+    ) -> None:
+        self.started = time.perf_counter()
+        self.preset, self.random_state, self.device = preset, random_state, device
+        self.genes, self.coding, self.fingerprint = genes, coding, fingerprint
+        self.training_cells = counts, covariates
+        torch.manual_seed(random_state)
+        module = RegularisedAutoencoder(settings, counts.shape[1], coding.width, coding.n_batches)
+        module.fit_constants(counts)
+        self.components = PrincipalComponents.fit(counts, settings.n_pcs).to(device) if settings.n_pcs else None
+        self.population = Population.of(module.log_libraries(counts), covariates)
+        data = CountData(counts, covariates, device, has_batch=coding.batch_key is not None)
+        training, validation = _held_out(data.n_cells, settings, device)
+        patience = settings.patience or patience_for(len(training), settings.batch_size)
+        self.training = Training(module.to(device), data, training, validation, patience)
+        if state is not None:
+            self.training.load_state(dict(state))
+
+    @property
+    def settings(self) -> Settings:
+        """Every choice of the model."""
+        return self.training.model.settings
+
+    @property
+    def epoch(self) -> int:
+        """Epochs done."""
+        return self.training.progress.epoch
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether Ctrl-C ended training."""
+        return self.training.progress.stop_reason == "interrupted"
+
+    def epochs(self, max_epochs: int | None) -> int:
+        """How many epochs there will be at most."""
+        n_cells = len(self.training.training_cells)
+        return max_epochs or self.settings.max_epochs or epochs_for(n_cells, self.settings.batch_size)
+
+    def run(self, epochs: int, show_progress: bool | None, after_epoch: Callable[[], None]) -> None:
+        """Train up to that epoch."""
+        self.training.run(epochs, show_progress, lambda _: after_epoch())
+
+    def model(self) -> FittedModel:
+        """The model as it is if training ends here. Random draws, but for those of training, are not disturbed."""
+        with random_state_kept(self.device):
+            module = self.training.result()
+            readout, population = finish(
+                module, self.training.data, self.components, self.population, self.random_state
+            )
+        return self._value(module, population, readout, self.training.good_state())
+
+    def checkpoint(self) -> FittedModel:
+        """The same in the middle of training, with the state that training goes on from."""
+        return replace(self.model(), training_state=self.training.state())
+
+    def provisional_model(self) -> FittedModel:
+        """The network in training, whose embedding is its codes: to look at between epochs."""
+        return self._value(self.training.model, self.population, None, None)
+
+    def _value(
+        self,
+        module: RegularisedAutoencoder,
+        population: Population,
+        readout: Readout | None,
+        state: Mapping[str, Tensor] | None,
+    ) -> FittedModel:
+        return FittedModel(
+            self.preset,
+            self.random_state,
+            module,
+            self.genes,
+            self.coding,
+            population,
+            readout,
+            self._summary(),
+            list(self.training.progress.history),
+            self.fingerprint,
+            training_cells=self.training_cells,
+            training_state=state,
+        )
+
+    def _summary(self) -> dict[str, Any]:
+        training, progress = self.training, self.training.progress
+        return {
+            "n_cells": training.data.n_cells,
+            "n_genes": training.data.n_genes,
+            "epochs": progress.epoch,
+            "steps": progress.step,
+            "best_epoch": progress.best_epoch or progress.epoch,
+            "stop_reason": progress.stop_reason or "running",
+            "seconds": time.perf_counter() - self.started,
+            "training_cells_per_second": _cells_per_second(progress.history, len(training.training_cells)),
+            "n_validation_cells": len(training.validation_cells),
+            "threads": torch.get_num_threads(),
+            "device": str(self.device),
+            "versions": versions(),
+        }
+
+
+def _held_out(n_cells: int, settings: Settings, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Positions of the cells to train on and of those held out, ascending, drawn from torch's random state."""
+    order = torch.randperm(n_cells)
+    n_validation = round(n_cells * settings.validation_size) if settings.early_stopping else 0
+    if n_validation < SMALLEST_VALIDATION:
+        n_validation = 0
+    return order[n_validation:].sort().values.to(device), order[:n_validation].sort().values.to(device)
+
+
+def _cells_per_second(history: list[dict[str, float]], n_training_cells: int) -> float:
+    """Median over epochs of training cells per second, validation not counted."""
+    seconds = [row["seconds"] for row in history]
+    return n_training_cells / float(np.median(seconds)) if seconds else 0.0

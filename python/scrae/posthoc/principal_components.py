@@ -1,0 +1,94 @@
+"""The linear part of the embedding: principal components of the scaled genes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from scipy.sparse.linalg import LinearOperator, svds
+from torch import Tensor
+
+from scrae.data import on_disk
+from scrae.data.covariates import Covariates
+from scrae.data.minibatches import CountData
+from scrae.data.sparse import SparseRows
+from scrae.data.transforms import CountTransform
+
+
+@dataclass(frozen=True)
+class PrincipalComponents:
+    """(s - mean(s)) V of the scaled genes s, scaled so that the training cells have mean square norm 1.
+
+    Attributes
+    ----------
+    scaled
+        The transform that gives s.
+    loadings
+        V, float32 (n_genes, n_pcs).
+    offset
+        mean(s) V, float32 (n_pcs,).
+    """
+
+    scaled: CountTransform
+    loadings: Tensor
+    offset: Tensor
+
+    @classmethod
+    def fit(cls, counts: sp.csr_array, n_pcs: int) -> PrincipalComponents:
+        """From the training counts; components beyond the rank that so many cells and genes can have are 0."""
+        n_cells, n_genes = counts.shape
+        scaled = CountTransform("scaled", n_genes).fit(counts)
+        background = (-scaled.gene_mean / scaled.gene_sd).double().numpy()
+        mean = np.zeros(n_genes)
+
+        def excess_of(block: sp.csr_array) -> np.ndarray:
+            # Centring takes out what stands in a column where nothing is stored: only the entries' excess is left.
+            cells = CountData(block, Covariates.none(block.shape[0]), torch.device("cpu"))
+            entries = scaled(cells.minibatch(torch.arange(cells.n_cells)).counts)
+            assert entries.background is not None
+            excess: np.ndarray = (entries.values - entries.background[entries.column]).numpy().astype(np.float64)
+            np.add.at(mean, block.indices, excess * (1.0 / n_cells))
+            return excess
+
+        excess = sp.csr_array((on_disk.entries(counts, excess_of), counts.indices, counts.indptr), shape=counts.shape)
+        centred = LinearOperator(
+            shape=excess.shape,
+            matvec=lambda v: excess @ v.ravel() - mean @ v.ravel(),
+            rmatvec=lambda u: excess.T @ u.ravel() - mean * u.sum(),
+            dtype=np.float64,
+        )
+        start = np.random.default_rng(0).normal(size=min(excess.shape))  # a constant is what centring takes out
+        n_pcs = min(n_pcs, n_genes - 1)
+        n_found = min(n_pcs, n_cells - 1)
+        _, size, right = svds(centred, k=n_found, v0=start)
+        order = np.argsort(-size)
+        right, size = right[order], size[order]
+        right *= np.sign(right[np.arange(len(right)), np.abs(right).argmax(1)])[:, None]
+        right *= np.sqrt(n_cells) / np.sqrt((size**2).sum())
+        loadings, offset = torch.zeros(n_genes, n_pcs), torch.zeros(n_pcs)
+        loadings[:, :n_found] = torch.as_tensor(right.T)
+        offset[:n_found] = torch.as_tensor((background + mean) @ right.T)
+        return cls(scaled, loadings, offset)
+
+    def __call__(self, counts: SparseRows) -> Tensor:
+        """Components of cells, (n_cells, n_pcs), from their counts (n_cells, n_genes)."""
+        scaled: SparseRows = self.scaled(counts)
+        return scaled.dense() @ self.loadings - self.offset
+
+    def to(self, device: torch.device) -> PrincipalComponents:
+        """The same on another device; the transform moves along."""
+        return PrincipalComponents(self.scaled.to(device), self.loadings.to(device), self.offset.to(device))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """By name, as they are stored."""
+        of_transform = {f"scaled.{name}": value for name, value in self.scaled.state_dict().items()}
+        return of_transform | {"loadings": self.loadings, "offset": self.offset}
+
+    @classmethod
+    def from_tensors(cls, tensors: dict[str, Tensor]) -> PrincipalComponents:
+        """What :meth:`tensors` gave."""
+        scaled = CountTransform("scaled", len(tensors["loadings"]))
+        scaled.load_state_dict({name: tensors[f"scaled.{name}"] for name in scaled.state_dict()})
+        return cls(scaled, tensors["loadings"], tensors["offset"])

@@ -1,0 +1,190 @@
+"""From the encoder to the embedding: learned features beside linear ones, moved towards what surrounds them.
+
+Codes follow curves that a count model finds and a linear one does not, and the hidden layer that they are taken from
+keeps what ten of them have no room for; principal components of the scaled genes give each gene the same weight, which
+a likelihood of counts does not. Joined, and smoothed over the neighbour graph, they cluster better than any of them
+(docs/TRIED.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from torch import Tensor
+
+from scrae.compute.neighbours import nearest
+from scrae.data.covariates import Covariates
+from scrae.data.minibatches import CountData, Minibatch
+from scrae.data.sparse import SparseRows
+from scrae.posthoc.integration import without_covariates
+from scrae.posthoc.principal_components import PrincipalComponents
+
+NEIGHBOURS = 15
+STEPS = 30  # of the random walk
+BLOCK = 1024  # cells in hand at once
+CONSTANT = 1e-6  # standard deviation below which a feature does not vary
+AVERAGED = 6  # landmarks around a cell with which it moves
+
+
+@dataclass(frozen=True)
+class Readout:
+    """The first principal axes of y, as many as there are codes.
+
+        x    = [(z - mean(z)) / sd(z), (h - mean(h)) / sd(h), (s - mean(s)) V]
+        y(x) = x + mean over the nearest landmarks l of [u_l - x_l + weight * (P^t u)_l]
+        e(y) = (y - mean(y)) U
+
+    z are codes, h the encoder's last hidden layer, s the scaled genes. Over the training cells the learned part and the
+    linear part of x have mean square norm 1 each, and z and h the same share of it. u are the landmarks' x without
+    what batches and other covariates add to them (:mod:`scrae.posthoc.integration`), and x where there are none. P is
+    the random walk on the symmetric neighbour graph of u (every landmark its own neighbour, too), V holds the principal
+    axes of s of all training cells, U those of the landmarks' y. New cells need no batch: they move as the landmarks
+    around them do.
+
+    Attributes
+    ----------
+    feature_mean, feature_factor
+        Of each learned feature: its mean, and the share of the norm that it has over its standard deviation,
+        (n_features,).
+    landmarks, shift
+        x of the landmarks, and y - x there, both (n_landmarks, n_dimensions); none where nothing moves.
+    centre
+        mean(y), (n_dimensions,).
+    axes
+        U, (n_dimensions, n_latent).
+    components
+        The linear part; None: learned features alone.
+    """
+
+    feature_mean: Tensor
+    feature_factor: Tensor
+    landmarks: Tensor
+    shift: Tensor
+    centre: Tensor
+    axes: Tensor
+    components: PrincipalComponents | None = None
+
+    @classmethod
+    def fit(
+        cls,
+        data: CountData,
+        landmarks: Tensor,
+        features: Callable[[Minibatch], Tensor],
+        widths: Sequence[int],
+        components: PrincipalComponents | None,
+        weight: float,
+        random_state: int = 0,
+    ) -> Readout:
+        """Take from the trained encoder what the embedding needs.
+
+        Parameters
+        ----------
+        data
+            The training cells.
+        landmarks
+            Positions of those that carry the neighbour graph, int64 (n_landmarks,).
+        features
+            The learned blocks of a minibatch side by side, (n_cells, sum of their widths).
+        widths
+            Dimensions of each of these blocks; those of the first, the codes z, are those of the embedding.
+        components
+            Principal components of the scaled genes of the training cells; None: learned features alone.
+        weight
+            Of the smoothed part; 0: none.
+        random_state
+            Seed of the correction for covariates.
+        """
+        with torch.no_grad():
+            minibatches = list(data.in_order(BLOCK, landmarks))
+            learned = [features(minibatch) for minibatch in minibatches]
+            every = torch.cat(learned)
+            sd = every.std(0)
+            share = torch.cat([every.new_full((width,), 1 / (len(widths) * width)) for width in widths])
+            # A feature that is the same in all landmarks says nothing, and must not blow up in a new cell.
+            factor = torch.where(sd > CONSTANT, share.sqrt() / sd, 0.0)
+            n_dimensions = sum(widths) + (0 if components is None else components.loadings.shape[1])
+            nowhere, nothing = every.new_zeros(0, n_dimensions), every.new_zeros(0, n_dimensions)
+            centre, axes = every.new_zeros(n_dimensions), torch.eye(n_dimensions, widths[0]).to(every)
+            still = cls(every.mean(0), factor, nowhere, nothing, centre, axes, components)
+            parts = zip(learned, minibatches, strict=True)
+            x = torch.cat([still.coordinates(part, minibatch.counts) for part, minibatch in parts])
+            shift = _shift(x, data.covariates(landmarks), weight, random_state)
+            moving = still if shift is None else replace(still, landmarks=x, shift=shift)
+            centre, axes = _principal_axes(moving.shifted(x), widths[0])
+            return replace(moving, centre=centre, axes=axes)
+
+    def coordinates(self, features: Tensor, counts: SparseRows) -> Tensor:
+        """x, (n_cells, n_dimensions)."""
+        learned = (features - self.feature_mean) * self.feature_factor
+        return learned if self.components is None else torch.cat([learned, self.components(counts)], 1)
+
+    def shifted(self, coordinates: Tensor) -> Tensor:
+        """y(x), (n_cells, n_dimensions)."""
+        if not len(self.landmarks):
+            return coordinates
+        near = nearest(coordinates, self.landmarks, min(AVERAGED, len(self.landmarks)))
+        return coordinates + self.shift[near].mean(1)
+
+    def __call__(self, features: Tensor, counts: SparseRows) -> Tensor:
+        """The embedding, (n_cells, n_latent)."""
+        return (self.shifted(self.coordinates(features, counts)) - self.centre) @ self.axes
+
+    def to(self, device: torch.device) -> Readout:
+        """The same on another device."""
+        moved = {name: value.to(device) for name, value in self._own_tensors().items()}
+        return Readout(**moved, components=None if self.components is None else self.components.to(device))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """By name, as they are stored."""
+        return self._own_tensors() | ({} if self.components is None else self.components.tensors())
+
+    @classmethod
+    def from_tensors(cls, tensors: dict[str, Tensor]) -> Readout:
+        """What :meth:`tensors` gave."""
+        own = {field.name: tensors[field.name] for field in fields(cls) if field.name != "components"}
+        has_components = tensors.get("loadings", torch.zeros(0)).numel() > 0
+        return cls(**own, components=PrincipalComponents.from_tensors(tensors) if has_components else None)
+
+    def _own_tensors(self) -> dict[str, Tensor]:
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "components"}
+
+
+def _shift(coordinates: Tensor, covariates: Covariates, weight: float, random_state: int) -> Tensor | None:
+    """Where landmarks with these coordinates and covariates move, (n_landmarks, n_dimensions); None: nowhere."""
+    x = coordinates.double().cpu().numpy()
+    corrected = without_covariates(x, covariates, random_state)
+    shift = corrected - x
+    if weight:
+        shift += weight * _walked(corrected)
+    return torch.as_tensor(shift, dtype=coordinates.dtype, device=coordinates.device) if shift.any() else None
+
+
+def _walked(coordinates: np.ndarray) -> np.ndarray:
+    """P^t u, (n_landmarks, n_dimensions) from the same."""
+    n = len(coordinates)
+    points = torch.as_tensor(coordinates)
+    near = nearest(points, points, min(NEIGHBOURS, max(2, n // 5), n - 1) + 1).numpy()
+    graph = sp.csr_array((np.ones(near.size), near.ravel(), np.arange(0, near.size + 1, near.shape[1])), shape=(n, n))
+    graph = graph + graph.T + sp.eye_array(n)
+    graph.data[:] = 1.0
+    walk = sp.diags_array(1.0 / graph.sum(1)) @ graph
+    for _ in range(STEPS):
+        coordinates = walk @ coordinates
+    return coordinates
+
+
+def _principal_axes(shifted: Tensor, n_axes: int) -> tuple[Tensor, Tensor]:
+    """Mean and first principal axes of the landmarks' y, signs so that the largest entry is positive.
+
+    In double precision, since an eigenvector turns where two eigenvalues are close.
+    """
+    values = shifted.double().cpu().numpy()
+    mean = values.mean(0)
+    _, axes = np.linalg.eigh((values - mean).T @ (values - mean))
+    axes = axes[:, ::-1][:, :n_axes]
+    axes = axes * np.sign(axes[np.abs(axes).argmax(0), np.arange(axes.shape[1])])
+    return torch.as_tensor(mean).to(shifted), torch.as_tensor(axes.copy()).to(shifted)
