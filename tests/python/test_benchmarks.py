@@ -16,7 +16,7 @@ import scrae
 
 def drawn_in_few_colours(path: Path) -> bool:
     with Image.open(path) as image:
-        return image.mode == "P" and min(image.size) > 200
+        return image.mode == "P" and min(image.size) > 100
 
 
 def test_rows_that_are_there_are_not_measured_again(program, tmp_path):
