@@ -3,7 +3,7 @@
 Codes follow curves that a count model finds and a linear one does not, and the hidden layer that they are taken from
 keeps what ten of them have no room for; principal components of the scaled genes give each gene the same weight, which
 a likelihood of counts does not. Joined, and smoothed over the neighbour graph, they cluster better than any of them
-(benchmarks/LOG.md).
+(docs/TRIED.md).
 """
 
 from __future__ import annotations
