@@ -7,7 +7,7 @@ PRIORS := default default:regulariser=fixed_prior default:regulariser=none
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint format bench-speed bench-profile bench-scaling bench-accuracy bench-ablation bench-genes bench-genes-accuracy
-.PHONY: bench-family bench-prior bench-vae-report bench-labels bench-batch bench-denoise bench-synthetic bench-differential bench-outliers
+.PHONY: bench-family bench-family-maps bench-prior bench-vae-report bench-labels bench-batch bench-denoise bench-synthetic bench-differential bench-outliers
 .PHONY: peers lock clean
 .PHONY: setup-r installed-r test-r check test-r45 test-install bench-r
 
@@ -73,9 +73,9 @@ bench-scaling: setup ## what each part takes by cells, genes and entries: table,
 	@$(python) benchmarks/scaling.py --data $(DATA) --markdown benchmarks/results/scaling.md --figure benchmarks/results/scaling.png
 
 bench-accuracy: setup ## clustering scores against scaled PCA: table, ranking and figure (DATA=folder of h5ad)
-	@$(python) benchmarks/accuracy.py --data $(DATA) --markdown benchmarks/results/accuracy.md \
-	$(if $(wildcard .venv-peers/.ready),--peer .venv-peers/bin/python --methods default pca10 pca30 scvi)
-	@$(python) benchmarks/report.py --markdown benchmarks/results/ranking.md --figure benchmarks/results/accuracy.png \
+	@$(python) benchmarks/accuracy.py --data $(DATA) \
+	$(if $(wildcard .venv-peers/.ready),--peer .venv-peers/bin/python --methods default pca10 pca30 scvi) >/dev/null
+	@$(python) benchmarks/report.py --markdown benchmarks/results/accuracy.md --figure benchmarks/results/accuracy.png \
 	--methods default pca10 pca30 $(if $(wildcard .venv-peers/.ready),scvi)
 
 bench-ablation: setup ## the same with no prior, a fixed and the learned one; resumable (DATA=folder of h5ad)
@@ -85,18 +85,26 @@ bench-ablation: setup ## the same with no prior, a fixed and the learned one; re
 bench-genes: setup ## time and memory of the choice of genes; RLIB=folder with M3Drop and SCMarker: beside them (DATA=folder of h5ad)
 	@$(python) benchmarks/genes.py --data $(DATA) $(if $(RLIB),--r $(RLIB))
 
-bench-genes-accuracy: setup ## clustering scores by method and number of genes: Tables 3 and 5 of the paper (DATA=folder of h5ad)
-	@$(python) benchmarks/genes_accuracy.py --data $(DATA) --markdown benchmarks/results/genes_accuracy.md
+# The studies of the paper import what the programs above them share.
+study := PYTHONPATH=benchmarks $(python) benchmarks/studies
+studied := benchmarks/studies/results
 
-bench-family: setup ## every preset, latent 2, 10, 20: Table 2 and Figures 2-6 of the paper; resumable (DATA=folder of h5ad)
-	@$(python) benchmarks/family.py --data $(DATA) --markdown benchmarks/results/family.md --figures benchmarks/results
+bench-genes-accuracy: setup ## clustering scores by method and number of genes: Tables 3 and 5 of the paper (DATA=folder of h5ad)
+	@$(study)/genes_accuracy.py --data $(DATA) --markdown $(studied)/genes_accuracy.md
+
+bench-family: setup ## every preset on 1,000 cells (Table 2 of the paper), then on all cells; resumable (DATA=folder of h5ad)
+	@$(study)/family.py --data $(DATA) --cells 1000 --markdown $(studied)/family.md --figure $(studied)/family.png
+	@$(study)/family.py --data $(DATA) --latent 10 --seeds 1 --out $(studied)/family_all_cells.csv --markdown $(studied)/family_all_cells.md
+
+bench-family-maps: setup ## draw the cells as every preset has them (Figures 2-6 of the paper) in benchmarks/studies/results/maps
+	@$(study)/family.py --data $(DATA) --cells 1000 --latent 2 --seeds 1 --maps $(studied)/maps
+	@$(study)/family.py --data $(DATA) --latent 10 --seeds 1 --out $(studied)/family_all_cells.csv --maps $(studied)/maps
 
 bench-prior: setup ## clustering and held-out likelihood by the strength of the prior, fixed or learned; resumable (DATA=folder of h5ad)
-	@$(python) benchmarks/prior.py --data $(DATA) --markdown benchmarks/results/prior.md --figure benchmarks/results/prior.png
+	@$(study)/prior.py --data $(DATA) --markdown $(studied)/prior.md --figure $(studied)/prior.png
 
 bench-vae-report: setup ## AE, beta-VAE and beta-VSC on PBMC 3k as in a report, over seeds; resumable (DATA=folder of h5ad)
-	@$(python) benchmarks/vae_report.py --data $(DATA) --markdown benchmarks/results/vae_report.md \
-	--figure benchmarks/results/vae_report.png
+	@$(study)/vae_report.py --data $(DATA) --markdown $(studied)/vae_report.md --figure $(studied)/vae_report.png
 
 # After `make peers` the methods of others are measured, too.
 PEER := $(if $(wildcard .venv-peers/.ready),--peer .venv-peers/bin/python --methods)

@@ -24,11 +24,10 @@ from pathlib import Path
 
 import anndata
 import numpy as np
-import pandas as pd
 from experiment import KEYS, ask_peer, command, loader, options, resumed, uninterrupted
 from memory import peak_memory_mb, restart_peak
 from peers import EMBEDDINGS as PEERS
-from tables import markdown, mean_and_spread, publish
+from tables import by_dataset, publish
 
 import scrae
 from scrae.autoencoder.presets import PRESETS
@@ -109,14 +108,6 @@ def measure(
     return row
 
 
-def table(results: pd.DataFrame, score: str) -> str:
-    """Mean and standard deviation over seeds, data sets by methods, as Markdown."""
-    text = results.groupby(["dataset", "method"])[score].agg(mean_and_spread).unstack("method")
-    means = results.groupby(["method", "dataset"])[score].mean().groupby("method").mean()
-    text.loc["**mean**"] = means.map("{:.3f}".format)
-    return markdown(text, score.replace("_", " "))
-
-
 def main() -> None:
     parser = command(__doc__, "accuracy", methods=["default", "pca10", "pca30"], peer="scvi-tools and harmonypy")
     parser.add_argument("--genes", default="hvg")
@@ -140,7 +131,7 @@ def main() -> None:
 
     shown = resumed(typed.out, KEYS, wanted, row)
     scores = [f"{clustering}_{score}" for clustering in CLUSTERINGS for score in ("NMI", "ARI")]
-    text = "\n\n".join(table(shown, score) for score in scores)
+    text = "\n\n".join(by_dataset(shown, score, score.replace("_", " ")) for score in scores)
     publish(text, typed.markdown)
 
 

@@ -30,6 +30,7 @@ def command(
     description: str | None,
     name: str,
     *,
+    folder: str = "benchmarks/results",
     datasets: Sequence[str] | None = None,
     methods: Sequence[str] | None = None,
     n_genes: int | None = 2000,
@@ -42,7 +43,9 @@ def command(
     description
         The program's docstring.
     name
-        Results go to ``benchmarks/results/<name>.csv`` unless said otherwise.
+        Results go to ``<folder>/<name>.csv`` unless said otherwise.
+    folder
+        Where results of its kind are.
     datasets
         Names of files without .h5ad that are taken unless others are given; None: all of the folder.
     methods
@@ -63,7 +66,7 @@ def command(
     parser.add_argument("--threads", type=int, default=1)
     if peer is not None:
         parser.add_argument("--peer", help=f"a Python with {peer}")
-    parser.add_argument("--out", type=Path, default=Path(f"benchmarks/results/{name}.csv"), help="a row for each run")
+    parser.add_argument("--out", type=Path, default=Path(f"{folder}/{name}.csv"), help="a row for each run")
     parser.add_argument("--markdown", type=Path, help="tables")
     return parser
 
@@ -140,7 +143,11 @@ def uninterrupted(work: Callable[[], T]) -> T:
 
 
 def resumed(
-    out: Path, keys: list[str], wanted: list[tuple[object, ...]], measure: Callable[..., dict[str, object]]
+    out: Path,
+    keys: list[str],
+    wanted: list[tuple[object, ...]],
+    measure: Callable[..., dict[str, object]],
+    float_format: str = "%.5f",
 ) -> pd.DataFrame:
     """Rows of ``wanted``: those in the file ``out`` as they are, the others measured and appended one by one.
 
@@ -158,7 +165,7 @@ def resumed(
         row = pd.DataFrame([dict(zip(keys, key, strict=True)) | measured])
         if out.exists() and list(pd.read_csv(out, nrows=0)) != list(row):
             raise SystemExit(f"{out} has other columns, of another version: move it away, or give another --out")
-        row.to_csv(out, mode="a", header=not out.exists(), index=False, float_format="%.5f")
+        row.to_csv(out, mode="a", header=not out.exists(), index=False, float_format=float_format)
     return measured_already(out, keys, wanted)
 
 

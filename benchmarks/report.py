@@ -1,6 +1,7 @@
-"""The results of benchmarks/accuracy.py as a ranking with paired confidence intervals and a figure.
+"""The results of benchmarks/accuracy.py: a ranking with paired confidence intervals, each data set, and a figure.
 
-    python benchmarks/report.py [--results results.csv] [--against default] [--markdown ranking.md] [--figure NAME.png]
+    python benchmarks/report.py [--results results.csv] [--methods default pca10 ...] [--against default]
+                                [--markdown report.md] [--figure NAME.png]
 
 Methods are compared on the data sets that all of them have. A method's score on a data set is its mean over seeds; its
 rank follows from the mean over data sets. The difference to ``--against`` is paired: per data set first, then averaged,
@@ -16,8 +17,9 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from figures import save
 from scipy.stats import bootstrap
-from tables import in_common, markdown, publish
+from tables import by_dataset, in_common, markdown, publish
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
@@ -87,9 +89,7 @@ def figure(results: pd.DataFrame, path: Path) -> None:
         axis.spines[["top", "right"]].set_visible(False)
     handles, names = axes[0].get_legend_handles_labels()
     fig.legend(handles, names, loc="outside lower center", ncols=len(methods), frameon=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fig.savefig(path, dpi=150)
-    plt.close(fig)
+    save(fig, path)
 
 
 def main() -> None:
@@ -110,6 +110,8 @@ def main() -> None:
     number = f"{seeds.min()}" if seeds.min() == seeds.max() else f"{seeds.min()} to {seeds.max()}"
     text = f"{results['dataset'].nunique()} data sets, {number} seeds each\n\n"
     text += "\n\n".join(markdown(ranking(results, score, options.against), title) for score, title in SCORES.items())
+    text += "\n\n## Each data set\n\n"
+    text += "\n\n".join(by_dataset(results, score, title) for score, title in SCORES.items())
     publish(text, options.markdown)
     if options.figure is not None:
         figure(results, options.figure)

@@ -35,6 +35,7 @@ import numpy as np
 import pandas as pd
 from apart import in_a_process
 from experiment import command, options, resumed
+from figures import save
 from memory import memory_of_all_mb, own_memory_mb
 from scipy.io import mmwrite
 from semisynthetic import cells_in_memory, source_in, write_cells
@@ -234,8 +235,7 @@ def draw(results: pd.DataFrame, path: Path) -> None:
             )  # fmt: skip
         axis.spines[["top", "right"]].set_visible(False)
     axes[0].set_ylabel("seconds")
-    fig.savefig(path, dpi=150)
-    plt.close(fig)
+    save(fig, path)
 
 
 def parts_at_sizes(typed: argparse.Namespace) -> None:

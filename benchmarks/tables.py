@@ -45,6 +45,14 @@ def by_method(results: pd.DataFrame, by: str | pd.Series, scores: Sequence[str],
     return "\n\n".join(parts)
 
 
+def by_dataset(results: pd.DataFrame, score: str, title: str) -> str:
+    """Data sets by methods, over seeds, with the mean over data sets."""
+    text = results.groupby(["dataset", "method"])[score].agg(mean_and_spread).unstack("method")
+    means = results.groupby(["method", "dataset"])[score].mean().groupby("method").mean()
+    text.loc["**mean**"] = means.map("{:.3f}".format)
+    return markdown(text, title)
+
+
 def publish(text: str, path: Path | None) -> None:
     """Print a text, and write it where a path is given."""
     print(text)

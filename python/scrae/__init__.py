@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from scrae.training.loop import TrainingDiverged
 
 # Threads of OpenMP spin while they wait for each other, so long that on a busy machine a training takes many times its
-# time (benchmarks/LOG.md). Read when torch is loaded, which is later; what the user has set stands.
+# time (docs/TRIED.md). Read when torch is loaded, which is later; what the user has set stands.
 if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 

@@ -96,6 +96,7 @@ def quick():
 
 @pytest.fixture
 def program(monkeypatch):
-    """A program of benchmarks/ as a module."""
+    """A program of benchmarks/, or a study below it, as a module."""
+    monkeypatch.syspath_prepend(BENCHMARKS / "studies")
     monkeypatch.syspath_prepend(BENCHMARKS)
     return importlib.import_module

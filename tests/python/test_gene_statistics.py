@@ -42,12 +42,19 @@ def packages(shared):
 # The R packages
 
 
+def assert_close(ours: np.ndarray | pd.Series, theirs: pd.Series, **tolerance: float) -> None:
+    """Of the genes whose numbers the fixture has: every gene, or in the two largest data sets every sixth."""
+    there = theirs.notna().to_numpy()
+    assert there.sum() >= 900
+    np.testing.assert_allclose(np.asarray(ours)[there], theirs[there], **tolerance)
+
+
 @every_dataset
 def test_m3drop_finds_the_minimum_of_the_package_s_objective_and_its_p_values_there(packages, name):
     adata, theirs, fit = packages(name)
     ours, fitted = select(adata, "m3drop", min_cells=1)
     assert fitted["K"] == pytest.approx(fit["m3drop_K_at_minimum"], rel=1e-9)
-    np.testing.assert_allclose(ours["scrae_p"], theirs["m3drop_p_at_minimum"], **TOLERANCE)
+    assert_close(ours["scrae_p"], theirs["m3drop_p_at_minimum"], **TOLERANCE)
     assert fitted["sigma"] == pytest.approx(fit["m3drop_sigma"], rel=3e-3)
 
 
@@ -65,21 +72,21 @@ def test_m3drop_as_the_package_runs_it_differs_by_where_its_optimiser_stops(pack
     scaled = counts / totals[:, None] * np.median(totals)
     error = scaled.std(axis=0) / np.sqrt(len(counts))
     z, effect = excess_of_dropouts((counts == 0).mean(0), scaled.mean(0), error, len(counts), fit["m3drop_K"])
-    np.testing.assert_allclose(stats.norm.sf(z), theirs["m3drop_p"], **TOLERANCE)
-    np.testing.assert_allclose(effect, theirs["m3drop_effect"], **TOLERANCE)
+    assert_close(stats.norm.sf(z), theirs["m3drop_p"], **TOLERANCE)
+    assert_close(effect, theirs["m3drop_effect"], **TOLERANCE)
 
 
 @every_dataset
 def test_danb_fits_the_package_s_sizes_and_regression_and_finds_its_p_values(packages, name):
     adata, theirs, fit = packages(name)
     ours, fitted = select(adata, "danb", min_cells=1)
-    np.testing.assert_allclose(ours["scrae_size"], theirs["danb_size"], **TOLERANCE)
+    assert_close(ours["scrae_size"], theirs["danb_size"], **TOLERANCE)
     assert fitted["intercept"] == pytest.approx(fit["danb_intercept"], rel=1e-6)
     assert fitted["slope"] == pytest.approx(fit["danb_slope"], rel=1e-6)
-    np.testing.assert_allclose(ours["scrae_p"], theirs["danb_p"], **TOLERANCE)
-    np.testing.assert_allclose(ours["scrae_effect"], theirs["danb_effect"], rtol=1e-6, atol=1e-12)
-    package_p = theirs["danb_p"].to_numpy()[np.argsort(theirs["danb_rank"].to_numpy())]
-    our_order = theirs["danb_p"].to_numpy()[np.argsort(ours["scrae_rank"].to_numpy())]
+    assert_close(ours["scrae_p"], theirs["danb_p"], **TOLERANCE)
+    assert_close(ours["scrae_effect"], theirs["danb_effect"], rtol=1e-6, atol=1e-12)
+    package_p = theirs["danb_p"].iloc[np.argsort(theirs["danb_rank"])].dropna()
+    our_order = theirs["danb_p"].iloc[np.argsort(ours["scrae_rank"])].dropna()
     np.testing.assert_allclose(our_order, package_p, **TOLERANCE)  # the same ranking, but for equal p values
 
 
@@ -89,7 +96,7 @@ def test_danb_by_dispersion_and_by_variance_are_the_package_s(packages, name):
     by_dispersion, _ = select(adata, "danb_dispersion", min_cells=1)
     np.testing.assert_array_equal(by_dispersion["scrae_rank"], theirs["danb_dispersion_rank"])
     by_variance, _ = select(adata, "danb_variance", min_cells=1)
-    np.testing.assert_allclose(by_variance["scrae_p"], theirs["danb_variance_p"], **TOLERANCE)
+    assert_close(by_variance["scrae_p"], theirs["danb_variance_p"], **TOLERANCE)
 
 
 @every_dataset

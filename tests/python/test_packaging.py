@@ -30,10 +30,11 @@ CONDA_NAMES = {"torch": "pytorch", "igraph": "python-igraph", "matplotlib": "mat
 ONLY_IN_CONDA = {"python", "umap-learn", "pip"}  # umap-learn comes with scanpy on PyPI
 TARGETS = (
     *("help", "setup", "setup-r", "demo", "test", "test-r", "test-r45", "check", "lint", "format"),
-    *("bench-speed", "bench-accuracy", "bench-family", "bench-r", "lock", "clean"),
+    *("bench-speed", "bench-accuracy", "bench-family", "bench-family-maps", "bench-r", "lock", "clean"),
 )
 SCRIPTS = [*sorted(str(path.relative_to(ROOT)) for path in (ROOT / "scripts").glob("*.sh")), ".ci/run"]
 LOCKS = ("requirements.lock", "requirements-r.lock")
+LARGEST_BINARY = 300_000  # bytes: every version of a binary stays whole in the history, and every clone pays for it
 
 
 def pyproject() -> dict[str, Any]:
@@ -76,6 +77,12 @@ def committed_files() -> list[Path]:
     if answer.returncode != 0:  # a checkout that belongs to another user
         pytest.skip(answer.stderr)
     return [ROOT / name for name in answer.stdout.split("\0") if name and (ROOT / name).is_file()]
+
+
+def large_binaries(files: list[Path]) -> list[Path]:
+    """Files that git takes for binary (a zero byte among the first 8,000) and that are too large to be committed."""
+    large = [file for file in files if file.stat().st_size > LARGEST_BINARY]
+    return [file for file in large if b"\0" in file.read_bytes()[:8000]]
 
 
 def test_conda_environment_has_the_python_names_and_bounds_of_pyproject() -> None:
@@ -235,3 +242,21 @@ def test_no_committed_set_up_file_names_a_package_index() -> None:
     option = re.compile(r"index[-_]url|find[-_]links|trusted[-_]host|file:///|/simple\b", flags=re.IGNORECASE)
     found = [file for file in committed_files() if set_up.match(file.name) and option.search(file.read_text())]
     assert found == []
+
+
+def test_no_committed_binary_is_large() -> None:
+    assert large_binaries(committed_files()) == []
+
+
+def test_results_of_benchmarks_are_small() -> None:
+    results = [file for file in committed_files() if "results" in file.parts and "benchmarks" in file.parts]
+    assert results
+    assert [file for file in results if file.stat().st_size > 200_000] == []
+
+
+def test_a_large_binary_is_found_among_small_ones_and_texts(tmp_path: Path) -> None:
+    made = {"small.png": b"\x89PNG\0" + bytes(LARGEST_BINARY - 5), "large.png": b"\x89PNG\0" + bytes(LARGEST_BINARY)}
+    made |= {"large.csv": b"a,b\n" * LARGEST_BINARY}
+    for name, content in made.items():
+        (tmp_path / name).write_bytes(content)
+    assert large_binaries([tmp_path / name for name in made]) == [tmp_path / "large.png"]

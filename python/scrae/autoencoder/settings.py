@@ -63,10 +63,10 @@ class Settings:
         Its temperature.
     n_pcs
         Principal components of the scaled genes that join the codes and the encoder's last hidden layer in the
-        embedding, whose dimensions stay ``n_latent`` (:class:`scrae.autoencoder.readout.Readout`); what a batch or
+        embedding, whose dimensions stay ``n_latent`` (:class:`scrae.posthoc.readout.Readout`); what a batch or
         another covariate adds is taken out of all.
     smoothing
-        How far the embedding is moved towards what surrounds a cell (:class:`scrae.autoencoder.readout.Readout`); 0:
+        How far the embedding is moved towards what surrounds a cell (:class:`scrae.posthoc.readout.Readout`); 0:
         not at all. With both 0 the embedding is the codes.
     library
         ``"observed"`` (total counts of the cell) or ``"learned"`` (an output of the encoder).

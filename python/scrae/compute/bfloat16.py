@@ -43,7 +43,7 @@ def useful_threads(n_multiplications: int, device_type: str) -> int:
     """How many threads a training whose wide products are rounded has work for.
 
     With the default network and minibatches two are slower than one: what rounding and compiling leave of a step is
-    over before a second thread has been told (benchmarks/LOG.md).
+    over before a second thread has been told (docs/TRIED.md).
 
     Parameters
     ----------

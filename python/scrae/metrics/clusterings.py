@@ -16,7 +16,7 @@ def kmeans(embedding: np.ndarray, n_clusters: int, random_state: int = 0) -> np.
     """k-means clusters of an embedding (n_cells, n_dimensions), best of 50 starts: int (n_cells,).
 
     With ten starts, a third of the seeds miss the best clusters of the pancreas of Baron et al., 6 unequal types
-    (benchmarks/LOG.md); what is compared is then luck.
+    (docs/TRIED.md); what is compared is then luck.
     """
     result: np.ndarray = KMeans(n_clusters, n_init=50, random_state=random_state).fit_predict(embedding)
     return result

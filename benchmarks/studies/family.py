@@ -1,8 +1,8 @@
 """The whole family on the same cells and genes: Table 2 and Figures 2 to 6 of Mondal et al. (2021).
 
-    python benchmarks/family.py --data DIR [--datasets NAME ...] [--presets default scvi ...] [--latent 2 10 20]
-                                [--seeds 5] [--cells N] [--tables-only]
-                                [--out results.csv] [--markdown tables.md] [--figures DIR]
+    PYTHONPATH=benchmarks python benchmarks/studies/family.py --data DIR [--datasets NAME ...] [--presets default ...]
+                                      [--latent 2 10 20] [--seeds 5] [--cells N] [--tables-only] [--out results.csv]
+                                      [--markdown tables.md] [--figure scores.png] [--maps DIR]
 
 DIR holds h5ad files with raw counts in X and labels in obs["cell_type"]. For each data set, preset, latent size and
 seed the preset is trained with its own settings on all cells and scored by k-means with the true number of classes.
@@ -11,14 +11,18 @@ best by NMI of that and of the model at every twentieth of the longest training,
 paper's figures were made. Clustering presets estimate their number of clusters. Seconds are those of the training
 steps. One row per (data set, preset, latent size, seed) is appended as soon as it is there; rows that are there already
 are not computed again, so processes with different --datasets may share a file (with another --cells give another one).
-With --tables-only nothing is trained: tables and figures are of the rows that are there. Figures are of the runs with
-seed 0, bars of all.
+With --tables-only nothing is trained: tables and figures are of the rows that are there.
+
+--maps draws the cells of every data set into a folder, seed 0: two dimensions of each preset side by side, and PCA,
+t-SNE and UMAP of ten. Embeddings are kept in the folder; one that is not there yet is trained for, row or no row.
 """
 
 from __future__ import annotations
 
-import time
 import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import anndata
@@ -27,19 +31,20 @@ import numpy as np
 import pandas as pd
 import scanpy as sc
 from experiment import command, loader, measured_already, options, resumed, uninterrupted
+from figures import save
 from oracle import SNAPSHOTS, Oracle
-from PIL import Image
 from report import ranking
 from tables import in_common, markdown, mean_and_spread, publish
 
 import scrae
 from scrae.autoencoder.presets import PRESETS
-from scrae.metrics import SCORES
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
 
 KEYS = ["dataset", "preset", "n_latent", "seed"]
+SCORES = ("NMI", "ARI")
+Watch = Callable[[int, int, dict[str, float]], None]
 
 # Mean NMI over ten data sets, best epoch by the labels, by latent size (Table 2 of the paper).
 PUBLISHED = {
@@ -54,14 +59,21 @@ PUBLISHED = {
 
 INTRODUCTION = """# Every model of the field, as a preset
 
-`make bench-family` (`benchmarks/family.py`; every run in `{file}`): each preset as published, on {cells} and the
-same {n_genes} genes (`{genes}`), k-means with the true number of classes; means over the data sets and seeds that all
-presets have, ± their standard deviation over seeds. *Honest* is the model that training ended with, no label used;
-*oracle* the best by NMI of {snapshots} epochs evenly spaced over the longest training and of the final model, chosen
-by the labels: published figures are of that kind, and no user can have them. *Published* is the paper's Table 2, on
-ten data sets of its own. *Ahead by* is the lead of `default` in honest NMI, paired by data set, with a 95 % bootstrap
-interval over data sets; wins and losses are data sets where it is more than 0.005.
+`make bench-family` (`benchmarks/studies/family.py`; every run in `{file}`): each preset as published, on {cells}
+and the same {n_genes} genes (`{genes}`), k-means with the true number of classes. Scores are means over the data sets
+and seeds that all presets have, ± their standard deviation over seeds. *Honest* is the model that training ended with,
+no label used. *Oracle* is the best by NMI of {snapshots} epochs evenly spaced over the longest training and of the
+final model, chosen by the labels: published figures are of that kind, and no user can have them. *Published* is the
+paper's Table 2, on ten data sets of its own. *Ahead by* is the lead of `default` in honest NMI, paired by data set,
+with a 95 % bootstrap interval over data sets; wins and losses are data sets where it is more than 0.005.
 """
+
+
+def fit(model: scrae.SCRAE, adata: anndata.AnnData, max_epochs: int | None, on_epoch: Watch | None = None) -> None:
+    """Train a model; of a training that diverges the best state is kept."""
+    with warnings.catch_warnings(), suppress(scrae.TrainingDiverged):
+        warnings.filterwarnings("ignore", message="a loss stopped being finite", category=RuntimeWarning)
+        model.fit(adata, max_epochs=max_epochs, on_epoch=on_epoch)
 
 
 def measure(
@@ -76,25 +88,11 @@ def measure(
         return scrae.metrics.scores(labels, clusters)
 
     oracle = Oracle(scored)
-    stop_reason = None
-    started = time.perf_counter()
-    try:
-        model.fit(adata, max_epochs=max_epochs, on_epoch=oracle.watch)
-    except scrae.TrainingDiverged:  # the best model so far is kept, and scored
-        stop_reason = "diverged"
-    seconds = time.perf_counter() - started
-    honest, last = scored(), model.summary["epochs"]
-    best_epoch, best = oracle.best(last, honest)
-    row: dict[str, object] = {"cells": adata.n_obs, "genes": adata.n_vars, "classes": len(set(labels))}
-    row |= {score: honest[score] for score in SCORES}
-    row |= {f"oracle_{score}": best[score] for score in SCORES}
-    row |= {
-        "oracle_epoch": best_epoch,
-        "epochs": last,
-        "stop_reason": stop_reason or model.summary["stop_reason"],
-        "training_seconds": float(model.history["seconds"].sum()),
-        "seconds_with_scores": seconds,
-    }
+    fit(model, adata, max_epochs, oracle.watch)
+    honest = scored()
+    _, best = oracle.best(model.summary["epochs"], honest)
+    row: dict[str, object] = {score: honest[score] for score in SCORES}
+    row |= {"oracle_NMI": best["NMI"], "training_seconds": float(model.history["seconds"].sum())}
     return row, model.embed()
 
 
@@ -137,23 +135,22 @@ def draw_scores(results: pd.DataFrame, path: Path) -> None:
     """A panel for each score and latent size: a bar with its spread over seeds for each preset, oracle as a line."""
     sizes = sorted(results["n_latent"].unique())
     fig, axes = plt.subplots(
-        len(sizes), len(SCORES), figsize=(15, 1 + 2.6 * len(sizes)), sharex=True, sharey=True, squeeze=False,
+        len(SCORES), len(sizes), figsize=(1 + 3 * len(sizes), 6), sharex=True, sharey=True, squeeze=False,
         layout="constrained",
     )  # fmt: skip
     order = results.groupby("preset")["NMI"].mean().sort_values().index
-    for row, n_latent in zip(axes, sizes, strict=True):
+    for column, n_latent in zip(axes.T, sizes, strict=True):
         of_size = common(results[results["n_latent"] == n_latent])
-        for axis, score in zip(row, SCORES, strict=True):
+        for axis, score in zip(column, SCORES, strict=True):
             honest = of_size.groupby(["preset", "seed"])[score].mean().groupby("preset")
-            oracle = of_size.groupby("preset")[f"oracle_{score}"].mean().reindex(order)
             spread = honest.std().reindex(order).fillna(0.0)
             axis.barh(range(len(order)), honest.mean().reindex(order), xerr=spread, color="tab:blue", label="honest")
-            axis.plot(oracle, range(len(order)), "|", color="tab:red", markersize=9, label="oracle")
-            axis.set_title(f"{score}, latent {n_latent}", fontsize=9)
+            axis.set_title(f"{score}, latent size {n_latent}", fontsize=9)
             axis.set_yticks(range(len(order)), order, fontsize=7)
+        oracle = of_size.groupby("preset")["oracle_NMI"].mean().reindex(order)
+        column[0].plot(oracle, range(len(order)), "|", color="tab:red", markersize=9, label="oracle")
     fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8, frameon=False)
-    fig.savefig(path, dpi=150)
-    plt.close(fig)
+    save(fig, path)
 
 
 def draw_maps(maps: dict[str, np.ndarray], labels: np.ndarray, title: str, path: Path, columns: int = 4) -> None:
@@ -169,9 +166,7 @@ def draw_maps(maps: dict[str, np.ndarray], labels: np.ndarray, title: str, path:
     colours = dots.legend_elements(num=None)[0]
     fig.legend(colours, types, loc="outside lower center", ncols=5, fontsize=8, frameon=False)
     fig.suptitle(title)
-    fig.savefig(path, dpi=80)
-    plt.close(fig)
-    Image.open(path).convert("RGB").quantize(256).save(path, optimize=True)  # a third of the bytes, as the eye sees it
+    save(fig, path, dpi=80)
 
 
 def projections(embedding: np.ndarray) -> dict[str, np.ndarray]:
@@ -185,14 +180,15 @@ def projections(embedding: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def main() -> None:
-    parser = command(__doc__, "family", n_genes=720)  # the paper's number of genes
+    parser = command(__doc__, "family", folder="benchmarks/studies/results", n_genes=720)  # the paper's number of genes
     parser.add_argument("--presets", nargs="*", default=list(PRESETS))
     parser.add_argument("--latent", type=int, nargs="*", default=[2, 10, 20])
     parser.add_argument("--genes", default="hvg")
     parser.add_argument("--cells", type=int, help="of each data set at most so many, drawn at random (default: all)")
     parser.add_argument("--max-epochs", type=int, help="for a quick look (default: the preset's)")
     parser.add_argument("--tables-only", action="store_true", help="of the rows that are there; nothing is trained")
-    parser.add_argument("--figures", type=Path, help="folder; embeddings of seed 0 are kept in embeddings/ in it")
+    parser.add_argument("--figure", type=Path)
+    parser.add_argument("--maps", type=Path, help="folder for maps of cells, with the embeddings that they are made of")
     typed = options(parser)
 
     wanted: list[tuple[object, ...]] = [
@@ -202,20 +198,39 @@ def main() -> None:
         for preset in typed.presets
         for n_latent in typed.latent
     ]
-    kept = None if typed.figures is None else typed.figures / "embeddings"
+    maps = None if typed.maps is None else typed.maps / typed.out.stem
 
     load = loader(typed.data, typed.n_genes, typed.genes, n_cells=typed.cells)
 
+    def kept(folder: Path, name: str, preset: str, n_latent: int) -> Path:
+        return folder / "embeddings" / f"{name}-{preset}-{n_latent}.npy"
+
+    def keep(folder: Path, name: str, preset: str, n_latent: int, embedding: np.ndarray) -> None:
+        path = kept(folder, name, preset, n_latent)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.save(path, embedding)
+
     def one(name: str, preset: str, n_latent: int, seed: int) -> dict[str, object]:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="a loss stopped being finite", category=RuntimeWarning)
-            row, embedding = uninterrupted(lambda: measure(load(name), preset, n_latent, seed, typed.max_epochs))
-        if kept is not None and seed == 0:
-            kept.mkdir(parents=True, exist_ok=True)
-            np.save(kept / f"{name}-{preset}-{n_latent}.npy", embedding)
+        row, embedding = uninterrupted(lambda: measure(load(name), preset, n_latent, seed, typed.max_epochs))
+        if maps is not None and seed == 0:
+            keep(maps, name, preset, n_latent, embedding)
         return row
 
-    results = measured_already(typed.out, KEYS, wanted) if typed.tables_only else resumed(typed.out, KEYS, wanted, one)
+    def embeddings(folder: Path, name: str, n_latent: int) -> dict[str, np.ndarray]:
+        """Of each preset with seed 0; one that is not there is trained for, unless nothing may be."""
+        for preset in typed.presets:
+            if not (kept(folder, name, preset, n_latent).exists() or typed.tables_only):
+                model = scrae.SCRAE(preset, n_latent=n_latent, random_state=0, verbose=False)
+                uninterrupted(partial(fit, model, load(name), typed.max_epochs))
+                keep(folder, name, preset, n_latent, model.embed())
+        files = {preset: kept(folder, name, preset, n_latent) for preset in typed.presets}
+        return {preset: np.load(file) for preset, file in files.items() if file.exists()}
+
+    if typed.tables_only:
+        results = measured_already(typed.out, KEYS, wanted)
+    else:
+        # Four digits: the differences between seeds are in the second.
+        results = resumed(typed.out, KEYS, wanted, one, float_format="%.4g")
 
     parts = [
         INTRODUCTION.format(
@@ -233,31 +248,22 @@ def main() -> None:
         parts += [f"### Each data set, latent size {n_latent}", per_dataset(of_size)]
     text = "\n\n".join(part.strip() for part in parts)
     publish(text, typed.markdown)
-    if kept is not None:
-
-        def figure(of: str) -> Path:
-            path: Path = typed.figures / f"{typed.out.stem}_{of}.png"
-            return path
-
-        draw_scores(results, figure("scores"))
+    if typed.figure is not None:
+        draw_scores(results, typed.figure)
+    if maps is not None:
         for name in typed.datasets:
             labels = load(name).obs["cell_type"].astype(str).to_numpy()
-            files = {
-                (preset, n_latent): kept / f"{name}-{preset}-{n_latent}.npy"
-                for preset in typed.presets
-                for n_latent in typed.latent
-            }
-            flat = {preset: np.load(f) for (preset, size), f in files.items() if size == 2 and f.exists()}
+            flat = embeddings(maps, name, 2) if 2 in typed.latent else {}
             if flat:
-                draw_maps(flat, labels, f"{name}: latent size 2", figure(f"latent2_{name}"))
-            deep = {preset: np.load(f) for (preset, size), f in files.items() if size == 10 and f.exists()}
-            maps = {
+                draw_maps(flat, labels, f"{name}: latent size 2", maps / f"latent2_{name}.png")
+            deep = embeddings(maps, name, 10) if 10 in typed.latent else {}
+            three = {
                 f"{preset}: {kind}": points
                 for preset, embedding in deep.items()
                 for kind, points in projections(embedding).items()
             }
-            if maps:
-                draw_maps(maps, labels, f"{name}: latent size 10", figure(f"latent10_{name}"), columns=6)
+            if three:
+                draw_maps(three, labels, f"{name}: latent size 10", maps / f"latent10_{name}.png", columns=6)
 
 
 if __name__ == "__main__":

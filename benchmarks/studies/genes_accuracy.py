@@ -1,7 +1,8 @@
 """How the choice of genes moves the clustering: Tables 3 and 5 of Mondal et al. (2021) on the data at hand.
 
-    python benchmarks/genes_accuracy.py --data DIR [--datasets NAME ...] [--selections hvg m3drop ...] [--n-top 720]
-                                        [--numbers 500 600 ...] [--seeds 5] [--out results.csv] [--markdown tables.md]
+    PYTHONPATH=benchmarks python benchmarks/studies/genes_accuracy.py --data DIR [--datasets NAME ...]
+                                      [--selections hvg m3drop ...] [--n-top 720] [--numbers 500 600 ...] [--seeds 5]
+                                      [--out results.csv] [--markdown tables.md]
 
 DIR holds h5ad files with raw counts in X and labels in obs["cell_type"]. For each data set, choice of genes and seed
 the default model is trained once, on all cells, and scored by NMI (geometric mean) of k-means with the true number of
@@ -35,11 +36,12 @@ SMALL = 5000  # genes, up to which "all" of them are a choice
 
 INTRODUCTION = """# NMI by the choice of genes
 
-`make bench-genes-accuracy` (`benchmarks/genes_accuracy.py`; every run in `genes_accuracy.csv`): the default model on
-all cells, k-means with the true number of classes, NMI (geometric mean), mean ± standard deviation over {seeds} seeds.
-In each cell first the honest figure, of the model that training ended with, no label used; then the *oracle*, the best
-of {snapshots} epochs evenly spaced over the longest training and of the final model, chosen by the labels. Published
-figures are of this kind, and no user can have them. `-`: the data have no more genes than that, or no gene passes.
+`make bench-genes-accuracy` (`benchmarks/studies/genes_accuracy.py`; every run in `genes_accuracy.csv`): the default
+model on all cells, k-means with the true number of classes, NMI (geometric mean), mean ± standard deviation over
+{seeds} seeds. In each cell first the honest figure, of the model that training ended with, no label used; then the
+*oracle*, the best of {snapshots} epochs evenly spaced over the longest training and of the final model, chosen by the
+labels. Published figures are of this kind, and no user can have them. `-`: the data have no more genes than that, or
+no gene passes.
 """
 
 
@@ -113,7 +115,7 @@ def table(results: pd.DataFrame, by: str, order: list[object]) -> str:
 
 
 def main() -> None:
-    parser = command(__doc__, "genes_accuracy", datasets=DATASETS, n_genes=None)
+    parser = command(__doc__, "genes_accuracy", folder="benchmarks/studies/results", datasets=DATASETS, n_genes=None)
     parser.add_argument("--selections", nargs="*", default=SELECTIONS, help='methods of select_genes, and "all"')
     parser.add_argument(
         "--n-top", type=int, nargs="*", default=[720], help="genes of each method (default: the paper's)"

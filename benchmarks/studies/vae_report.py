@@ -1,8 +1,8 @@
 """Does the plain autoencoder beat its variational kin? The experiment of a report on PBMC 3k, over seeds.
 
-    python benchmarks/vae_report.py --data DIR [--datasets pbmc3k_2638] [--methods ae beta_vae beta_vsc default]
-                                    [--seeds 5] [--n-genes 2000] [--out results.csv] [--markdown table.md]
-                                    [--figure heatmap.png]
+    PYTHONPATH=benchmarks python benchmarks/studies/vae_report.py --data DIR [--datasets pbmc3k_2638]
+                                      [--methods ae beta_vae beta_vsc default] [--seeds 5] [--n-genes 2000]
+                                      [--out results.csv] [--markdown table.md] [--figure heatmap.png]
 
 "Variational autoencoders for single-cell transcriptomics data" (okunator/Variational-Autoencoders) trains an
 autoencoder, a beta-VAE and a beta-VSC on scaled counts (200 epochs of 256 cells, 6 latent dimensions, beta 2), brings
@@ -21,6 +21,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from experiment import KEYS, command, loader, options, resumed
+from figures import save
 from sklearn.manifold import TSNE
 from tables import by_method, publish
 
@@ -66,12 +67,13 @@ def draw(results: pd.DataFrame, path: Path) -> None:
             panel.text(column, row, f"{value:.2f}", ha="center", va="center", color="w" if value < 0.6 else "k")
         panel.set_title(f"{name}: k-means on the t-SNE", fontsize=10)
     fig.colorbar(image, ax=panels[0].tolist(), shrink=0.9)
-    fig.savefig(path, dpi=150)
-    plt.close(fig)
+    save(fig, path)
 
 
 def main() -> None:
-    parser = command(__doc__, "vae_report", datasets=["pbmc3k_2638"], methods=METHODS)
+    parser = command(
+        __doc__, "vae_report", folder="benchmarks/studies/results", datasets=["pbmc3k_2638"], methods=METHODS
+    )
     parser.add_argument("--max-epochs", type=int, help="for a quick look (default: the preset's)")
     parser.add_argument("--figure", type=Path)
     typed = options(parser)

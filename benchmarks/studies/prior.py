@@ -1,7 +1,7 @@
 """Bias and variance: clustering and held-out likelihood against the strength of the adversarial pull to the prior.
 
-    python benchmarks/prior.py --data DIR [--datasets NAME ...] [--pulls 0.001 0.01 0.1 1] [--seeds 5]
-                               [--out results.csv] [--markdown table.md] [--figure figure.png]
+    PYTHONPATH=benchmarks python benchmarks/studies/prior.py --data DIR [--datasets NAME ...] [--pulls 0.001 0.01 0.1 1]
+                                      [--seeds 5] [--out results.csv] [--markdown table.md] [--figure figure.png]
 
 The argument of Mondal et al. (2021) is that an autoencoder without a prior follows the noise of its cells (variance),
 that a prior imposed from outside bends the codes (bias), and that a prior which learns where the codes are escapes
@@ -23,6 +23,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from experiment import command, loader, options, resumed
+from figures import save
 from tables import markdown, mean_and_spread, publish
 
 import scrae
@@ -103,18 +104,17 @@ def draw(results: pd.DataFrame, path: Path) -> None:
                 )  # fmt: skip
             axis.set_xscale("log")
             axis.set_title(name if score == shown[0] else "", fontsize=9)
-        axis_row[0].set_ylabel(SCORES[score].replace(" (", "\n("))
+        axis_row[0].set_ylabel(SCORES[score].replace(" (", "\n("), fontsize=8)
     for axis in axes[-1]:
         axis.set_xlabel("pull")
     axes[0, 0].legend(fontsize=8, frameon=False)
     for axis in axes.flat:
         axis.spines[["top", "right"]].set_visible(False)
-    fig.savefig(path, dpi=150)
-    plt.close(fig)
+    save(fig, path)
 
 
 def main() -> None:
-    parser = command(__doc__, "prior", datasets=DATASETS)
+    parser = command(__doc__, "prior", folder="benchmarks/studies/results", datasets=DATASETS)
     parser.add_argument("--pulls", type=float, nargs="*", default=[1e-3, 1e-2, 1e-1, 1.0])
     parser.add_argument("--max-epochs", type=int, help="for a quick look (default: the model's)")
     parser.add_argument("--figure", type=Path)
