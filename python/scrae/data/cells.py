@@ -107,7 +107,8 @@ class Cells:
                 f"adata.obs[{key!r}] does not hold numbers ({column.dtype}): a column of names is a categorical "
                 "covariate"
             ) from None
-        if bad := int((~np.isfinite(values)).sum()):
+        bad = int((~np.isfinite(values)).sum())
+        if bad:
             raise ValueError(
                 f"adata.obs[{key!r}] has {bad:,} missing or infinite value(s) in {len(values):,} cells; fill them or "
                 "drop those cells"

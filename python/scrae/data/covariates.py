@@ -88,7 +88,8 @@ class CovariateCoding:
                     "for; leave it out"
                 )
             scales[key] = (float(values.mean()), float(values.std()))
-        if both := set(levels) & set(scales):
+        both = set(levels) & set(scales)
+        if both:
             raise ValueError(f"{some(sorted(both))} named as a categorical and as a continuous covariate: choose one")
         return cls(levels, batch_key, scales)
 

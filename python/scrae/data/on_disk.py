@@ -11,11 +11,13 @@ import mmap
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
+
+from scrae.data.blocks import consecutive
+from scrae.data.blocks import edges as edges_of
 
 BLOCK = 2**21  # stored entries in hand at once
 
@@ -102,17 +104,13 @@ def read_ahead(array: np.ndarray, starts: Sequence[int], stops: Sequence[int]) -
 
 def edges(indptr: np.ndarray) -> np.ndarray:
     """Where to cut cells into blocks of about :data:`BLOCK` stored entries: 0, ..., n_cells."""
-    ends = np.searchsorted(indptr, np.arange(BLOCK, indptr[-1], BLOCK), side="left")
-    return np.unique(np.concatenate([[0], ends, [len(indptr) - 1]]))
+    return edges_of(indptr, BLOCK)
 
 
 def blocks(counts: sp.csr_array) -> Iterator[sp.csr_array]:
     """Consecutive cells, with about :data:`BLOCK` stored entries together."""
-    for start, stop in pairwise(edges(counts.indptr)):
-        stored = slice(counts.indptr[start], counts.indptr[stop])
-        indptr = counts.indptr[start : stop + 1] - stored.start
-        shape = (stop - start, counts.shape[1])
-        yield sp.csr_array((counts.data[stored], counts.indices[stored], indptr), shape=shape)
+    for block in consecutive(counts, BLOCK):
+        yield block.matrix(counts.shape[1])
 
 
 def on_disk(parts: Iterator[sp.csr_array], n_genes: int) -> sp.csr_array:
