@@ -50,13 +50,13 @@ def test_log_probabilities_and_gradients_equal_the_plain_formula_in_double(famil
         layer.log_r.uniform_(-3, 5)
     weight = torch.rand(CELLS, dtype=torch.float64)
 
-    def value_and_gradients(layer, explain, dtype):
+    def value_and_gradients(layer, log_prob, dtype):
         inputs = [t.to(dtype).requires_grad_() for t in (hidden.detach(), log_library.detach())]
         target = counts.with_values(counts.values.to(dtype))
-        value = explain(layer, inputs[0], inputs[1], group, target)
+        value = log_prob(layer, inputs[0], inputs[1], group, target)
         return value, torch.autograd.grad((weight.to(dtype) * value).sum(), [*inputs, *layer.parameters()])
 
-    expected, expected_gradients = value_and_gradients(layer, Likelihood.explain, torch.float64)
+    expected, expected_gradients = value_and_gradients(layer, Likelihood.log_prob, torch.float64)
     ours, gradients = value_and_gradients(layer.float(), family.log_prob, torch.float32)
     np.testing.assert_allclose(ours.detach(), expected.detach(), rtol=2e-5)
     for mine, plain in zip(gradients, expected_gradients, strict=True):
