@@ -65,9 +65,7 @@ def test_a_file_gives_the_bits_that_its_counts_in_memory_give(stored, pbmc, sett
 
 
 def test_what_is_shuffled_in_buffers_gives_the_same_bits_from_disk(stored, pbmc, monkeypatch):
-    monkeypatch.setattr(
-        scrae.data.minibatches, "shuffled", partial(shuffled, block=7, buffer=60)
-    )
+    monkeypatch.setattr(scrae.data.minibatches, "shuffled", partial(shuffled, block=7, buffer=60))
     monkeypatch.setattr(scrae.data.minibatches, "CHUNK", 50)
     of_file, in_memory = (
         scrae.SCRAE(max_epochs=2, batch_size=32, verbose=False).fit(cells, genes=pbmc.var_names[40:300])
@@ -80,9 +78,7 @@ def test_what_is_shuffled_in_buffers_gives_the_same_bits_from_disk(stored, pbmc,
 def test_what_a_minibatch_takes_from_disk_was_read_ahead(stored, monkeypatch, in_order):
     monkeypatch.setattr(scrae.data.minibatches, "BLOCK", 7)
     monkeypatch.setattr(scrae.data.minibatches, "CHUNK", 50)
-    monkeypatch.setattr(
-        scrae.data.minibatches, "shuffled", partial(shuffled, block=7, buffer=60)
-    )
+    monkeypatch.setattr(scrae.data.minibatches, "shuffled", partial(shuffled, block=7, buffer=60))
     counts = sp.csr_array(map_cells(stored).X)
     announced = np.zeros(counts.nnz, dtype=bool)
 

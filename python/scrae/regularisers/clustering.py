@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from scrae.regularisers.base import Regulariser
-from scrae.regularisers.kmeans import kmeans, nearest_centroid
+from scrae.regularisers.centroids import kmeans, nearest_centroid
 from scrae.regularisers.number_of_clusters import MOST_CLUSTERS, number_of_clusters
 
 

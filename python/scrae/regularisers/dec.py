@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from scrae.regularisers.base import ForwardPass
+from scrae.regularisers.centroids import CELLS_AT_ONCE, squared_distances
 from scrae.regularisers.clustering import ClusteredCodes
-from scrae.regularisers.kmeans import CELLS_AT_ONCE, squared_distances
 
 
 def soft_assignment(codes: Tensor, centroids: Tensor) -> Tensor:

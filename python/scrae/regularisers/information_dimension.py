@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from scrae.regularisers.base import ForwardPass, Regulariser
-from scrae.regularisers.kmeans import squared_distances
+from scrae.regularisers.centroids import squared_distances
 
 # Of the Gaussian kernel, as published: from so narrow that only equal points are near, to so wide that all are.
 WIDTHS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1, 5, 10, 15, 20, 25, 30, 35, 100, 1e3, 1e4, 1e5, 1e6)

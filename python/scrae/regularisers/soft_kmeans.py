@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from scrae.regularisers.base import ForwardPass
+from scrae.regularisers.centroids import squared_distances
 from scrae.regularisers.clustering import ClusteredCodes
-from scrae.regularisers.kmeans import squared_distances
 
 
 def weighted_soft_kmeans(codes: Tensor, centroids: Tensor) -> Tensor:
