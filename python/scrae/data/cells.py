@@ -12,8 +12,8 @@ import scipy.sparse as sp
 
 from scrae._messages import some, unknown
 from scrae.data.counts import WHERE_COUNTS_ARE, CountsError, as_counts, empty_cells, looks_like_counts
-from scrae.data.files import map_cells
-from scrae.data.on_disk import is_mapped
+from scrae.data.files import cells_on_disk
+from scrae.data.on_disk import is_on_disk
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ def read_cells(data: Any, layer: str | None = None, *, copy: bool = True) -> Cel
     ----------
     data
         AnnData (in memory, a view, or backed), a matrix of cells x genes (dense or scipy sparse), or the path of an
-        h5ad file or a zarr store, whose counts stay on disk (:func:`scrae.data.files.map_cells`).
+        h5ad file or a zarr store, whose counts stay on disk (:func:`scrae.data.files.cells_on_disk`).
     layer
         Layer of the AnnData that holds raw counts; None: ``adata.X``.
     copy
@@ -156,7 +156,7 @@ def read_cells(data: Any, layer: str | None = None, *, copy: bool = True) -> Cel
         No such layer, gene names that are not unique.
     """
     if isinstance(data, str | os.PathLike):
-        data, layer = map_cells(data, layer), None
+        data, layer = cells_on_disk(data, layer), None
     if hasattr(data, "obs_names") and hasattr(data, "var_names"):
         return _read_anndata(data, layer, copy)
     if layer is not None:
@@ -178,7 +178,7 @@ def _read_anndata(adata: Any, layer: str | None, copy: bool) -> Cells:
     matrix = adata.X if layer is None else adata.layers[layer]
     if matrix is None:
         raise CountsError(f"{where} is empty: there is no matrix. {_suggestion(adata, layer)}")
-    if isinstance(matrix, sp.csr_matrix | sp.csr_array) and is_mapped(matrix):
+    if isinstance(matrix, sp.csr_matrix | sp.csr_array) and is_on_disk(matrix):
         copy = False  # it is ours, and too large
     try:
         counts = as_counts(_in_memory(matrix), where, adata.obs_names, adata.var_names, copy=copy)

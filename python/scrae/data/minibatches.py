@@ -14,7 +14,7 @@ from torch import Tensor
 from scrae.compute.compilation import compiled
 from scrae.compute.rows import ALL_ROWS, Rows, rows_of
 from scrae.data.covariates import Covariates
-from scrae.data.on_disk import is_mapped, read_ahead, read_only_what_is_asked_for
+from scrae.data.on_disk import is_on_disk, read_ahead, read_only_what_is_asked_for
 from scrae.data.sparse import SparseRows
 
 BLOCK, BUFFER = 256, 2**17  # cells, see shuffled
@@ -83,7 +83,7 @@ class CountData:
         self._indptr = torch.as_tensor(counts.indptr.astype(np.int64), device=device)
         self._indices = torch.as_tensor(np.ascontiguousarray(counts.indices), device=device)
         self._values = torch.as_tensor(np.ascontiguousarray(counts.data), device=device)
-        self._on_disk = [counts.indices, counts.data] if is_mapped(counts) and device.type == "cpu" else []
+        self._on_disk = [counts.indices, counts.data] if is_on_disk(counts) and device.type == "cpu" else []
         for entries in self._on_disk:
             read_only_what_is_asked_for(entries)
         self._codes = torch.as_tensor(covariates.codes, device=device)

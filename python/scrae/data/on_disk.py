@@ -67,7 +67,7 @@ class ArrayOnDisk:
         return np.memmap(self._file, dtype=self.dtype, mode="r+", shape=(self._size,))
 
 
-def is_mapped(counts: sp.csr_array | sp.csr_matrix) -> bool:
+def is_on_disk(counts: sp.csr_array | sp.csr_matrix) -> bool:
     """Whether the entries are on disk."""
     return _mapping(counts.data) is not None
 
@@ -137,14 +137,14 @@ def _with_long_indices(data: np.ndarray, indices: np.ndarray, indptr: np.ndarray
 
 def by_rows(counts: sp.csr_array, of: Callable[[sp.csr_array], sp.csr_array], n_genes: int) -> sp.csr_array:
     """``of(counts)``, cells x ``n_genes``, where ``of`` looks at each cell by itself; on disk if the counts are."""
-    if not is_mapped(counts):
+    if not is_on_disk(counts):
         return of(counts)
     return on_disk(map(of, blocks(counts)), n_genes)
 
 
 def entries(counts: sp.csr_array, of: Callable[[sp.csr_array], np.ndarray]) -> np.ndarray:
     """``of`` of each block of cells, float64 (stored entries,), one after the other; on disk if the counts are."""
-    if not is_mapped(counts):
+    if not is_on_disk(counts):
         return np.concatenate([of(block) for block in blocks(counts)])
     with ArrayOnDisk(np.float64) as result:
         for block in blocks(counts):
