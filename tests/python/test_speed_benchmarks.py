@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 import scrae
+from pictures import assert_file_shows, legend_of, ticks_of
 
 
 @pytest.fixture
@@ -48,7 +49,7 @@ def test_exponents_of_a_power_law_are_found(program):
     assert scaling.exponents(rows, "cells") == pytest.approx(wanted, abs=1e-9)
 
 
-def test_one_command_measures_parts_by_size_and_whole_calls_from_disk(program, source, monkeypatch, capsys):
+def test_one_command_measures_parts_by_size_and_whole_calls_from_disk(program, source, monkeypatch, capsys, saved):
     scaling = program("scaling")
     arguments = ["scaling", "--data", str(source), "--out", str(source / "parts.csv"), "--chosen", "--shares"]
     figure = ["--figure", str(source / "parts.png"), "--markdown", str(source / "parts.md")]
@@ -58,7 +59,16 @@ def test_one_command_measures_parts_by_size_and_whole_calls_from_disk(program, s
     assert list(rows["cells"]) == [300, 600]
     assert (rows[list(scaling.PARTS)] > 0).all(axis=None)
     assert "| **exponent** |" in (source / "parts.md").read_text()
-    assert (source / "parts.png").stat().st_size > 10_000
+    panel, *without_rows = saved["parts.png"].axes
+    for line, part in zip(panel.lines, scaling.PARTS, strict=True):
+        np.testing.assert_array_equal(line.get_data(), [[300, 600], rows[part]])
+    exponents = scaling.exponents(rows, "cells")
+    assert legend_of(panel) == [f"{name}: {exponents[part]:.2f}" for part, name in scaling.PARTS.items()]
+    assert (panel.get_xlabel(), panel.get_ylabel(), ticks_of(panel.xaxis)) == ("cells", "seconds", ["300", "600"])
+    assert (panel.get_xscale(), panel.get_yscale()) == ("log", "log")
+    assert [len(other.lines) for other in without_rows] == [0, 0]
+    colours = [line.get_color() for line in panel.lines]
+    assert_file_shows(source / "parts.png", saved["parts.png"], dpi=150, colours=colours)
     out = ["--out", str(source / "whole.csv")]
     whole = ["--whole", "300", "--from", "zarr", "--epochs", "1"]
     monkeypatch.setattr(sys, "argv", ["scaling", "--data", str(source), *out, *whole])
