@@ -149,10 +149,24 @@ def test_dense_counts_and_stored_zeros_are_read(tmp_path):
         assert mapped.is_mapped(cells.counts)
 
 
-def test_long_indices_are_on_disk_too():
+def test_long_indices_are_on_disk_too(monkeypatch):
+    """Of counts as few as here scipy makes short ones again: so it is looked at what it is given."""
     counts = sp.random_array((30, 20), density=0.3, format="csr", random_state=0, dtype=np.float32)
-    long = mapped._with_long_indices(counts.data, counts.indices, counts.indptr.astype(np.int64), 20)
-    assert long.indices.dtype == np.int64 or long.indices.dtype == np.int32
+    given = []
+
+    class Watched(sp.csr_array):
+        def __init__(self, arrays, *others, **named):
+            given.append(arrays)
+            super().__init__(arrays, *others, **named)
+
+    monkeypatch.setattr(mapped, "BLOCK", 50)
+    with monkeypatch.context() as patched:
+        patched.setattr(sp, "csr_array", Watched)
+        long = mapped._with_long_indices(counts.data, counts.indices, counts.indptr.astype(np.int64), 20)
+    _, indices, indptr = given[0]
+    assert indices.dtype == indptr.dtype == np.int64
+    assert mapped._mapping(indices) is not None
+    np.testing.assert_array_equal(indices, counts.indices)
     np.testing.assert_array_equal(long.toarray(), counts.toarray())
 
 
