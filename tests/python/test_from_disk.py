@@ -122,6 +122,7 @@ def test_a_training_in_memory_resumes_from_disk(stored, pbmc, tmp_path, quick):
     np.testing.assert_array_equal(resumed.embed(), whole.embed())
 
 
+@pytest.mark.slow
 def test_the_command_line_adds_to_a_copy_of_the_file(stored, tmp_path):
     kind = stored.suffix
     options = ["--layer", "doubled", "--n-genes", "100", "--max-epochs", "2", "--batch-key", "batch", "--quiet"]
@@ -227,6 +228,7 @@ print(most(sys.argv[2]) - few)
 """
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_counts(tmp_path):
     """16 million counts are 128 MB in memory, and what fitting makes of them a multiple of that."""
     rng = np.random.default_rng(0)

@@ -254,6 +254,7 @@ def test_scaled_pca_is_the_singular_value_decomposition_of_scaled_log_expression
     assert (before != pbmc.X).nnz == 0
 
 
+@pytest.mark.slow
 def test_scanpy_finds_neighbours_as_it_does_among_many_cells(pbmc):
     """From some thousands of cells on scanpy leaves it to pynndescent, whose 0.7 it could not read."""
     pbmc.obsm["X_scrae"] = np.random.default_rng(0).normal(size=(pbmc.n_obs, 10)).astype(np.float32)

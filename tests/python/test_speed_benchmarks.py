@@ -50,6 +50,7 @@ def test_exponents_of_a_power_law_are_found(program):
     assert scaling.exponents(rows, "cells") == pytest.approx(wanted, abs=1e-9)
 
 
+@pytest.mark.slow
 def test_one_command_measures_parts_by_size_and_whole_calls_from_disk(program, source, monkeypatch, capsys, saved):
     scaling = program("scaling")
     arguments = ["scaling", "--data", str(source), "--out", str(source / "parts.csv"), "--chosen", "--shares"]
@@ -96,6 +97,7 @@ def test_goals_are_reached_on_their_side_of_what_is_asked(program):
     assert text[-1] == "| elsewhere | at least 200,000 | - | not measured | no GPU |"
 
 
+@pytest.mark.slow
 def test_one_command_measures_every_goal(program, source, monkeypatch):
     for name in ("pbmc3k_2638", "cao_worm_neuron"):
         scrae.datasets.pbmc().write_h5ad(source / f"{name}.h5ad")

@@ -38,6 +38,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not(pbmc):
     assert not np.array_equal(one.embed(), other.embed())
 
 
+@pytest.mark.slow
 def test_choosing_genes_leaves_the_number_of_threads_alone():
     """numba, under scanpy, sets the threads of the whole process: other bits, and a busy machine slows down."""
     code = (
@@ -50,6 +51,7 @@ def test_choosing_genes_leaves_the_number_of_threads_alone():
     assert run.stdout.split() == ["1", "1"]
 
 
+@pytest.mark.slow
 def test_training_gets_by_with_one_thread_where_products_are_rounded_and_gives_them_back(small, quick, monkeypatch):
     used, epoch = [], Training._epoch
 
@@ -82,6 +84,7 @@ def test_training_leaves_the_users_random_states_alone(small, quick):
     np.testing.assert_array_equal(np.random.rand(3), expected[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
     [
@@ -176,6 +179,7 @@ def wait_for(condition, seconds=60.0):
         time.sleep(0.01)
 
 
+@pytest.mark.slow
 def test_killed_in_steps_and_between_writing_and_moving_it_resumes_to_the_same_bits(pbmc, tmp_path):
     """SIGKILL three times in mid-training; what is on disk is whole each time, and the end is as if undisturbed."""
     epochs, folder, counts = 20, tmp_path / "model", pbmc.X[:200].toarray()
@@ -197,6 +201,7 @@ def test_killed_in_steps_and_between_writing_and_moving_it_resumes_to_the_same_b
     assert_same_model(whole, scrae.SCRAE.load(folder))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("early_stopping", [False, True])
 def test_what_a_killed_training_leaves_is_the_model_that_fewer_epochs_give(pbmc, tmp_path, early_stopping):
     running, left = tmp_path / "running", tmp_path / "left"
@@ -234,6 +239,7 @@ def test_control_c_keeps_the_best_model_and_a_resume_goes_on(pbmc, tmp_path, mon
     assert_same_model(model.fit(pbmc, max_epochs=5, resume=True), scrae.SCRAE(**settings).fit(pbmc, max_epochs=5))
 
 
+@pytest.mark.slow
 def test_control_c_on_the_command_line_writes_the_result(pbmc, tmp_path):
     source, out, folder = tmp_path / "in.h5ad", tmp_path / "out.h5ad", tmp_path / "model"
     pbmc.write_h5ad(source)
@@ -318,6 +324,7 @@ def test_losses_that_are_never_finite_end_training_with_the_best_model_kept(smal
     np.testing.assert_array_equal(scrae.SCRAE.load(tmp_path).embed(small), model.embed())
 
 
+@pytest.mark.slow
 def test_early_stopping_keeps_the_epoch_with_the_best_held_out_reconstruction(pbmc):
     model = scrae.SCRAE(patience=5, max_epochs=400, learning_rate=5e-3, mask_rate=0.0, verbose=False).fit(pbmc)
     held_out = model.history["validation_reconstruction"]

@@ -23,6 +23,8 @@ from scrae.r.__main__ import POLL_SECONDS
 from scrae.r.answers import plain
 from scrae.r.jobs import CELLS, JOB, MODEL, OTHER_GENES, RESULT, run
 
+pytestmark = pytest.mark.slow  # R and Bioconductor are loaded
+
 
 def job(folder: Path, action: str = "train", **arguments: Any) -> Path:
     """A job folder with 40 cells in it, written by R."""
