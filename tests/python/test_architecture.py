@@ -96,6 +96,7 @@ def test_threads_wait_for_each_other_without_much_spinning_unless_the_user_says_
     assert done.stdout.strip() == expected
 
 
+@pytest.mark.slow
 def test_the_core_needs_no_scanpy_anndata_or_scikit_learn():
     code = (
         "import sys\n"

@@ -47,6 +47,7 @@ def stored(pbmc, tmp_path, request):
     return write(pbmc, tmp_path / f"in{request.param}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
     [{}, {"input_transform": "lognorm", "n_pcs": 0}, {"preset": "reference"}],
@@ -114,6 +115,7 @@ def test_reading_ahead_changes_nothing_and_passes_by_what_is_no_file():
     mapped.read_ahead(in_memory, [0], [10])
 
 
+@pytest.mark.slow
 def test_a_training_in_memory_resumes_from_disk(stored, pbmc, tmp_path, quick):
     settings = quick | {"max_epochs": None}
     whole = scrae.SCRAE(**settings).fit(pbmc, max_epochs=3)

@@ -292,6 +292,7 @@ def test_every_likelihood_trains_with_either_library(pbmc, likelihood, library):
     assert np.isfinite(model.sample(3)).all()
 
 
+@pytest.mark.slow
 def test_the_zinb_finds_dropout_that_is_there_and_none_that_is_not():
     """Made counts, half of the entries of high genes set to zero: the dropout probability is learned."""
     rng = np.random.default_rng(0)

@@ -138,6 +138,7 @@ def test_copy_leaves_the_object_alone(small, quick):
     assert "scrae" not in small.uns
 
 
+@pytest.mark.slow
 def test_stability_is_the_agreement_of_the_clusters_of_two_seeds_and_writes_nothing(pbmc):
     quick = {"genes": "all", "max_epochs": 3, "verbose": False}
     before = pbmc.copy()

@@ -75,6 +75,7 @@ def test_sets_that_cannot_be_compared_are_refused(pbmc):
         scrae.tl.compare_cells(pbmc.X, np.log1p(pbmc.X.toarray()))
 
 
+@pytest.mark.slow
 def test_doublets_and_cells_with_shuffled_genes_stand_out(fitted, pbmc):
     rng = np.random.default_rng(0)
     kinds = pbmc.obs["cell_type"].astype(str).to_numpy()
