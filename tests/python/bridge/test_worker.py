@@ -19,7 +19,6 @@ import torch
 
 import scrae
 from scrae.r import from_sce
-from scrae.r.__main__ import POLL_SECONDS
 from scrae.r.answers import plain
 from scrae.r.jobs import CELLS, JOB, MODEL, OTHER_GENES, RESULT, run
 
@@ -105,13 +104,15 @@ def test_the_worker_trains_tells_and_leaves_the_result(cells: bytes, tmp_path: P
 def test_the_worker_waits_for_its_cells(cells: bytes, tmp_path: Path) -> None:
     folder = job(tmp_path / "job", max_epochs=1)
     worker = start(folder, None)
-    libraries = Path("/proc") / str(worker.pid) / "maps"
-    until = time.monotonic() + 120
-    while "Matrix.so" not in libraries.read_text():  # the last thing that it loads before it looks for cells
+    events_until(worker, lambda event: event["event"] == "stage")
+    # While it loads R it computes or reads; when it sleeps for a second there is nothing more to load.
+    until, asleep = time.monotonic() + 300, 0
+    while asleep < 40:
         assert time.monotonic() < until
-        time.sleep(0.05)
-    time.sleep(50 * POLL_SECONDS)
-    assert worker.poll() is None
+        assert worker.poll() is None
+        state = Path("/proc", str(worker.pid), "stat").read_text().rsplit(")", 1)[1].split()[0]
+        asleep = asleep + 1 if state == "S" else 0
+        time.sleep(0.025)
     (folder / "aside").write_bytes(cells)
     (folder / "aside").rename(folder / CELLS)
     assert finish(worker)[-1] == {"event": "done"}
