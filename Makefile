@@ -6,7 +6,7 @@ DATA ?= ../shared/data
 PRIORS := default default:regulariser=fixed_prior default:regulariser=none
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench-speed bench-profile bench-scaling bench-accuracy bench-ablation bench-genes bench-genes-accuracy
+.PHONY: help setup demo test test-quick lint format bench-speed bench-profile bench-scaling bench-accuracy bench-ablation bench-genes bench-genes-accuracy
 .PHONY: bench-family bench-family-maps bench-prior bench-vae-report bench-labels bench-batch bench-denoise bench-synthetic bench-differential bench-outliers
 .PHONY: peers lock clean
 .PHONY: setup-r installed-r test-r check test-r45 test-install bench-r
@@ -40,6 +40,14 @@ test: setup-r ## lint, types, R tests, then Python tests with coverage (PYTEST_A
 	echo "== testthat (tests of the R package)"; scripts/test-r.sh || failed="$$failed testthat"; \
 	echo "== pytest (tests and coverage)"; $(python) -m pytest --cov=scrae $(PYTEST_ARGS) || failed="$$failed pytest"; \
 	if [ -n "$$failed" ]; then echo "make test: FAILED:$$failed" >&2; exit 1; fi
+
+test-quick: export OMP_NUM_THREADS = 1
+test-quick: export OPENBLAS_NUM_THREADS = 1
+test-quick: export MKL_NUM_THREADS = 1
+test-quick: export NUMBA_NUM_THREADS = 1
+test-quick: export MPLBACKEND = Agg
+test-quick: setup ## the Python tests that have no mark `slow`: less than three minutes (PYTEST_ARGS as above)
+	@$(python) -m pytest -m "not slow" $(PYTEST_ARGS)
 
 test-r: export OMP_NUM_THREADS = 1
 test-r: setup-r ## only the R tests (FILTER=seurat for those of one file)

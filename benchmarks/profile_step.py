@@ -83,6 +83,7 @@ def parts_of(training: Training) -> dict[str, tuple[float, Callable[[], object]]
     middle = nn.Sequential(*others, module.encoder.output, module.encoder.standardise, module.decoder)
     with torch.no_grad():
         codes, inputs = module.encode(minibatch), module.encoder_input(counts)
+        passed = module.forward_pass(minibatch)
     after_first = first(inputs).detach().requires_grad_()
     hidden = middle(after_first).detach().requires_grad_()
 
@@ -105,7 +106,7 @@ def parts_of(training: Training) -> dict[str, tuple[float, Callable[[], object]]
         "second view and its contrast": (
             1.0,
             forward_backward(
-                lambda: [module.contrast(codes, module.input_transform(counts), minibatch.batch)],
+                lambda: [module.contrast(passed)],
                 module.encoder.parameters(),
             ),
         ),

@@ -148,7 +148,7 @@ def draw_scores(results: pd.DataFrame, path: Path) -> None:
             axis.set_title(f"{score}, latent size {n_latent}", fontsize=9)
             axis.set_yticks(range(len(order)), order, fontsize=7)
         oracle = of_size.groupby("preset")["oracle_NMI"].mean().reindex(order)
-        column[0].plot(oracle, range(len(order)), "|", color="tab:red", markersize=9, label="oracle")
+        column[0].plot(oracle, range(len(order)), "|", color="tab:red", markersize=9, markeredgewidth=2, label="oracle")
     fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8, frameon=False)
     save(fig, path)
 

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 import torch
+from matplotlib.figure import Figure
 
 import scrae
 
@@ -92,6 +93,19 @@ def peer():
 def quick():
     """Settings of a model that trains in a blink."""
     return {"n_latent": 3, "n_hidden": (16,), "batch_size": 16, "max_epochs": 4, "verbose": False}
+
+
+@pytest.fixture
+def saved(monkeypatch):
+    """The figures that are saved from here on, by the names of their files."""
+    figures, save = {}, Figure.savefig
+
+    def keeping(figure, path, **options):
+        save(figure, path, **options)
+        figures[Path(path).name] = figure
+
+    monkeypatch.setattr(Figure, "savefig", keeping)
+    return figures
 
 
 @pytest.fixture

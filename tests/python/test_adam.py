@@ -73,6 +73,7 @@ def test_a_state_that_was_loaded_goes_on_to_the_same_bits():
     assert all(torch.equal(a, b) for a, b in zip(mine, theirs, strict=True))
 
 
+@pytest.mark.slow
 def test_training_does_not_load_torchs_compiler():
     """It takes longer to load than some trainings."""
     code = (

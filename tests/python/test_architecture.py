@@ -96,6 +96,7 @@ def test_threads_wait_for_each_other_without_much_spinning_unless_the_user_says_
     assert done.stdout.strip() == expected
 
 
+@pytest.mark.slow
 def test_the_core_needs_no_scanpy_anndata_or_scikit_learn():
     code = (
         "import sys\n"
@@ -110,8 +111,11 @@ def test_the_core_needs_no_scanpy_anndata_or_scikit_learn():
 
 
 def test_everything_public_is_there_and_nothing_else_is():
-    for name in scrae.__all__:
-        assert getattr(scrae, name) is not None
+    modules = {"datasets", "metrics", "pl", "pp", "tl"}
+    assert {name: getattr(scrae, name).__name__ for name in modules} == {name: f"scrae.{name}" for name in modules}
+    classes = set(scrae.__all__) - modules - {"__version__"}
+    assert {getattr(scrae, name) for name in classes} >= {scrae.SCRAE, scrae.CountsError}
+    assert {name: getattr(scrae, name).__name__ for name in classes} == {name: name for name in classes}
     assert set(dir(scrae)) == set(scrae.__all__)
     with pytest.raises(AttributeError, match="nonsense"):
         _ = scrae.nonsense

@@ -9,14 +9,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
 
 import scrae
-
-
-def drawn_in_few_colours(path: Path) -> bool:
-    with Image.open(path) as image:
-        return image.mode == "P" and min(image.size) > 100
+from pictures import assert_file_shows, legend_of, ticks_of
 
 
 def test_rows_that_are_there_are_not_measured_again(program, tmp_path):
@@ -97,6 +92,7 @@ def test_table_of_genes_shows_honest_beside_oracle_and_means_of_choices_that_all
     assert lines[5] == "| **mean** | 0.533 / *0.600* | - | - |"
 
 
+@pytest.mark.slow
 def test_one_command_scores_choices_of_genes_honestly_and_by_the_oracle(program, tmp_path, monkeypatch, capsys):
     adata = scrae.datasets.pbmc()[::4].copy()
     adata.write_h5ad(tmp_path / "klein_1000.h5ad")
@@ -121,7 +117,8 @@ def test_one_command_scores_choices_of_genes_honestly_and_by_the_oracle(program,
     assert (tmp_path / "tables.md").read_text() in capsys.readouterr().out
 
 
-def test_one_command_compares_presets_and_goes_on_where_it_was_ended(program, tmp_path, monkeypatch, capsys):
+@pytest.mark.slow
+def test_one_command_compares_presets_and_goes_on_where_it_was_ended(program, tmp_path, monkeypatch, capsys, saved):
     scrae.datasets.pbmc()[::4].write_h5ad(tmp_path / "pbmc.h5ad")
 
     def run(*presets, more=()):
@@ -146,7 +143,14 @@ def test_one_command_compares_presets_and_goes_on_where_it_was_ended(program, tm
     assert "Data sets: pbmc. Seeds: 1." in tables
     assert "0.616 |" in tables  # what the paper has for it at latent size 2
     assert tables in capsys.readouterr().out
-    assert drawn_in_few_colours(tmp_path / "family.png")
+    scores, by_score = saved["family.png"], rows.set_index("preset").sort_values("NMI")
+    for panel, score in zip(scores.axes, ["NMI", "ARI"], strict=True):
+        assert panel.get_title() == f"{score}, latent size 2"
+        assert [bar.get_width() for bar in panel.patches] == pytest.approx(list(by_score[score]))
+    assert list(scores.axes[0].lines[0].get_xdata()) == pytest.approx(list(by_score["oracle_NMI"]))
+    assert ticks_of(scores.axes[0].yaxis) == list(by_score.index)  # the other panel shares it
+    assert legend_of(scores) == ["oracle", "honest"]
+    assert_file_shows(tmp_path / "family.png", scores, dpi=110, colours=["tab:blue", "tab:red"])
     (tmp_path / "family.md").unlink()
     run("scvi", "scdeepcluster", "ae", more=["--seeds", "2", "--tables-only"])
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "family.csv"), rows)  # nothing more was trained
@@ -156,7 +160,17 @@ def test_one_command_compares_presets_and_goes_on_where_it_was_ended(program, tm
     run("scvi", "scdeepcluster", more=["--maps", str(tmp_path / "maps")])
     assert pd.read_csv(tmp_path / "family.csv").equals(rows)  # trained for the map alone
     assert len(list((tmp_path / "maps" / "family" / "embeddings").glob("pbmc-*-2.npy"))) == 2
-    assert drawn_in_few_colours(tmp_path / "maps" / "family" / "latent2_pbmc.png")
+    maps, types = saved["latent2_pbmc.png"], scrae.datasets.pbmc()[::4].obs["cell_type"].astype(str)
+    shown = [panel for panel in maps.axes if panel.collections]
+    assert [panel.get_title() for panel in shown] == ["scvi", "scdeepcluster"]
+    folder = tmp_path / "maps" / "family"
+    for panel, preset in zip(shown, rows["preset"], strict=True):
+        dots = panel.collections[0]
+        np.testing.assert_array_equal(dots.get_offsets(), np.load(folder / "embeddings" / f"pbmc-{preset}-2.npy"))
+        np.testing.assert_array_equal(dots.get_array(), pd.factorize(types, sort=True)[0])
+    assert legend_of(maps) == sorted(set(types))
+    ends = [dots.cmap(dots.norm(code)) for code in (0, types.nunique() - 1)]
+    assert_file_shows(folder / "latent2_pbmc.png", maps, dpi=80, colours=ends)
 
 
 def test_rows_of_presets_that_are_kept_make_the_tables_that_are_kept(program):
@@ -207,7 +221,7 @@ def test_presets_are_compared_on_data_sets_and_seeds_that_all_of_them_have(progr
     assert len(kept) == 8
 
 
-def test_one_command_draws_scores_against_the_strength_of_either_prior(program, tmp_path, monkeypatch, capsys):
+def test_one_command_draws_scores_against_the_strength_of_either_prior(program, tmp_path, monkeypatch, capsys, saved):
     scrae.datasets.pbmc()[::4].write_h5ad(tmp_path / "pbmc.h5ad")
     arguments = [
         "prior", "--data", str(tmp_path), "--datasets", "pbmc", "--pulls", "0.001", "1", "--seeds", "1",
@@ -227,10 +241,21 @@ def test_one_command_draws_scores_against_the_strength_of_either_prior(program, 
     tables = (tmp_path / "prior.md").read_text()
     assert "| learned, 0.001 | " in tables
     assert tables in capsys.readouterr().out
-    assert drawn_in_few_colours(tmp_path / "prior.png")
+    figure = saved["prior.png"]
+    for panel, score in zip(figure.axes, ["NMI", "held_out"], strict=True):
+        level, *curves = panel.get_legend_handles_labels()[0]
+        of_none = rows.loc[rows["prior"] == "none", score].item()
+        assert list(level.get_ydata()) == pytest.approx([of_none if score == "NMI" else 0.0] * 2)
+        for curve, prior in zip(curves, ["fixed", "learned"], strict=True):
+            expected = rows.loc[rows["prior"] == prior, score] - (0.0 if score == "NMI" else of_none)
+            assert list(curve.lines[0].get_xdata()) == [0.001, 1]
+            assert list(curve.lines[0].get_ydata()) == pytest.approx(list(expected))
+    assert (figure.axes[0].get_title(), figure.axes[1].get_xlabel()) == ("pbmc", "pull")
+    assert legend_of(figure.axes[0]) == ["no prior", "fixed prior", "learned prior"]
+    assert_file_shows(tmp_path / "prior.png", figure, dpi=110, colours=["tab:gray", "tab:orange", "tab:blue"])
 
 
-def test_one_command_repeats_the_report_on_variational_autoencoders(program, tmp_path, monkeypatch, capsys):
+def test_one_command_repeats_the_report_on_variational_autoencoders(program, tmp_path, monkeypatch, capsys, saved):
     scrae.datasets.pbmc()[::4].write_h5ad(tmp_path / "pbmc.h5ad")
     arguments = [
         "vae_report", "--data", str(tmp_path), "--datasets", "pbmc", "--methods", "ae", "beta_vsc", "--seeds", "1",
@@ -251,7 +276,15 @@ def test_one_command_repeats_the_report_on_variational_autoencoders(program, tmp
     assert rows.loc["ae", "tsne_NMI"] != rows.loc["ae", "embedding_NMI"]
     text = (tmp_path / "report.md").read_text()
     assert text in capsys.readouterr().out
-    assert drawn_in_few_colours(tmp_path / "report.png")
+    figure, scores = saved["report.png"], ["NMI", "ARI", "homogeneity", "completeness"]
+    panel = figure.axes[0]
+    values = rows[[f"tsne_{score}" for score in scores]].to_numpy()
+    np.testing.assert_allclose(panel.images[0].get_array(), values)
+    assert [text.get_text() for text in panel.texts] == [f"{value:.2f}" for value in values.ravel()]
+    assert (ticks_of(panel.xaxis), ticks_of(panel.yaxis)) == (scores, ["ae", "beta_vsc"])
+    assert panel.get_title() == "pbmc: k-means on the t-SNE"
+    colours = [panel.images[0].cmap(value) for value in (values[0, 0], values[1, 1])]
+    assert_file_shows(tmp_path / "report.png", figure, dpi=110, colours=colours)
 
 
 def test_methods_of_others_ask_for_a_python_that_has_them(program, pbmc):

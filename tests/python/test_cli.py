@@ -44,6 +44,7 @@ def test_run_takes_further_covariates(small, tmp_path):
     np.testing.assert_array_equal(anndata.read_h5ad(out).obsm["X_scrae"], small.obsm["X_scrae"])
 
 
+@pytest.mark.slow
 def test_run_as_a_program_is_quiet_when_asked(h5ad, tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "scrae.cli", "run", h5ad, "--out", tmp_path / "out.h5ad", "--quiet", *QUICK],

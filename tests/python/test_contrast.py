@@ -50,6 +50,7 @@ def test_gradient_agrees_with_finite_differences_also_with_batches(views):
     assert torch.autograd.gradcheck(lambda x, y: contrastive_loss(x, y, batch, 0.5), (a, b))
 
 
+@pytest.mark.slow
 def test_a_cell_is_found_again_from_another_view_of_it(pbmc):
     """Chance is log of the cells in a minibatch; a model without the term is the rival."""
 

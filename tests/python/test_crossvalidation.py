@@ -38,6 +38,7 @@ def test_each_molecule_is_on_one_side_and_thinning_is_binomial():
     assert deviation[counts.toarray() > 0].std() == pytest.approx(1, abs=0.02)
 
 
+@pytest.mark.slow
 def test_denoised_means_predict_held_out_molecules_better_than_counts_and_than_gene_means(pbmc):
     scores = scrae.tl.molecular_cross_validation(pbmc, n_hidden=(64,), max_epochs=60)
     assert scores["poisson"].idxmin() == "denoised"
@@ -64,6 +65,7 @@ def test_shares_out_of_range_and_cells_with_too_few_molecules_are_refused(small,
         scrae.tl.molecular_cross_validation(anndata.AnnData(sp.csr_matrix(counts)), **quick)
 
 
+@pytest.mark.slow
 def test_markers_of_other_sorted_types_stay_near_zero_when_denoised(shared):
     adata = shared("zheng_sorted_3874")
     scrae.pp.select_genes(adata, "hvg", 1000)

@@ -47,6 +47,7 @@ def test_error_is_the_spread_over_permutations_of_the_labels_within_batches(n_ba
         np.testing.assert_allclose(change / error, t_test, rtol=0.1)
 
 
+@pytest.mark.slow
 def test_permuted_groups_give_false_discoveries_at_the_nominal_level_and_no_more(fitted, pbmc):
     rng = np.random.default_rng(1)
     with_discoveries, small_p = 0, []
@@ -62,6 +63,7 @@ def test_permuted_groups_give_false_discoveries_at_the_nominal_level_and_no_more
     assert p <= min(counts_p, model_p)
 
 
+@pytest.mark.slow
 def test_genes_whose_counts_are_shuffled_are_not_found_where_denoised_means_alone_would_find_them(pbmc):
     rng = np.random.default_rng(2)
     counts = pbmc.X.toarray()

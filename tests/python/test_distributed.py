@@ -30,6 +30,7 @@ def h5ad(pbmc, tmp_path):
     return tmp_path / "in.h5ad"
 
 
+@pytest.mark.slow
 def test_two_processes_train_every_preset_as_one_does(tmp_path):
     """Minibatches of 15 and 16 cells, three batches, every regulariser; losses, held-out losses and codes."""
     script = Path(train_in_double.__file__)
@@ -41,6 +42,7 @@ def test_two_processes_train_every_preset_as_one_does(tmp_path):
         np.testing.assert_allclose(two[name], expected, rtol=1e-6, atol=1e-6 * np.abs(expected).max(), err_msg=name)
 
 
+@pytest.mark.slow
 def test_a_killed_process_stops_the_others_and_the_run_resumes_to_what_one_process_gives(h5ad, tmp_path):
     def command(out, epochs, *more):
         options = [

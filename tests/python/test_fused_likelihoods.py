@@ -131,6 +131,7 @@ def test_products_leave_torchs_own_setting_as_it_was():
     assert torch.backends.mkldnn.matmul.fp32_precision == before
 
 
+@pytest.mark.slow
 def test_where_nothing_can_be_kept_loops_are_compiled_anew_in_each_process():
     nowhere = {"NUMBA_CACHE_DIR": os.devnull + "/kept", "NUMBA_CACHE_LOCATOR_CLASSES": "UserProvidedCacheLocator"}
     code = "import numpy; from scrae.pp import moments; n = numpy.zeros(3, int); moments._count(n, n); print(n)"

@@ -99,6 +99,7 @@ def test_danb_by_dispersion_and_by_variance_are_the_package_s(packages, name):
     assert_close(by_variance["scrae_p"], theirs["danb_variance_p"], **TOLERANCE)
 
 
+@pytest.mark.slow
 @every_dataset
 @pytest.mark.filterwarnings("ignore:scmarker. .* genes are markers")
 def test_scmarker_keeps_the_package_s_genes_at_every_step(packages, name):
@@ -114,6 +115,7 @@ def test_scmarker_keeps_the_package_s_genes_at_every_step(packages, name):
         assert set(ours.index[genes]) == set(theirs.index[theirs["scmarker_step"] >= step])
 
 
+@pytest.mark.slow
 @every_dataset
 @pytest.mark.filterwarnings("ignore:scmarker. .* genes are markers")
 def test_peaks_are_the_package_s_where_no_gap_makes_it_count_rounding_errors(packages, name):

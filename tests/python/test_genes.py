@@ -13,6 +13,7 @@ from scipy import stats
 
 import scrae
 from gene_selection import every_method, every_modelled, select
+from pictures import assert_file_shows
 from scrae.cli import main
 from scrae.pp.findings import Findings, combined
 from scrae.pp.genes import COLUMNS, METHODS
@@ -210,7 +211,13 @@ def test_plot_shows_every_gene_the_curve_and_the_selected(pbmc, method, tmp_path
     if method == "scmarker":
         multimodal = int((pbmc.var["scrae_multimodal"] == 1).sum())
         assert shown[f"two peaks or more ({multimodal:,})"] == multimodal
-    figure.savefig(tmp_path / "genes.png")
+    selected = pbmc.var[pbmc.var["scrae_selected"]].sort_values("scrae_mean", kind="stable")
+    np.testing.assert_allclose(panel.collections[-1].get_offsets(), selected[["scrae_mean", "scrae_dropout"]])
+    assert panel.get_xlabel() == f"mean expression ({'scaled counts' if method == 'm3drop' else 'counts'} per cell)"
+    assert panel.get_ylabel() == "share of cells without the gene"
+    figure.savefig(tmp_path / "genes.png", dpi=100)
+    colours = [dots.get_facecolor()[0] for dots in panel.collections] + [line.get_color() for line in panel.lines]
+    assert_file_shows(tmp_path / "genes.png", figure, dpi=100, colours=colours)
 
 
 def test_plot_within_batches_names_them_and_without_a_selection_says_what_to_do(made):

@@ -16,7 +16,7 @@ from scrae.model.fitted import FittedModel
 
 @pytest.fixture(scope="module")
 def fitted(_pbmc):
-    return scrae.SCRAE(n_hidden=(64,), verbose=False).fit(_pbmc)
+    return scrae.SCRAE(n_hidden=(64,), max_epochs=60, verbose=False).fit(_pbmc)
 
 
 def test_embedding_of_the_training_cells_is_that_of_the_same_cells_given_again(fitted, pbmc):
@@ -66,13 +66,14 @@ def test_a_query_with_none_of_the_genes_is_refused_with_a_guess_why(fitted, pbmc
         fitted.map(pbmc)
 
 
+@pytest.mark.slow
 def test_mapped_cells_land_near_training_cells_of_their_type(pbmc):
     from sklearn.neighbors import KNeighborsClassifier
 
     rng = np.random.default_rng(0)
     order = rng.permutation(700)
     reference, query = pbmc[order[:500]], pbmc[order[500:]]
-    model = scrae.SCRAE(n_hidden=(64,), verbose=False).fit(reference)
+    model = scrae.SCRAE(n_hidden=(64,), max_epochs=60, verbose=False).fit(reference)
     classifier = KNeighborsClassifier(15).fit(model.embed(), reference.obs["cell_type"])
     accuracy = classifier.score(model.map(query), query.obs["cell_type"])
     assert accuracy > 2 * query.obs["cell_type"].value_counts(normalize=True).max()
@@ -87,6 +88,7 @@ def test_denoised_counts_have_the_library_size_asked_for(fitted, pbmc):
         fitted.denoise(library_size="shared")
 
 
+@pytest.mark.slow
 def test_denoising_restores_counts_that_were_thinned_away(pbmc):
     """Half of every count is hidden before training; denoised means predict it better than the other half does."""
     rng = np.random.default_rng(0)
@@ -95,7 +97,7 @@ def test_denoising_restores_counts_that_were_thinned_away(pbmc):
     adata = pbmc.copy()
     adata.X = sp.csr_matrix(kept.astype(np.float32))
     hidden = whole - kept
-    denoised = scrae.SCRAE(n_hidden=(64,), verbose=False).fit(adata).denoise(library_size="observed")
+    denoised = scrae.SCRAE(n_hidden=(64,), max_epochs=60, verbose=False).fit(adata).denoise(library_size="observed")
 
     def per_gene(prediction):
         return np.nanmedian([stats.spearmanr(prediction[:, g], hidden[:, g])[0] for g in frequent])
@@ -186,10 +188,11 @@ def batch_mixing(embedding, batch):
     return cross_val_score(KNeighborsClassifier(15), embedding, batch, cv=5).mean()
 
 
+@pytest.mark.slow
 def test_a_batch_key_takes_the_batch_effect_out_of_decoded_counts(pbmc):
     adata = with_batch_effect(pbmc)
     batch = adata.obs["batch"].to_numpy()
-    model = scrae.SCRAE(n_hidden=(64,), verbose=False).fit(adata, batch_key="batch")
+    model = scrae.SCRAE(n_hidden=(64,), max_epochs=60, verbose=False).fit(adata, batch_key="batch")
     plain, strong = model.denoise(batch="plain"), model.denoise(batch="strong")
     own = model.denoise()
     np.testing.assert_allclose(own[batch == "plain"], plain[batch == "plain"], rtol=1e-5)
@@ -213,6 +216,7 @@ def with_number_effect(adata, seed=0):
     return adata[np.asarray(adata.X.sum(1)).ravel() > 0].copy(), rises
 
 
+@pytest.mark.slow
 def test_a_continuous_covariate_is_taken_out_of_the_embedding_and_known_to_the_decoder(pbmc):
     from sklearn.model_selection import cross_val_predict
     from sklearn.neighbors import KNeighborsRegressor
@@ -289,6 +293,7 @@ def test_every_likelihood_trains_with_either_library(pbmc, likelihood, library):
     assert np.isfinite(model.sample(3)).all()
 
 
+@pytest.mark.slow
 def test_the_zinb_finds_dropout_that_is_there_and_none_that_is_not():
     """Made counts, half of the entries of high genes set to zero: the dropout probability is learned."""
     rng = np.random.default_rng(0)

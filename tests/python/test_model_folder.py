@@ -134,6 +134,7 @@ print("old model whole:", np.array_equal(scrae.SCRAE.load(sys.argv[1]).embed(cou
 """
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full_leaves_the_old_files_whole_and_training_going(tmp_path):
     """A real limit on file size (RLIMIT_FSIZE) makes writes fail as on a full disk."""
     done = subprocess.run(

@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CONDA_NAMES = {"torch": "pytorch", "igraph": "python-igraph", "matplotlib": "matplotlib-base"}
 ONLY_IN_CONDA = {"python", "umap-learn", "pip"}  # umap-learn comes with scanpy on PyPI
 TARGETS = (
-    *("help", "setup", "setup-r", "demo", "test", "test-r", "test-r45", "check", "lint", "format"),
+    *("help", "setup", "setup-r", "demo", "test", "test-quick", "test-r", "test-r45", "check", "lint", "format"),
     *("bench-speed", "bench-accuracy", "bench-family", "bench-family-maps", "bench-r", "lock", "clean"),
 )
 SCRIPTS = [*sorted(str(path.relative_to(ROOT)) for path in (ROOT / "scripts").glob("*.sh")), ".ci/run"]

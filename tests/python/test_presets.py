@@ -50,6 +50,7 @@ def test_every_preset_trains_saves_loads_and_resumes_to_the_same_bits(cells, pre
     assert (whole.denoise() >= 0).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("preset", PRESETS)
 def test_every_preset_improves_its_reconstruction_with_the_settings_as_published(pbmc, preset):
     history = scrae.SCRAE(preset, verbose=False).fit(pbmc, max_epochs=2).history["reconstruction"]

@@ -102,6 +102,7 @@ def test_read_out_embedding_survives_saving_and_meets_new_cells(pbmc, tmp_path):
     np.testing.assert_allclose(loaded.denoise(pbmc[:20]), model.denoise()[:20], rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_training_that_goes_on_comes_to_the_same_embedding(pbmc, tmp_path):
     options = {"n_pcs": 5, "smoothing": 0.5, "verbose": False}
     whole = scrae.SCRAE(**options).fit(pbmc, max_epochs=4).embed()

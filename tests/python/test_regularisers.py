@@ -159,6 +159,7 @@ def energy_distance(a, b):
     return 2 * cdist(a, b).mean() - cdist(a, a).mean() - cdist(b, b).mean()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pulled", [True, False])
 def test_the_adversarial_phases_bring_codes_to_the_prior_if_and_only_if_the_encoder_is_pulled(pulled):
     """An encoder that can only shift and scale its codes, far from N(0, I): the signs of the losses are right."""
@@ -190,6 +191,7 @@ def test_the_adversarial_phases_bring_codes_to_the_prior_if_and_only_if_the_enco
     assert share_left < 0.2 if pulled else share_left == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["pbmc", "cao_worm_neuron"])
 def test_the_learned_prior_comes_closer_to_the_codes_than_a_normal_and_the_critic_sees_it(name, pbmc, shared):
     adata = pbmc if name == "pbmc" else shared(name)

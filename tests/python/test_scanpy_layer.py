@@ -12,6 +12,7 @@ from sklearn import metrics as sklearn_metrics
 from sklearn.neighbors import NearestNeighbors
 
 import scrae
+from pictures import assert_file_shows, legend_of
 from scrae.datasets import unscaled_counts
 
 
@@ -137,6 +138,7 @@ def test_copy_leaves_the_object_alone(small, quick):
     assert "scrae" not in small.uns
 
 
+@pytest.mark.slow
 def test_stability_is_the_agreement_of_the_clusters_of_two_seeds_and_writes_nothing(pbmc):
     quick = {"genes": "all", "max_epochs": 3, "verbose": False}
     before = pbmc.copy()
@@ -200,7 +202,16 @@ def test_training_curves_show_every_epoch_of_both_losses(small, quick, tmp_path)
     np.testing.assert_array_equal(reconstruction.lines[0].get_ydata(), model.history["reconstruction"])
     np.testing.assert_array_equal(reconstruction.lines[1].get_ydata(), model.history["validation_reconstruction"])
     np.testing.assert_array_equal(critic.lines[1].get_ydata(), model.history["critic_gap"])
-    figure.savefig(tmp_path / "curves.png")
+    assert legend_of(reconstruction) == ["training cells", "held-out cells"]
+    best = model.history["validation_reconstruction"].idxmin()
+    assert [text.get_text() for text in reconstruction.texts] == [f"best: {best}"]
+    assert reconstruction.get_ylabel() == "negative log-likelihood\n(nats per cell)"
+    assert critic.get_ylabel() == "critic's estimate of the\nWasserstein distance"
+    assert [panel.get_xlabel() for panel in figure.axes] == ["epoch", "epoch"]
+    figure.savefig(tmp_path / "curves.png", dpi=100)
+    colours = [*(line.get_color() for line in reconstruction.lines[:2]), critic.lines[1].get_color()]
+    assert len(set(colours)) == 3
+    assert_file_shows(tmp_path / "curves.png", figure, dpi=100, colours=colours)
     plain = scrae.SCRAE(regulariser="none", early_stopping=False, **quick).fit(small)
     assert len(scrae.pl.history(plain.history).axes) == 1
     with pytest.raises(ValueError, match="run scrae.tl.scrae"):
@@ -212,11 +223,20 @@ def test_scatter_plots_show_every_cell_and_name_every_group_in_a_sensible_order(
     small.obs["leiden"] = pd.Categorical([str(i % 12) for i in range(60)])
     figure = scrae.pl.embedding(small, ["batch", "leiden"], titles=["Batch", "Cluster"])
     left, right = figure.axes
-    assert len(left.collections[0].get_offsets()) == 60
-    assert [text.get_text() for text in left.get_legend().get_texts()] == ["a", "b"]
-    assert [text.get_text() for text in right.get_legend().get_texts()] == [str(i) for i in range(12)]
+    dots = left.collections[0]
+    cell_of = {tuple(place): cell for cell, place in enumerate(small.obsm["X_umap"])}
+    cells = [cell_of[tuple(place)] for place in dots.get_offsets()]
+    assert sorted(cells) == list(range(60))
+    colours = {batch: left.collections[1 + i].get_facecolor() for i, batch in enumerate("ab")}  # of the legend
+    for cell, colour in zip(cells, dots.get_facecolor(), strict=True):
+        np.testing.assert_array_equal(colour, colours[small.obs["batch"].iloc[cell]][0])
+    assert not np.array_equal(colours["a"], colours["b"])
+    assert (left.get_xlabel(), left.get_ylabel()) == ("UMAP 1", "UMAP 2")
+    assert legend_of(left) == ["a", "b"]
+    assert legend_of(right) == [str(i) for i in range(12)]
     assert right.get_title() == "Cluster"
-    figure.savefig(tmp_path / "cells.png")
+    figure.savefig(tmp_path / "cells.png", dpi=100)
+    assert_file_shows(tmp_path / "cells.png", figure, dpi=100, colours=[colours["a"][0], colours["b"][0]])
     with pytest.raises(ValueError, match="obs\\['leidn'\\] is missing"):
         scrae.pl.embedding(small, "leidn")
     with pytest.raises(ValueError, match="obsm\\['X_tsne'\\] is missing; there are: X_umap"):
@@ -235,6 +255,7 @@ def test_scaled_pca_is_the_singular_value_decomposition_of_scaled_log_expression
     assert (before != pbmc.X).nnz == 0
 
 
+@pytest.mark.slow
 def test_scanpy_finds_neighbours_as_it_does_among_many_cells(pbmc):
     """From some thousands of cells on scanpy leaves it to pynndescent, whose 0.7 it could not read."""
     pbmc.obsm["X_scrae"] = np.random.default_rng(0).normal(size=(pbmc.n_obs, 10)).astype(np.float32)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import shutil
 import signal
 import subprocess
@@ -11,7 +12,6 @@ import sys
 import threading
 import time
 import weakref
-from contextlib import contextmanager
 
 import anndata
 import numpy as np
@@ -20,6 +20,7 @@ import torch
 
 import scrae
 from scrae.compute.bfloat16 import MULTIPLICATIONS_OF_A_THREAD, multiplies_bfloat16, useful_threads
+from scrae.model.folder import STATE
 from scrae.training.loop import RETRIES, Training
 
 
@@ -39,6 +40,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not(pbmc):
     assert not np.array_equal(one.embed(), other.embed())
 
 
+@pytest.mark.slow
 def test_choosing_genes_leaves_the_number_of_threads_alone():
     """numba, under scanpy, sets the threads of the whole process: other bits, and a busy machine slows down."""
     code = (
@@ -51,6 +53,7 @@ def test_choosing_genes_leaves_the_number_of_threads_alone():
     assert run.stdout.split() == ["1", "1"]
 
 
+@pytest.mark.slow
 def test_training_gets_by_with_one_thread_where_products_are_rounded_and_gives_them_back(small, quick, monkeypatch):
     used, epoch = [], Training._epoch
 
@@ -83,6 +86,7 @@ def test_training_leaves_the_users_random_states_alone(small, quick):
     np.testing.assert_array_equal(np.random.rand(3), expected[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
     [
@@ -137,21 +141,37 @@ def test_resume_with_nothing_to_resume_starts_anew(small, quick, tmp_path):
 
 
 TRAIN = """
-import sys, torch, scrae
+import os, signal, sys
+import numpy as np, torch, scrae
+from scrae.model.folder import STATE
+from scrae.training.loop import Training
+
 torch.set_num_threads(1)
-adata = scrae.datasets.pbmc()
-print("ready", flush=True)
-model = scrae.SCRAE(verbose=False, n_hidden=(32,), early_stopping=False, max_epochs=int(sys.argv[2]))
-model.fit(adata, model_dir=sys.argv[1], checkpoint_seconds=0.0, resume=True)
-print(model.summary["stop_reason"], model.summary["epochs"], flush=True)
+counts, folder, epochs, event, number = sys.argv[1:]
+left = int(number)
+
+def happened():
+    global left
+    left -= 1
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+def audit(name, arguments):
+    if event == "move" and name == "os.rename" and str(arguments[1]).endswith(STATE):
+        happened()
+
+sys.addaudithook(audit)
+step = Training._step
+
+def watched(self, phase, losses):
+    if event == "step":
+        happened()
+    return step(self, phase, losses)
+
+Training._step = watched
+model = scrae.SCRAE(verbose=False, n_hidden=(32,), early_stopping=False)
+model.fit(np.load(counts), max_epochs=int(epochs), model_dir=folder, checkpoint_seconds=0.0, resume=True)
 """
-
-
-@contextmanager
-def training_process(folder, epochs):
-    command = [sys.executable, "-c", TRAIN, str(folder), str(epochs)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        yield process
 
 
 def wait_for(condition, seconds=60.0):
@@ -161,30 +181,29 @@ def wait_for(condition, seconds=60.0):
         time.sleep(0.01)
 
 
-def test_killed_at_random_moments_it_resumes_to_the_same_bits(pbmc, tmp_path):
+@pytest.mark.slow
+def test_killed_in_steps_and_between_writing_and_moving_it_resumes_to_the_same_bits(pbmc, tmp_path):
     """SIGKILL three times in mid-training; what is on disk is whole each time, and the end is as if undisturbed."""
-    epochs, folder = 60, tmp_path / "model"
-    rng = np.random.default_rng()
-    reached = []
-    for _ in range(3):
-        with training_process(folder, epochs) as process:
-            assert process.stdout.readline() == "ready\n"
-            wait_for((folder / "training_state.safetensors").exists)
-            time.sleep(rng.uniform(0.05, 0.6))
-            process.kill()
-            assert process.wait() == -signal.SIGKILL
-        assert {path.name for path in folder.iterdir() if not path.name.startswith(".")} == {
-            "training_state.safetensors"
-        }
+    epochs, folder, counts = 20, tmp_path / "model", pbmc.X[:200].toarray()
+    np.save(tmp_path / "counts.npy", counts)
+    rng = np.random.default_rng(0)
+    reached = [0]
+    # A checkpoint is written after each epoch, aside and then moved: the fourth has been written when it cannot move.
+    for event, number in (("step", rng.integers(10, 30)), ("move", 4), ("step", rng.integers(10, 30))):
+        command = [sys.executable, "-c", TRAIN, tmp_path / "counts.npy", folder, str(epochs), event, str(number)]
+        assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+        assert {path.name for path in folder.iterdir() if not path.name.startswith(".")} == {STATE}
         reached.append(scrae.SCRAE.load(folder).summary["epochs"])
-    assert reached == sorted(reached)
-    assert 0 < reached[0] < epochs
-    with training_process(folder, epochs) as process:
-        assert process.communicate()[0].split() == ["ready", "max_epochs", str(epochs)]
-    whole = scrae.SCRAE(verbose=False, n_hidden=(32,), early_stopping=False).fit(pbmc, max_epochs=epochs)
+    assert reached[2] == reached[1] + 3
+    assert 0 < reached[1] < reached[2] < reached[3] < epochs
+    model = scrae.SCRAE(verbose=False, n_hidden=(32,), early_stopping=False)
+    resumed = model.fit(counts, max_epochs=epochs, model_dir=folder, resume=True)
+    whole = scrae.SCRAE(verbose=False, n_hidden=(32,), early_stopping=False).fit(counts, max_epochs=epochs)
+    assert_same_model(whole, resumed)
     assert_same_model(whole, scrae.SCRAE.load(folder))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("early_stopping", [False, True])
 def test_what_a_killed_training_leaves_is_the_model_that_fewer_epochs_give(pbmc, tmp_path, early_stopping):
     running, left = tmp_path / "running", tmp_path / "left"
@@ -199,42 +218,37 @@ def test_what_a_killed_training_leaves_is_the_model_that_fewer_epochs_give(pbmc,
     assert_same_model(shorter, scrae.SCRAE.load(left))
 
 
-@contextmanager
-def interrupt_once_training_runs(after=0.4):
-    """Send SIGINT to this process some time after training has put its own handler in place."""
-    before = signal.getsignal(signal.SIGINT)
+def test_control_c_keeps_the_best_model_and_a_resume_goes_on(pbmc, tmp_path, monkeypatch):
+    """Pressed once, in the middle of the fourth epoch."""
+    done, pressed, step = [], [], Training._step
 
-    def interrupt():
-        wait_for(lambda: signal.getsignal(signal.SIGINT) is not before)
-        time.sleep(after)
-        os.kill(os.getpid(), signal.SIGINT)
+    def watched(self, phase, losses):
+        if len(done) == 3 and self.progress.step % self._steps_per_epoch == 2 and not pressed:
+            pressed.append(self.progress.step)
+            os.kill(os.getpid(), signal.SIGINT)
+        return step(self, phase, losses)
 
-    thread = threading.Thread(target=interrupt)
-    thread.start()
-    yield
-    thread.join()
+    settings = {"verbose": False, "early_stopping": False, "n_hidden": (32,)}
+    model, before = scrae.SCRAE(**settings, max_epochs=100_000), signal.getsignal(signal.SIGINT)
+    with monkeypatch.context() as patched:
+        patched.setattr(Training, "_step", watched)
+        model.fit(pbmc, model_dir=tmp_path, on_epoch=lambda epoch, *_: done.append(epoch))
+    assert len(pressed) == 1
+    assert model.summary["stop_reason"] == "interrupted"
+    assert model.summary["epochs"] == len(done) == 3
+    np.testing.assert_array_equal(scrae.SCRAE.load(tmp_path).embed(pbmc), model.embed())
+    assert_same_model(model.fit(pbmc, max_epochs=5, resume=True), scrae.SCRAE(**settings).fit(pbmc, max_epochs=5))
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_control_c_keeps_the_best_model_and_a_resume_goes_on(pbmc, tmp_path):
-    model = scrae.SCRAE(verbose=False, max_epochs=100_000, early_stopping=False, n_hidden=(32,))
-    with interrupt_once_training_runs():
-        model.fit(pbmc, model_dir=tmp_path)
-    assert model.summary["stop_reason"] == "interrupted"
-    assert 0 < model.summary["epochs"] < 100_000
-    assert np.isfinite(model.embed()).all()
-    np.testing.assert_array_equal(scrae.SCRAE.load(tmp_path).embed(pbmc), model.embed())
-    more = model.summary["epochs"] + 2
-    assert model.fit(pbmc, max_epochs=more, resume=True).summary["epochs"] == more
-
-
+@pytest.mark.slow
 def test_control_c_on_the_command_line_writes_the_result(pbmc, tmp_path):
     source, out, folder = tmp_path / "in.h5ad", tmp_path / "out.h5ad", tmp_path / "model"
     pbmc.write_h5ad(source)
     command = [sys.executable, "-m", "scrae.cli", "run", source, "--out", out, "--max-epochs", "100000"]
     command += ["--genes", "all", "--model-dir", folder]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        wait_for((folder / "training_state.safetensors").exists)
+        wait_for((folder / STATE).exists)
         process.send_signal(signal.SIGINT)
         printed = process.communicate(timeout=60)[0]
     assert process.returncode == 130
@@ -312,6 +326,7 @@ def test_losses_that_are_never_finite_end_training_with_the_best_model_kept(smal
     np.testing.assert_array_equal(scrae.SCRAE.load(tmp_path).embed(small), model.embed())
 
 
+@pytest.mark.slow
 def test_early_stopping_keeps_the_epoch_with_the_best_held_out_reconstruction(pbmc):
     model = scrae.SCRAE(patience=5, max_epochs=400, learning_rate=5e-3, mask_rate=0.0, verbose=False).fit(pbmc)
     held_out = model.history["validation_reconstruction"]
@@ -339,11 +354,14 @@ def test_the_bar_shows_when_asked_and_quiet_is_quiet(small, quick, capfd):
     assert capfd.readouterr() == ("", "")
     scrae.SCRAE(**quick | {"verbose": None}).fit(small)
     assert capfd.readouterr() == ("", "")  # standard error is no terminal here
-    scrae.SCRAE(**quick | {"verbose": True}).fit(small)
-    printed = capfd.readouterr().err
-    assert "scRAE" in printed
-    assert "4/4" in printed
-    assert "held out" not in printed or "loss" in printed
+    for cells in (small, anndata.concat([small, small], index_unique="-")):  # none and some are held out
+        last = scrae.SCRAE(**quick | {"verbose": True}).fit(cells).history.iloc[-1]
+        said = f"loss {last['reconstruction']:.4g}"
+        if cells is not small:
+            said += f", held out {last['validation_reconstruction']:.4g}"
+        printed = capfd.readouterr().err
+        assert printed.lstrip("\r").startswith("scRAE:")
+        assert re.search(rf"4/4 .*, {said}\]", printed)
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="of GNU's C library")

@@ -87,6 +87,7 @@ def test_labels_are_kept_by_a_share_of_each_type_and_by_two_cells_at_least(progr
     assert {name: labelled[types == name].sum() for name in set(types)} == {"many": 10, "few": 2, "one": 1}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "arguments", "first"),
     [

@@ -105,10 +105,22 @@ test_that("methods, engines and numbers that are not known are refused", {
 })
 
 test_that("the history is drawn with the curves that there are", {
+    history <- attr(trained(), "scrae")$history
     plot <- plotSCRAEHistory(trained())
-    expect_s3_class(plot, "ggplot")
-    expect_setequal(unique(plot$data$cells), c("training", "critic"))
-    expect_equal(sum(plot$data$cells == "training"), 2L)
+    drawn <- ggplot2::ggplot_build(plot)
+    lines <- ggplot2::layer_data(plot, 1)
+    expect_equal(lines$y[lines$colour == "#0072B2"], history$reconstruction)
+    expect_equal(lines$y[lines$colour == "#555555"], history$critic_gap)
+    expect_equal(lines$x, rep(history$epoch, 2))
+    expect_equal(as.character(drawn$layout$layout$panel), c(
+        "reconstruction loss (nats per cell)", "distance of codes and prior"
+    ))
+    expect_equal(plot$labels$x, "epoch")
+    file <- tempfile(fileext = ".png")
+    on.exit(unlink(file))
+    ggplot2::ggsave(file, plot, width = 5, height = 3, dpi = 100)
+    # Width and height stand in bytes 17 to 24 of a PNG file.
+    expect_equal(readBin(readBin(file, "raw", 24)[17:24], "integer", 2, endian = "big"), c(500L, 300L))
     expect_error(plotSCRAEHistory(made_counts()), "holds no trained scRAE model")
 })
 

@@ -57,7 +57,8 @@ test_that("the embedding can be clustered by Seurat, and drawn", {
     )
     clustered <- Seurat::FindClusters(clustered, verbose = FALSE)
     expect_equal(length(clustered$seurat_clusters), 80L)
-    expect_s3_class(Seurat::ElbowPlot(embedded, ndims = 3, reduction = "scrae"), "ggplot")
+    elbow <- Seurat::ElbowPlot(embedded, ndims = 3, reduction = "scrae")
+    expect_equal(ggplot2::layer_data(elbow, 1)$y, embedded[["scrae"]]@stdev, ignore_attr = TRUE)
 })
 
 test_that("the model survives saveRDS and maps the same cells to the same place", {

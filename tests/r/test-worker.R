@@ -224,7 +224,7 @@ test_that("counts that are refused leave no worker and no folder behind", {
         },
         list(made_counts(), getOption("scrae.python"))
     )
-    expect_match(answer$outcome, "-1|negative")
+    expect_match(answer$outcome, "1 of 1,055 values are negative \\(the first: -1, gene 'gene3', cell 'cell2'\\)")
     expect_equal(answer$left, character())
     expect_equal(answer$children, 0L)
 })

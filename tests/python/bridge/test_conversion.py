@@ -14,6 +14,8 @@ import scrae
 from scrae.r import from_sce
 from scrae.r.conversion import from_r
 
+pytestmark = pytest.mark.slow  # R and Bioconductor are loaded
+
 
 def counts_of(ro: Any) -> np.ndarray:
     return np.array(ro.r("as.matrix(counts)")).T

@@ -15,11 +15,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 import scrae
 from scrae.r import from_sce
 from scrae.r.answers import plain
 from scrae.r.jobs import CELLS, JOB, MODEL, OTHER_GENES, RESULT, run
+
+pytestmark = pytest.mark.slow  # R and Bioconductor are loaded
 
 
 def job(folder: Path, action: str = "train", **arguments: Any) -> Path:
@@ -43,8 +46,10 @@ def cells(ro: Any, tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return path.read_bytes()
 
 
-def start(folder: Path, cells: bytes) -> subprocess.Popen[str]:
-    (folder / CELLS).write_bytes(cells)
+def start(folder: Path, cells: bytes | None) -> subprocess.Popen[str]:
+    """The worker on its way; without ``cells`` it has to wait for them."""
+    if cells is not None:
+        (folder / CELLS).write_bytes(cells)
     return subprocess.Popen(
         [sys.executable, "-m", "scrae.r", str(folder)],
         stdin=subprocess.PIPE,
@@ -83,7 +88,8 @@ def test_the_worker_trains_tells_and_leaves_the_result(cells: bytes, tmp_path: P
     events = finish(worker)
     assert worker.returncode == 0
     assert [event["event"] for event in events] == ["stage", "start", "epoch", "epoch", "epoch", "done"]
-    assert events[1] == {"event": "start", "n_cells": 40, "n_genes": 15, "device": events[1]["device"]}
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    assert events[1] == {"event": "start", "n_cells": 40, "n_genes": 15, "device": device}
     assert [event["epoch"] for event in events[2:5]] == [1, 2, 3]
     result = json.loads((tmp_path / "job" / RESULT).read_text())
     assert result["embedding"]["shape"] == [40, 2]
@@ -97,11 +103,17 @@ def test_the_worker_trains_tells_and_leaves_the_result(cells: bytes, tmp_path: P
 
 def test_the_worker_waits_for_its_cells(cells: bytes, tmp_path: Path) -> None:
     folder = job(tmp_path / "job", max_epochs=1)
-    worker = start(folder, cells)
-    (folder / CELLS).rename(folder / "aside")
+    worker = start(folder, None)
     events_until(worker, lambda event: event["event"] == "stage")
-    time.sleep(5)  # longer than it takes to load what it needs
-    assert worker.poll() is None
+    # While it loads R it computes or reads; when it sleeps for a second there is nothing more to load.
+    until, asleep = time.monotonic() + 300, 0
+    while asleep < 40:
+        assert time.monotonic() < until
+        assert worker.poll() is None
+        state = Path("/proc", str(worker.pid), "stat").read_text().rsplit(")", 1)[1].split()[0]
+        asleep = asleep + 1 if state == "S" else 0
+        time.sleep(0.025)
+    (folder / "aside").write_bytes(cells)
     (folder / "aside").rename(folder / CELLS)
     assert finish(worker)[-1] == {"event": "done"}
 
