@@ -153,6 +153,12 @@ metadata: setup-r ## write the version and release.toml into every file that rep
 release: setup-r ## sdist, wheel and R source package in dist/, each installed in an empty environment and used
 	@scripts/release.sh
 
+test-oldest: ## the quick Python tests with the oldest versions that pyproject.toml allows, in an environment that is deleted again
+	@scripts/test-versions.sh oldest
+
+test-newest: ## the same with the newest versions that there are (SCRAE_PYTHON=python3.14 for another interpreter)
+	@scripts/test-versions.sh newest
+
 lock: setup ## write requirements.lock anew: the newest versions that pyproject.toml allows
 	@$(python) scripts/lock.py
 

@@ -1,7 +1,7 @@
 """Refuse binary files of more than 300 kB: figures, data and archives stay in the history for ever.
 
-`python scripts/size_limit.py FILE...` looks at these; a file that the last commit holds already may be as large as it is
-there, but no larger. Called by pre-commit with the files of a commit.
+`python scripts/size_limit.py FILE...` looks at these files; pre-commit calls it with those of a commit. A file that the
+last commit holds already may stay as large as it is there, but may not grow.
 """
 
 from __future__ import annotations
