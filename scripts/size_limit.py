@@ -40,5 +40,6 @@ def too_large(paths: list[Path]) -> list[str]:
 
 if __name__ == "__main__":
     wrong = too_large([Path(name) for name in sys.argv[1:]])
-    print("\n".join(wrong))
+    for line in wrong:
+        print(line)
     sys.exit(bool(wrong))

@@ -26,7 +26,7 @@ echo "== $("$interpreter" --version) with the $which versions"
 python=$work/environment/bin/python
 "$interpreter" scripts/oldest.py >"$work/oldest.txt"
 [ "$which" = oldest ] || : >"$work/oldest.txt"
-"$python" -m pip install --quiet --constraint "$work/oldest.txt" --editable ".[test]"
+"$python" -m pip install --quiet --constraint "$work/oldest.txt" --editable ".[test]" import-linter # a test asks it for the direction of imports
 "$python" -m pip list
 # A newer version may warn where the locked one does not; that is told, and fails `make test` once it is locked.
 "$python" -m pytest --no-cov -m "not slow" -W default
