@@ -1,8 +1,7 @@
 #!/bin/sh
 # Builds what a release hands out into dist/: sdist and wheel of the Python package, source package of the R package. Each
-# is installed in an empty environment, with the newest packages that its bounds allow, and used there. dist/ is filled
-# only when all of that has gone well. Takes some minutes, most of them pip's and those of the vignettes; changes nothing
-# outside dist/, and publishes nothing.
+# is installed in an empty environment and used there. dist/ is filled only when all of that has gone well. Takes some
+# minutes, most of them those of the vignettes; changes nothing outside dist/, and publishes nothing.
 set -eu
 
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -73,12 +72,12 @@ assert embedding.shape == (adata.n_obs, 10), embedding.shape
 assert np.isfinite(embedding).all()
 PYTHON
 
-# use_python NAME REQUIREMENT...: an environment of that name with nothing but what is named and what that needs.
+# use_python NAME FILE: an environment of that name with nothing but the file and what that needs, in the versions of
+# requirements.lock: here it is asked what our own files lack. Whether other versions do is asked by `make test-newest`.
 use_python() {
     environment=$work/$1
-    shift
     logged "$interpreter" -m venv "$environment"
-    logged "$environment/bin/python" -m pip install --quiet "$@"
+    logged "$environment/bin/python" -m pip install --quiet --constraint "$root/requirements.lock" "$2"
     logged "$environment/bin/scrae" doctor
     cat "$work/log"
     logged "$environment/bin/python" "$work/use.py" "$version" "$environment"
@@ -91,7 +90,7 @@ say "the wheel in an empty environment"
 use_python from-wheel "$wheel"
 # The door to R is built against the R that is found: no wheel built against another one may come from pip's cache.
 # Its newer versions need R 4.5 (requirements-r.lock says why).
-set -- --quiet --no-cache-dir "${wheel}[r]"
+set -- --quiet --no-cache-dir --constraint "$root/requirements.lock" "${wheel}[r]"
 if Rscript --vanilla -e 'quit(status = getRversion() >= "4.5")'; then set -- "$@" --constraint "$root/requirements-r.lock"; fi
 logged "$work/from-wheel/bin/python" -m pip install "$@"
 
