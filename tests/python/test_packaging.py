@@ -34,7 +34,6 @@ TARGETS = (
 )
 SCRIPTS = [*sorted(str(path.relative_to(ROOT)) for path in (ROOT / "scripts").glob("*.sh")), ".ci/run"]
 LOCKS = ("requirements.lock", "requirements-r.lock")
-LARGEST_BINARY = 300_000  # bytes: every version of a binary stays whole in the history, and every clone pays for it
 
 
 def pyproject() -> dict[str, Any]:
@@ -77,12 +76,6 @@ def committed_files() -> list[Path]:
     if answer.returncode != 0:  # a checkout that belongs to another user
         pytest.skip(answer.stderr)
     return [ROOT / name for name in answer.stdout.split("\0") if name and (ROOT / name).is_file()]
-
-
-def large_binaries(files: list[Path]) -> list[Path]:
-    """Files that git takes for binary (a zero byte among the first 8,000) and that are too large to be committed."""
-    large = [file for file in files if file.stat().st_size > LARGEST_BINARY]
-    return [file for file in large if b"\0" in file.read_bytes()[:8000]]
 
 
 def test_conda_environment_has_the_python_names_and_bounds_of_pyproject() -> None:
@@ -245,18 +238,13 @@ def test_no_committed_set_up_file_names_a_package_index() -> None:
 
 
 def test_no_committed_binary_is_large() -> None:
-    assert large_binaries(committed_files()) == []
+    files = [str(file) for file in committed_files()]
+    script = [sys.executable, str(ROOT / "scripts" / "size_limit.py"), *files]
+    done = subprocess.run(script, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_results_of_benchmarks_are_small() -> None:
     results = [file for file in committed_files() if "results" in file.parts and "benchmarks" in file.parts]
     assert results
     assert [file for file in results if file.stat().st_size > 200_000] == []
-
-
-def test_a_large_binary_is_found_among_small_ones_and_texts(tmp_path: Path) -> None:
-    made = {"small.png": b"\x89PNG\0" + bytes(LARGEST_BINARY - 5), "large.png": b"\x89PNG\0" + bytes(LARGEST_BINARY)}
-    made |= {"large.csv": b"a,b\n" * LARGEST_BINARY}
-    for name, content in made.items():
-        (tmp_path / name).write_bytes(content)
-    assert large_binaries([tmp_path / name for name in made]) == [tmp_path / "large.png"]
