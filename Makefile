@@ -10,6 +10,7 @@ PRIORS := default default:regulariser=fixed_prior default:regulariser=none
 .PHONY: bench-family bench-family-maps bench-prior bench-vae-report bench-labels bench-batch bench-denoise bench-synthetic bench-differential bench-outliers
 .PHONY: peers lock clean
 .PHONY: setup-r installed-r test-r check test-r45 test-install bench-r
+.PHONY: document metadata release test-oldest test-newest
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -149,6 +150,22 @@ test-install: setup-r ## install the R package from a clone that is gone afterwa
 
 bench-r: setup-r installed-r ## time and memory of the R side beside the training
 	@R_LIBS=.Rlib RETICULATE_PYTHON=$(python) Rscript --vanilla benchmarks/r_overhead.R
+
+document: setup-r ## write NAMESPACE and rpkg/man anew from the comments in rpkg/R
+	@Rscript --vanilla -e 'roxygen2::roxygenise("rpkg")'
+
+metadata: setup-r ## write the version and release.toml into every file that repeats them (VERSION=0.2.0 sets a new version)
+	@$(python) scripts/metadata.py $(if $(VERSION),version $(VERSION),write)
+	@$(MAKE) document
+
+release: setup-r ## sdist, wheel and R source package in dist/, each installed in an empty environment and used
+	@scripts/release.sh
+
+test-oldest: ## the quick Python tests with the oldest versions that pyproject.toml allows, in an environment that is deleted again
+	@scripts/test-versions.sh oldest
+
+test-newest: ## the same with the newest versions that there are (SCRAE_PYTHON=python3.14 for another interpreter)
+	@scripts/test-versions.sh newest
 
 lock: setup ## write requirements.lock anew: the newest versions that pyproject.toml allows
 	@$(python) scripts/lock.py

@@ -31,10 +31,11 @@ ONLY_IN_CONDA = {"python", "umap-learn", "pip"}  # umap-learn comes with scanpy 
 TARGETS = (
     *("help", "setup", "setup-r", "demo", "test", "test-quick", "test-r", "test-r45", "check", "lint", "format"),
     *("bench-speed", "bench-accuracy", "bench-family", "bench-family-maps", "bench-r", "lock", "clean"),
+    *("document", "metadata", "release", "test-oldest", "test-newest"),
 )
+WITHOUT_SET_UP = ("help", "setup", "setup-r", "clean", "test-oldest", "test-newest")
 SCRIPTS = [*sorted(str(path.relative_to(ROOT)) for path in (ROOT / "scripts").glob("*.sh")), ".ci/run"]
 LOCKS = ("requirements.lock", "requirements-r.lock")
-LARGEST_BINARY = 300_000  # bytes: every version of a binary stays whole in the history, and every clone pays for it
 
 
 def pyproject() -> dict[str, Any]:
@@ -77,12 +78,6 @@ def committed_files() -> list[Path]:
     if answer.returncode != 0:  # a checkout that belongs to another user
         pytest.skip(answer.stderr)
     return [ROOT / name for name in answer.stdout.split("\0") if name and (ROOT / name).is_file()]
-
-
-def large_binaries(files: list[Path]) -> list[Path]:
-    """Files that git takes for binary (a zero byte among the first 8,000) and that are too large to be committed."""
-    large = [file for file in files if file.stat().st_size > LARGEST_BINARY]
-    return [file for file in large if b"\0" in file.read_bytes()[:8000]]
 
 
 def test_conda_environment_has_the_python_names_and_bounds_of_pyproject() -> None:
@@ -209,9 +204,7 @@ def test_make_can_plan_the_target(target: str) -> None:
     subprocess.run(["make", "--dry-run", target], cwd=ROOT, capture_output=True, check=True)
 
 
-@pytest.mark.parametrize(
-    "target", [target for target in TARGETS if target not in ("help", "setup", "setup-r", "clean")]
-)
+@pytest.mark.parametrize("target", [target for target in TARGETS if target not in WITHOUT_SET_UP])
 def test_make_sets_up_before_it_runs_anything(target: str) -> None:
     assert re.search(rf"^{target}: setup(-r)? ", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
 
@@ -245,18 +238,13 @@ def test_no_committed_set_up_file_names_a_package_index() -> None:
 
 
 def test_no_committed_binary_is_large() -> None:
-    assert large_binaries(committed_files()) == []
+    files = [str(file) for file in committed_files()]
+    script = [sys.executable, str(ROOT / "scripts" / "size_limit.py"), *files]
+    done = subprocess.run(script, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_results_of_benchmarks_are_small() -> None:
     results = [file for file in committed_files() if "results" in file.parts and "benchmarks" in file.parts]
     assert results
     assert [file for file in results if file.stat().st_size > 200_000] == []
-
-
-def test_a_large_binary_is_found_among_small_ones_and_texts(tmp_path: Path) -> None:
-    made = {"small.png": b"\x89PNG\0" + bytes(LARGEST_BINARY - 5), "large.png": b"\x89PNG\0" + bytes(LARGEST_BINARY)}
-    made |= {"large.csv": b"a,b\n" * LARGEST_BINARY}
-    for name, content in made.items():
-        (tmp_path / name).write_bytes(content)
-    assert large_binaries([tmp_path / name for name in made]) == [tmp_path / "large.png"]

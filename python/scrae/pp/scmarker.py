@@ -135,13 +135,14 @@ def _tables(counts: sp.csr_array, cells: np.ndarray, verbose: bool | None) -> tu
     n_genes = counts.shape[1]
     small = np.zeros(n_genes * SMALL, dtype=np.int64)
     large: list[tuple[np.ndarray, np.ndarray]] = []
-    base = np.int64(2**25)  # above any count
+    base = 2**25  # above any count
     for part in row_blocks(counts, "SCMarker: counts", verbose):
         block = part.matrix(n_genes)[cells[part.rows]]
         value = block.data.astype(np.int64)
         few = value < SMALL
-        np.add.at(small, block.indices[few] * np.int64(SMALL) + value[few], 1)
-        large.append(np.unique(block.indices[~few] * base + value[~few], return_counts=True))
+        gene = block.indices.astype(np.int64)  # 32 bits are too few for gene and count in one number
+        np.add.at(small, gene[few] * SMALL + value[few], 1)
+        large.append(np.unique(gene[~few] * base + value[~few], return_counts=True))
     key = np.concatenate([keys for keys, _ in large])
     often = np.concatenate([numbers for _, numbers in large])
     distinct, inverse = np.unique(key, return_inverse=True)

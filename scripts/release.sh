@@ -1,0 +1,120 @@
+#!/bin/sh
+# Builds what a release hands out into dist/: sdist and wheel of the Python package, source package of the R package. Each
+# is installed in an empty environment and used there. dist/ is filled only when all of that has gone well. Takes some
+# minutes, most of them those of the vignettes; changes nothing outside dist/, and publishes nothing.
+set -eu
+
+root=$(cd "$(dirname "$0")/.." && pwd)
+cd "$root"
+venv=$root/.venv/bin/python
+
+say() { echo "release: $*"; }
+fail() {
+    echo "release: $*" >&2
+    exit 1
+}
+
+[ -z "$(git status --porcelain)" ] || fail "the tree is dirty: commit or remove first what \`git status\` lists"
+"$venv" scripts/metadata.py check || fail "versions or addresses disagree"
+command -v R >/dev/null || fail "R is not installed: scripts/setup-r.sh as root installs it"
+version=$("$venv" -c 'import runpy; print(runpy.run_path("python/scrae/_version.py")["__version__"])')
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+unset PYTHONPATH PYTHONHOME R_LIBS
+export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 OMP_NUM_THREADS=1 MPLBACKEND=Agg
+
+# logged COMMAND...: its output is shown only if it fails.
+logged() { "$@" >"$work/log" 2>&1 </dev/null || { cat "$work/log" >&2 && fail "failed: $*"; }; }
+
+# --- building ---------------------------------------------------------------------------------------------------------
+
+# From the commit, not from the folder: nothing that git ignores gets in.
+mkdir "$work/source" "$work/dist"
+git archive HEAD | tar -x -C "$work/source"
+interpreter=$("$venv" -c 'import sys; print(sys._base_executable)')
+logged "$interpreter" -m venv "$work/tools"
+logged "$work/tools/bin/python" -m pip install --quiet build twine
+
+say "sdist and wheel of scrae $version"
+logged "$work/tools/bin/python" -m build --outdir "$work/dist" "$work/source"
+logged "$work/tools/bin/python" -m twine check --strict "$work"/dist/*
+sdist=$work/dist/scrae-$version.tar.gz
+wheel=$work/dist/scrae-$version-py3-none-any.whl
+[ -e "$sdist" ] && [ -e "$wheel" ] || fail "the names are others than expected: $(ls "$work/dist")"
+
+say "source package of scRAE $version, vignettes included"
+(cd "$work" && RETICULATE_PYTHON=$venv && export RETICULATE_PYTHON && logged R CMD build "$work/source/rpkg")
+tarball=$work/scRAE_$version.tar.gz
+[ -e "$tarball" ] || fail "R CMD build made no scRAE_$version.tar.gz"
+
+# --- installing and using ---------------------------------------------------------------------------------------------
+
+# From an empty folder, so that only what is installed can be found.
+mkdir "$work/empty"
+cd "$work/empty"
+cat >"$work/use.py" <<'PYTHON'
+import sys
+
+import numpy as np
+
+import scrae
+
+version, environment = sys.argv[1:]
+assert scrae.__version__ == version, scrae.__version__
+assert scrae.__file__.startswith(environment), scrae.__file__
+adata = scrae.datasets.pbmc()
+scrae.tl.scrae(adata, max_epochs=3, verbose=False)
+embedding = adata.obsm["X_scrae"]
+assert embedding.shape == (adata.n_obs, 10), embedding.shape
+assert np.isfinite(embedding).all()
+PYTHON
+
+# use_python NAME FILE: an environment of that name with nothing but the file and what that needs, in the versions of
+# requirements.lock: here it is asked what our own files lack. Whether other versions do is asked by `make test-newest`.
+use_python() {
+    environment=$work/$1
+    logged "$interpreter" -m venv "$environment"
+    logged "$environment/bin/python" -m pip install --quiet --constraint "$root/requirements.lock" "$2"
+    logged "$environment/bin/scrae" doctor
+    cat "$work/log"
+    logged "$environment/bin/python" "$work/use.py" "$version" "$environment"
+}
+
+say "the sdist in an empty environment"
+use_python from-sdist "$sdist"
+rm -rf "$work/from-sdist"
+say "the wheel in an empty environment"
+use_python from-wheel "$wheel"
+# The door to R is built against the R that is found: no wheel built against another one may come from pip's cache.
+# Its newer versions need R 4.5 (requirements-r.lock says why).
+set -- --quiet --no-cache-dir --constraint "$root/requirements.lock" "${wheel}[r]"
+if Rscript --vanilla -e 'quit(status = getRversion() >= "4.5")'; then set -- "$@" --constraint "$root/requirements-r.lock"; fi
+logged "$work/from-wheel/bin/python" -m pip install "$@"
+
+say "the R package in an empty library, with that environment"
+mkdir "$work/library"
+logged R CMD INSTALL --library="$work/library" "$tarball"
+cat >"$work/use.R" <<'R'
+arguments <- commandArgs(TRUE)
+library(scRAE, lib.loc = arguments[2])
+stopifnot(as.character(packageVersion("scRAE", arguments[2])) == arguments[1])
+options(scrae.python = arguments[3])
+stopifnot(SCRAEStatus()$ready)
+cells <- RunSCRAE(PBMCExample(), max_epochs = 3, verbose = FALSE)
+embedding <- SingleCellExperiment::reducedDim(cells, "SCRAE")
+stopifnot(nrow(embedding) == ncol(cells), ncol(embedding) == 10, is.finite(embedding))
+stopifnot(nrow(vignette(package = "scRAE", lib.loc = arguments[2])$results) > 0)
+R
+logged Rscript --vanilla "$work/use.R" "$version" "$work/library" "$work/from-wheel/bin/python"
+cat "$work/log"
+
+cd "$root"
+rm -rf dist
+mkdir dist
+mv "$sdist" "$wheel" "$tarball" dist/
+say "passed; in dist/:"
+ls -l dist
+"$venv" scripts/metadata.py publishable || say "not yet to be published, see above"
