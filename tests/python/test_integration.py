@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scrae.autoencoder.integration import without_covariates, without_trend
 
 from scrae.data.covariates import Covariates
+from scrae.posthoc.integration import without_covariates, without_trend
 
 
 @pytest.fixture
