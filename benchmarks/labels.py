@@ -17,7 +17,7 @@ Methods: ``scrae`` (unsupervised training on all cells, with ``batch_key`` in ``
 (``knn``) on 30 scaled principal components of all cells; with ``--peer`` the same two on Harmony of them
 (``lr_harmony``, ``knn_harmony``, in ``from B``), and ``scanvi``: SCANVI of scvi-tools from a pre-trained SCVI, with
 their defaults, on all cells, told the batch in ``from B``; one seed, and no ``without T``. How strange a cell is: for
-scRAE, in ``without T`` trained on the reference alone, its familiarity, for the others one minus the highest
+scRAE, in ``without T`` trained on the reference alone, its conformal p value, for the others one minus the highest
 probability. One row per (data set, design, method, seed); rows that are there already are not computed again.
 """
 

@@ -468,9 +468,10 @@ class SCRAE:
         Returns
         -------
         Name of the type of each cell, or ``unlabeled_category``, (n_cells,). With ``return_probabilities`` a DataFrame
-        (n_cells, n_types + 1): calibrated probabilities, which sum to 1 over the types, and last the ``familiarity``
-        that is compared with ``unknown_rate`` (:meth:`scrae.posthoc.cell_types.CellTypes.familiarity`). A probability
-        says which of the known types it is, the familiarity whether it is one of them.
+        (n_cells, n_types + 1): calibrated probabilities, which sum to 1 over the types, and last the
+        ``conformal_p_value`` that is compared with ``unknown_rate``
+        (:meth:`scrae.posthoc.cell_types.CellTypes.conformal_p_values`). A probability says which of the known types it
+        is, the p value whether it is one of them.
         """
         return labelling.predict(self.fitted, data, layer, return_probabilities, unknown_rate, unlabeled_category)
 
