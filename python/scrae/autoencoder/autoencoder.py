@@ -162,7 +162,19 @@ class RegularisedAutoencoder(nn.Module):
             log_library = rows.own(every_log_library)
         decoded = self._decoded(rows.own(codes), minibatch.covariates)
         target = self.target_transform(minibatch.counts)
-        return ForwardPass(self, minibatch, seen, outputs, posterior, codes, decoded, log_library, library_kl, target)
+        return ForwardPass(
+            self.likelihood,
+            self.encode,
+            minibatch,
+            seen,
+            outputs,
+            posterior,
+            codes,
+            decoded,
+            log_library,
+            library_kl,
+            target,
+        )
 
     def losses(self, minibatch: Minibatch) -> dict[str, Tensor]:
         """L_AE and its parts, means over cells, in nats.

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from scrae.data.minibatches import Minibatch
 from scrae.data.sparse import SparseRows
-
-if TYPE_CHECKING:
-    from scrae.autoencoder.autoencoder import RegularisedAutoencoder
+from scrae.likelihoods import Likelihood
 
 
 @dataclass(frozen=True)
@@ -24,8 +22,10 @@ class ForwardPass:
 
     Attributes
     ----------
-    model
-        The autoencoder.
+    likelihood
+        That of the model.
+    encode
+        Gives codes of a minibatch as the embedding takes them.
     minibatch
         The cells.
     own_inputs
@@ -46,7 +46,8 @@ class ForwardPass:
         What the decoder had to explain, (n_own, n_genes).
     """
 
-    model: RegularisedAutoencoder
+    likelihood: Likelihood
+    encode: Callable[[Minibatch], Tensor]
     minibatch: Minibatch
     own_inputs: SparseRows | Tensor
     outputs: Tensor
@@ -60,13 +61,13 @@ class ForwardPass:
     @cached_property
     def log_prob(self) -> Tensor:
         """log p(x | z), summed over genes, (n_cells,)."""
-        own = self.model.likelihood.log_prob(self.own_hidden, self.own_log_library, self._own_batch, self.own_target)
+        own = self.likelihood.log_prob(self.own_hidden, self.own_log_library, self._own_batch, self.own_target)
         return self.minibatch.rows.gather(own)
 
     @cached_property
     def codes_without_noise(self) -> Tensor:
         """Codes as the embedding takes them, (n_cells, n_latent), differentiable in the encoder."""
-        return self.model.encode(self.minibatch)
+        return self.encode(self.minibatch)
 
     @cached_property
     def inputs(self) -> Tensor:
@@ -87,10 +88,8 @@ class ForwardPass:
     @cached_property
     def mean(self) -> Tensor:
         """The likelihood's mean, (n_cells, n_genes)."""
-        likelihood = self.model.likelihood
-        return self.minibatch.rows.gather(
-            likelihood.mean(likelihood(self.own_hidden, self.own_log_library, self._own_batch))
-        )
+        parameters = self.likelihood(self.own_hidden, self.own_log_library, self._own_batch)
+        return self.minibatch.rows.gather(self.likelihood.mean(parameters))
 
     @property
     def _own_batch(self) -> Tensor:
