@@ -1,0 +1,40 @@
+# Counts as a matrix, genes x cells: in memory, sparse, delayed, on disk.
+
+#' @rdname RunSCRAE
+#' @export
+RunSCRAE.default <- function(object, features = NULL, n.features = 2000,
+    group.by.vars = NULL, vars.to.regress = NULL, meta.data = NULL,
+    n_latent = NULL, max_epochs = NULL, seed.use = 42, verbose = TRUE, model.dir = NULL, resume = FALSE,
+    preset = "default", ...) {
+    source <- matrix_source(object)
+    fit <- train(source,
+        features = features, n.features = n.features,
+        covariates = read_covariates(
+            meta.data, group.by.vars, "meta.data", vars.to.regress
+        ),
+        n_latent = n_latent, max_epochs = max_epochs, seed.use = seed.use,
+        model.dir = model.dir, resume = resume, preset = preset,
+        how = run_options(list(...), names(formals()), verbose)
+    )
+    embedding <- name_embedding(fit$embedding, source, "scrae_")
+    attr(embedding, "scrae") <- fit$fit
+    attr(embedding, "clusters") <- fit$columns$clusters
+    embedding
+}
+
+matrix_source <- function(object) {
+    if (is.data.frame(object)) object <- as.matrix(object)
+    if (length(dim(object)) != 2L) {
+        fail(
+            "scRAE takes a Seurat object, a SingleCellExperiment or a matrix ",
+            "of counts, genes x cells, not an object of class '",
+            class(object)[1L], "'"
+        )
+    }
+    if (is.matrix(object) && !is.numeric(object)) {
+        fail("the matrix holds ", typeof(object), " values, not counts")
+    }
+    counts_source(
+        list(object), rownames(object), colnames(object), "the matrix"
+    )
+}
