@@ -8,6 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from scrae._errors import Coded
+
+
+class NotWritten(Coded, OSError):
+    """A file could not be written; ``errno`` says why."""
+
 
 @contextmanager
 def written_aside(path: Path) -> Iterator[Path]:
@@ -41,4 +47,7 @@ def write_bytes(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        raise OSError(error.errno, f"could not write {str(path)!r}: {error.strerror}") from error
+        text = f"could not write {str(path)!r}: {error.strerror}"
+        failure = NotWritten(text, "not_written", path=str(path), reason=error.strerror)
+        failure.errno = error.errno
+        raise failure from error

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from scrae._errors import Refusal
+from scrae._messages import shown
 from scrae.data.minibatches import Minibatch
 from scrae.model.fitted import FittedModel
 
@@ -43,6 +46,10 @@ def _common_library(model: FittedModel, library_size: str | float) -> float | No
         return None
     if library_size == "common":
         return float(np.median(model.population.log_library_quantiles))
-    if isinstance(library_size, str) or not library_size > 0:
-        raise ValueError(f'library_size is "common", "observed" or a positive number, not {library_size!r}')
+    if not isinstance(library_size, Real) or not library_size > 0:
+        raise Refusal(
+            f'library_size is "common", "observed" or a positive number, not {shown(library_size)}',
+            "library_size",
+            value=library_size,
+        )
     return float(np.log(library_size))

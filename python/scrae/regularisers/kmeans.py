@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from scrae._errors import Refusal
+
 RESTARTS = 20  # as in the published codes
 MOST_ITERATIONS = 300
 CELLS_AT_ONCE = 4096  # whose differences to every centroid are in memory
@@ -31,7 +33,12 @@ def kmeans(codes: Tensor, n_clusters: int) -> Tensor:
         There are more clusters than cells.
     """
     if n_clusters > len(codes):
-        raise ValueError(f"n_clusters={n_clusters} are more than the {len(codes)} cells to train on")
+        raise Refusal(
+            f"n_clusters={n_clusters} are more than the {len(codes)} cells to train on",
+            "more_clusters_than_cells",
+            n_clusters=n_clusters,
+            n_cells=len(codes),
+        )
     runs = [_lloyd(codes, _plus_plus(codes, n_clusters)) for _ in range(RESTARTS)]
     return min(runs, key=lambda run: float(run[1]))[0]
 
