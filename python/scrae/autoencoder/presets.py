@@ -235,7 +235,7 @@ The other models of the field are in the table of docs/PRESETS.md.
 """
 
 
-def settings_of(preset: str) -> Settings:
+def settings_of(preset: Any) -> Settings:
     """Settings of a preset by name."""
     if not isinstance(preset, str) or preset not in PRESETS:
         raise Refusal(

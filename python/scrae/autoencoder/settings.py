@@ -255,7 +255,7 @@ def _of_kind(name: str, value: Any, kind: str) -> None:
             )
 
 
-def _widths(name: str, widths: int | Iterable[int]) -> tuple[int, ...]:
+def _widths(name: str, widths: Any) -> tuple[int, ...]:
     listed = [widths] if isinstance(widths, Real | str) else list(widths)
     if not listed or not all(isinstance(width, Real) and width >= 1 for width in listed):
         raise Refusal(
@@ -275,7 +275,7 @@ def _one_of(name: str, value: str, allowed: Iterable[str]) -> None:
         )
 
 
-def at_least(name: str, value: float, least: int) -> None:
+def at_least(name: str, value: Any, least: int) -> None:
     """Refuse what is not a whole number of at least ``least``.
 
     Raises

@@ -40,7 +40,7 @@ def negative_log_likelihood(model: FittedModel, data: Any, layer: str | None) ->
     return model.row_of_each(counts, covariates, model.module.negative_log_likelihood)
 
 
-def _common_library(model: FittedModel, library_size: str | float) -> float | None:
+def _common_library(model: FittedModel, library_size: Any) -> float | None:
     """log library size for all cells, or None for each cell's own."""
     if library_size == "observed":
         return None

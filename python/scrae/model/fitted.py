@@ -134,15 +134,15 @@ class FittedModel:
         found = np.array([name in position for name in self.genes])
         missing = self.genes[~found]
         if len(missing) == self.n_genes:
-            of_model, of_query = str(self.genes[0]), str(cells.gene_names[0])
+            ours, theirs = str(self.genes[0]), str(cells.gene_names[0])
             raise Refusal(
                 f"none of the model's {self.n_genes:,} genes is in {cells.where} (the model knows names like "
-                f"{of_model!r}, the query names like {of_query!r}): are they symbols on one side and "
+                f"{ours!r}, the query names like {theirs!r}): are they symbols on one side and "
                 "Ensembl ids on the other?",
                 "no_gene_shared",
                 n_genes=self.n_genes,
-                of_model=of_model,
-                of_query=of_query,
+                of_model=ours,
+                of_query=theirs,
             )
         if len(missing):
             message = (
