@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -244,6 +244,11 @@ def _options_of(regulariser: str) -> dict[str, str]:
     return options
 
 
+def is_number(value: Any) -> TypeGuard[float]:
+    """Whether it is one number, of Python or numpy."""
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
 def _of_kind(name: str, value: Any, kind: str) -> None:
     """Refuse text where a number is meant, several values where one is meant, and the like; ``kind`` as annotated."""
     if value is None and "None" in kind:
@@ -256,8 +261,8 @@ def _of_kind(name: str, value: Any, kind: str) -> None:
 
 
 def _widths(name: str, widths: Any) -> tuple[int, ...]:
-    listed = [widths] if isinstance(widths, Real | str) else list(widths)
-    if not listed or not all(isinstance(width, Real) and width >= 1 for width in listed):
+    listed = list(widths) if isinstance(widths, Iterable) and not isinstance(widths, str) else [widths]
+    if not listed or not all(is_number(width) and float(width).is_integer() and width >= 1 for width in listed):
         raise Refusal(
             f"{name} must be one or more positive widths, not {widths!r}", "no_widths", name=name, value=widths
         )
@@ -283,8 +288,7 @@ def at_least(name: str, value: Any, least: int) -> None:
     ValueError
         The message names the setting.
     """
-    number = isinstance(value, Real) and not isinstance(value, bool)
-    if not number or not float(value).is_integer() or value < least:
+    if not is_number(value) or not float(value).is_integer() or value < least:
         raise Refusal(
             f"{name} must be a whole number of at least {least}, not {shown(value)}",
             "no_whole_number",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from scrae._errors import Refusal
 from scrae._messages import shown
+from scrae.autoencoder.settings import is_number
 from scrae.data.minibatches import Minibatch
 from scrae.model.fitted import FittedModel
 
@@ -46,7 +46,7 @@ def _common_library(model: FittedModel, library_size: Any) -> float | None:
         return None
     if library_size == "common":
         return float(np.median(model.population.log_library_quantiles))
-    if not isinstance(library_size, Real) or not library_size > 0:
+    if not is_number(library_size) or not library_size > 0:
         raise Refusal(
             f'library_size is "common", "observed" or a positive number, not {shown(library_size)}',
             "library_size",
