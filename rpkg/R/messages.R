@@ -79,10 +79,16 @@ share_of <- function(n, total, one, many = paste0(one, "s")) {
     paste(count(n), "of", how_many(total, one, many))
 }
 
-number_of_type <- c(
+# What a setting takes, by Python's name of it.
+KINDS <- c(
     str = "a name", bool = "TRUE or FALSE", int = "one number",
     float = "one number"
 )
+
+number_of_python <- function(text) {
+    special <- c(nan = "NA", inf = "Inf", "-inf" = "-Inf")
+    if (text %in% names(special)) special[[text]] else text
+}
 
 RAW_COUNTS <- paste0(
     "scRAE models raw counts: give those, not normalised, scaled or corrected ",
@@ -110,7 +116,7 @@ WORDS <- list(
             where, " does not hold raw counts: ", count(f$n), " of ",
             how_many(f$n_entries, "value"), " that are not zero ",
             ngettext(f$n, "is ", "are "), sub("NaN", "NA", f$kind, fixed = TRUE),
-            " (the first: ", f$value, ", gene '", f$gene, "', cell '", f$cell,
+            " (the first: ", number_of_python(f$value), ", gene '", f$gene, "', cell '", f$cell,
             "'). ", RAW_COUNTS
         )
     },
@@ -222,7 +228,8 @@ WORDS <- list(
         paste0(
             share_of(f$n, f$n_genes, "gene"), " of the model ",
             ngettext(f$n, "is", "are"), " not in ", where, " (", quoted(f$names),
-            "), and all are needed here. PredictSCRAE() does without some."
+            "), and all are needed here. PredictSCRAE() and LabelSCRAE() take cells ",
+            "that lack some."
         )
     },
     missing_genes_are_zero = function(f, where) {
@@ -390,7 +397,7 @@ WORDS <- list(
     },
     other_kind = function(f, where) {
         paste0(
-            argument(f$name), " must be ", number_of_type[[f$kind]], ", not ",
+            argument(f$name), " must be ", KINDS[[f$kind]], ", not ",
             typed(f$value), "."
         )
     },
@@ -450,7 +457,7 @@ WORDS <- list(
     },
     unknown_device = function(f, where) {
         paste0(
-            "device = \"", f$device, "\" is not known. Use \"auto\", \"cpu\" or ",
+            "device = ", typed(f$device), " is not known. Use \"auto\", \"cpu\" or ",
             "\"cuda\"."
         )
     },
@@ -596,8 +603,9 @@ WORDS <- list(
     },
     no_bridge = function(f, where) {
         paste0(
-            "Python cannot talk to R: ", f$reason, ". InstallSCRAE() makes a ",
-            "Python that can; SCRAEStatus() looks for problems."
+            "Python cannot talk to R: rpy2 or anndata2ri is missing, or was built ",
+            "for another R. InstallSCRAE() makes a Python that can; SCRAEStatus() ",
+            "says more."
         )
     },
     missing_package = function(f, where) {

@@ -12,7 +12,22 @@ from scrae._errors import Coded
 
 
 class NotWritten(Coded, OSError):
-    """A file could not be written; ``errno`` says why."""
+    """A file or folder could not be written.
+
+    Parameters
+    ----------
+    path
+        Its name.
+    error
+        What the system said; ``errno`` is the same.
+    """
+
+    def __init__(self, path: Path, error: OSError) -> None:
+        self.reason = error.strerror or str(error)
+        super().__init__(
+            f"could not write {str(path)!r}: {self.reason}", "not_written", path=str(path), reason=self.reason
+        )
+        self.errno = error.errno
 
 
 @contextmanager
@@ -47,7 +62,4 @@ def write_bytes(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        text = f"could not write {str(path)!r}: {error.strerror}"
-        failure = NotWritten(text, "not_written", path=str(path), reason=error.strerror)
-        failure.errno = error.errno
-        raise failure from error
+        raise NotWritten(path, error) from error

@@ -26,9 +26,7 @@ def resolve_device(device: str) -> torch.device:
     except (RuntimeError, TypeError):
         resolved = None
     if resolved is None or resolved.type not in ("cpu", "cuda"):
-        raise Refusal(
-            f'device={device!r} is not known; use "auto", "cpu" or "cuda"', "unknown_device", device=str(device)
-        )
+        raise Refusal(f'device={device!r} is not known; use "auto", "cpu" or "cuda"', "unknown_device", device=device)
     if resolved.type == "cuda" and not torch.cuda.is_available():
         raise Refusal(
             f'device={device!r}, but torch {torch.__version__} finds no CUDA device; use device="cpu"',

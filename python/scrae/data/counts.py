@@ -70,7 +70,12 @@ def as_counts(
         raise CountsError(f"{where} has {source.ndim} dimension(s); counts are a matrix of cells x genes.", "no_table")
     n_cells, n_genes = source.shape
     if n_cells == 0 or n_genes == 0:
-        raise CountsError(f"{where} is empty: {n_cells} cells x {n_genes} genes.", "no_cells_or_genes")
+        raise CountsError(
+            f"{where} is empty: {n_cells} cells x {n_genes} genes.",
+            "no_cells_or_genes",
+            n_cells=n_cells,
+            n_genes=n_genes,
+        )
     if source.dtype == bool or not (
         np.issubdtype(source.dtype, np.integer) or np.issubdtype(source.dtype, np.floating)
     ):
@@ -127,7 +132,7 @@ def _refuse(
         kind=kind,
         n=int(number),
         n_entries=int(csr.data.size),
-        value=f"{csr.data[first]:g}",
+        value=f"{csr.data[first]:.15g}",
         cell=str(cell + 1 if cell_names is None else cell_names[cell]),
         gene=str(gene + 1 if gene_names is None else gene_names[gene]),
     )

@@ -43,7 +43,7 @@ class Checkpoints:
             save_checkpoint(self.folder, self.fitting.checkpoint())
         except OSError as error:
             if not self._failed_before:
-                path, reason = str(self.folder), error.strerror or str(error)
+                path, reason = str(self.folder), getattr(error, "reason", str(error))
                 warnings.warn(
                     TrainingNotice(
                         f"no checkpoint: {error}; training goes on", "no_checkpoint", path=path, reason=reason

@@ -28,7 +28,7 @@ from torch import Tensor
 from scrae._errors import Coded, Refusal
 from scrae.autoencoder.autoencoder import RegularisedAutoencoder
 from scrae.autoencoder.settings import Settings
-from scrae.compute.atomic import write_bytes
+from scrae.compute.atomic import NotWritten, write_bytes
 from scrae.data.covariates import CovariateCoding, Covariates
 from scrae.data.on_disk import blocks
 from scrae.model.fitted import FittedModel
@@ -110,7 +110,10 @@ def _folder(folder: str | os.PathLike[str]) -> Path:
     path = Path(folder)
     if path.exists() and not path.is_dir():
         raise NotAFolder(f"{str(path)!r} is a file; a model is saved as a folder", "no_folder", path=str(path))
-    path.mkdir(parents=True, exist_ok=True)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise NotWritten(path, error) from error
     return path
 
 

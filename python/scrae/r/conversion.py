@@ -129,7 +129,6 @@ def bridge() -> tuple[Any, Any]:
             "(pip install 'scrae[r]'; with R older than 4.5 also 'rpy2-rinterface<3.6.6'; "
             "with --no-cache-dir where R has changed)",
             "no_bridge",
-            reason=str(error),
         ) from error
     return ro, anndata2ri
 
