@@ -51,6 +51,8 @@ class ModelFolderError(Refusal):
 class NotAFolder(Coded, NotADirectoryError):
     """A file stands where the model's folder should be."""
 
+    reason = "it is a file"  # as NotWritten has one
+
 
 # -- writing --------------------------------------------------------------------------------------------------------
 

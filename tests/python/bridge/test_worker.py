@@ -242,8 +242,10 @@ def test_an_error_is_an_event_and_leaves_no_result(cells: bytes, tmp_path: Path)
     worker = start(folder, cells)
     events = finish(worker)
     assert worker.returncode == 1
-    assert events == [{"event": "error", "kind": "TypeError", "text": events[0]["text"]}]
-    assert "did you mean 'n_latent'" in events[0]["text"]
+    (event,) = events
+    assert (event["event"], event["kinds"], event["code"]) == ("error", ["UnknownName", "TypeError"], "unknown_setting")
+    assert "did you mean 'n_latent'" in event["text"]
+    assert event["fields"]["name"] == "n_laten"
     assert not (folder / RESULT).exists()
 
 
@@ -257,9 +259,10 @@ def test_warnings_of_the_core_are_events(cells: bytes, ro: Any, tmp_path: Path) 
     """)
     folder = job(tmp_path / "job", max_epochs=1)
     events = finish(start(folder, path.read_bytes()))
-    assert next(event["text"] for event in events if event["event"] == "warning").startswith(
-        "3 of 40 cells have no count"
-    )
+    (told,) = [event for event in events if event["event"] == "warning"]
+    assert told["text"].startswith("3 of 40 cells have no count")
+    assert (told["kinds"][:2], told["code"]) == (["Notice", "UserWarning"], "cells_without_modelled_genes")
+    assert told["fields"] == {"n": 3, "n_cells": 40, "n_genes": 15}
     assert len(json.loads((folder / RESULT).read_text())["genes"]) == 15
 
 
