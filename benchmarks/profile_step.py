@@ -112,7 +112,7 @@ def parts_of(training: Training) -> dict[str, tuple[float, Callable[[], object]]
         "decoder's last layers, likelihood": (
             1.0,
             forward_backward(
-                lambda: [module.likelihood.explain(hidden, log_library, minibatch.batch, counts)],
+                lambda: [module.likelihood.log_prob(hidden, log_library, minibatch.batch, counts)],
                 [hidden, *module.likelihood.parameters()],
             ),
         ),

@@ -129,14 +129,14 @@ def measure_whole(path: Path, source: str, epochs: int | None) -> dict[str, floa
     import anndata
 
     import scrae
-    from scrae.data.files import map_cells
+    from scrae.data.files import cells_on_disk
 
     warnings.simplefilter("ignore")
     adata = anndata.read_h5ad(path) if source == "memory" else None
     with watched(own_memory_mb) as held:
         started = time.perf_counter()
         if adata is None:
-            adata = map_cells(path)
+            adata = cells_on_disk(path)
         mapped = time.perf_counter() - started
         scrae.tl.scrae(adata, max_epochs=epochs, verbose=False)
         seconds = time.perf_counter() - started

@@ -102,11 +102,11 @@ def _run(options: argparse.Namespace) -> int:
 def _train(options: argparse.Namespace) -> int:
     from scrae import tl
     from scrae.compute import distributed
-    from scrae.data.files import map_cells, read_counts, write_beside, write_whole
+    from scrae.data.files import cells_on_disk, read_counts, write_beside, write_whole
 
     settings = {} if options.n_latent is None else {"n_latent": options.n_latent}
     if options.from_disk:
-        adata, layer = map_cells(options.input, options.layer), None
+        adata, layer = cells_on_disk(options.input, options.layer), None
     else:
         adata, layer = read_counts(options.input), options.layer
     tl.scrae(

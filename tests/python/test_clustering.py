@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import warnings
+from itertools import combinations
 
 import anndata
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score, homogeneity_score
 
 import scrae
@@ -22,7 +22,7 @@ from scrae.regularisers import (
     target_distribution,
     weighted_soft_kmeans,
 )
-from scrae.regularisers.kmeans import squared_distances
+from scrae.regularisers.centroids import squared_distances
 
 PRESETS = ("scdeepcluster", "sczidesk")
 
@@ -41,12 +41,28 @@ def blobs(seed=0, per_blob=60, blobs=4):
     return torch.as_tensor(centres[groups] + rng.normal(size=(len(groups), 5))).float(), groups
 
 
-def test_kmeans_reaches_the_inertia_of_scikit_learn():
+def test_kmeans_finds_the_least_sum_of_squares_of_all_partitions():
     torch.manual_seed(0)
-    codes = torch.randn(300, 4)
-    theirs = KMeans(6, n_init=20, random_state=0).fit(codes.numpy())
-    ours = squared_distances(codes, kmeans(codes, 6)).amin(1).sum().item()
-    assert ours == pytest.approx(theirs.inertia_, rel=0.01)
+    codes = torch.randn(9, 2)
+
+    def spread(members):
+        group = codes[list(members)]
+        return (group - group.mean(0)).square().sum().item()
+
+    cells = set(range(9))
+    halves = (set(half) for size in range(1, 9) for half in combinations(cells, size))
+    least = min(spread(half) + spread(cells - half) for half in halves)
+    assert squared_distances(codes, kmeans(codes, 2)).amin(1).sum().item() == pytest.approx(least, rel=1e-6)
+
+
+def test_kmeans_draws_from_torchs_random_state_alone():
+    codes = torch.randn(400, 3, generator=torch.Generator().manual_seed(0))  # no groups: the start decides
+    torch.manual_seed(1)
+    np.random.seed(0)
+    one = kmeans(codes, 12)
+    torch.manual_seed(1)
+    np.random.seed(5)
+    assert torch.equal(kmeans(codes, 12), one)
 
 
 def test_kmeans_finds_groups_and_copes_with_equal_cells():

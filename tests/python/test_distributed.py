@@ -16,6 +16,7 @@ import pytest
 import train_in_double
 from scrae.cli import main
 from scrae.compute import distributed
+from scrae.compute.rows import rows_of
 from scrae.model.folder import STATE
 
 TORCHRUN = [sys.executable, "-W", "error", "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
@@ -128,4 +129,4 @@ def test_more_processes_than_cells_of_a_minibatch_are_refused(monkeypatch):
 
     monkeypatch.setattr(distributed, "n_processes", lambda: 3)
     with pytest.raises(ValueError, match="3 processes cannot share a minibatch of 2 cells"):
-        distributed.share_of(torch.ones(2, dtype=torch.int64))
+        rows_of(torch.ones(2, dtype=torch.int64))

@@ -25,9 +25,10 @@ OF_OTHERS = {"interrupted", "memory", "missing_package"}  # what scrae.r.events 
 ONLY_IN_PYTHON = {
     "__init__.py": {"__getattr__"},
     "cli.py": {"_run"},
-    "compute/distributed.py": {"on_terminate", "_together", "share_of", "require_same"},
+    "compute/distributed.py": {"on_terminate", "_together", "require_same"},
+    "compute/rows.py": {"rows_of"},
     "data/cells.py": {"positions", "_positions_by_name", "_column", "read_cells", "_read_anndata"},
-    "data/files.py": {"map_cells", "_opened", "_checked", "read_counts"},
+    "data/files.py": {"cells_on_disk", "_opened", "_checked", "read_counts"},
     "data/on_disk.py": {"append"},
     "data/transforms.py": {"__init__"},
     "datasets.py": {"unscaled_counts"},
@@ -41,7 +42,6 @@ ONLY_IN_PYTHON = {
     "pl/history.py": {"_history"},
     "pp/genes.py": {"_check"},
     "r/conversion.py": {"from_sce"},
-    "regularisers/dual_matching.py": {"phases"},
     "tl/synthetic.py": {"compare_cells"},
 }
 

@@ -20,8 +20,8 @@ from scrae.cli import main
 from scrae.data import on_disk
 from scrae.data.cells import read_cells
 from scrae.data.covariates import Covariates
-from scrae.data.files import map_cells
-from scrae.data.minibatches import CountData
+from scrae.data.files import cells_on_disk
+from scrae.data.minibatches import CountData, shuffled
 
 
 @pytest.fixture(autouse=True)
@@ -60,12 +60,12 @@ def test_a_file_gives_the_bits_that_its_counts_in_memory_give(stored, pbmc, sett
     np.testing.assert_array_equal(of_file.embed(), in_memory.embed())
     np.testing.assert_array_equal(of_file.embed(stored), in_memory.embed())
     assert of_file.fitted.fingerprint == in_memory.fitted.fingerprint
-    assert on_disk.is_mapped(of_file.fitted.training_cells[0])
-    assert not on_disk.is_mapped(in_memory.fitted.training_cells[0])
+    assert on_disk.is_on_disk(of_file.fitted.training_cells[0])
+    assert not on_disk.is_on_disk(in_memory.fitted.training_cells[0])
 
 
 def test_what_is_shuffled_in_buffers_gives_the_same_bits_from_disk(stored, pbmc, monkeypatch):
-    monkeypatch.setattr(scrae.data.minibatches, "shuffled", partial(scrae.data.shuffled, block=7, buffer=60))
+    monkeypatch.setattr(scrae.data.minibatches, "shuffled", partial(shuffled, block=7, buffer=60))
     monkeypatch.setattr(scrae.data.minibatches, "CHUNK", 50)
     of_file, in_memory = (
         scrae.SCRAE(max_epochs=2, batch_size=32, verbose=False).fit(cells, genes=pbmc.var_names[40:300])
@@ -78,8 +78,8 @@ def test_what_is_shuffled_in_buffers_gives_the_same_bits_from_disk(stored, pbmc,
 def test_what_a_minibatch_takes_from_disk_was_read_ahead(stored, monkeypatch, in_order):
     monkeypatch.setattr(scrae.data.minibatches, "BLOCK", 7)
     monkeypatch.setattr(scrae.data.minibatches, "CHUNK", 50)
-    monkeypatch.setattr(scrae.data.minibatches, "shuffled", partial(scrae.data.shuffled, block=7, buffer=60))
-    counts = sp.csr_array(map_cells(stored).X)
+    monkeypatch.setattr(scrae.data.minibatches, "shuffled", partial(shuffled, block=7, buffer=60))
+    counts = sp.csr_array(cells_on_disk(stored).X)
     announced = np.zeros(counts.nnz, dtype=bool)
 
     def watched(array, starts, stops):
@@ -147,7 +147,7 @@ def test_dense_counts_and_stored_zeros_are_read(tmp_path):
         cells = read_cells(write(anndata.AnnData(matrix), tmp_path / name))
         np.testing.assert_array_equal(cells.counts.toarray(), counts)
         assert cells.counts.nnz == np.count_nonzero(counts)
-        assert on_disk.is_mapped(cells.counts)
+        assert on_disk.is_on_disk(cells.counts)
 
 
 def test_long_indices_are_on_disk_too():
@@ -178,13 +178,13 @@ def test_what_is_no_file_of_cells_is_refused(stored, tmp_path):
     (tmp_path / "text.h5ad").write_text("nothing")
     (tmp_path / "folder.zarr").mkdir()
     with pytest.raises(FileNotFoundError, match="there is no"):
-        map_cells(tmp_path / "nowhere.h5ad")
+        cells_on_disk(tmp_path / "nowhere.h5ad")
     with pytest.raises(ValueError, match="cannot be read as h5ad"):
-        map_cells(tmp_path / "text.h5ad")
+        cells_on_disk(tmp_path / "text.h5ad")
     with pytest.raises(ValueError, match="cannot be read as zarr"):
-        map_cells(tmp_path / "folder.zarr")
+        cells_on_disk(tmp_path / "folder.zarr")
     with pytest.raises(ValueError, match="no layer 'count'"):
-        map_cells(stored, "count")
+        cells_on_disk(stored, "count")
 
 
 MEASURED = """

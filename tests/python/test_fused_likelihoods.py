@@ -50,14 +50,14 @@ def test_log_probabilities_and_gradients_equal_the_plain_formula_in_double(famil
         layer.log_r.uniform_(-3, 5)
     weight = torch.rand(CELLS, dtype=torch.float64)
 
-    def value_and_gradients(layer, explain, dtype):
+    def value_and_gradients(layer, log_prob, dtype):
         inputs = [t.to(dtype).requires_grad_() for t in (hidden.detach(), log_library.detach())]
         target = counts.with_values(counts.values.to(dtype))
-        value = explain(layer, inputs[0], inputs[1], group, target)
+        value = log_prob(layer, inputs[0], inputs[1], group, target)
         return value, torch.autograd.grad((weight.to(dtype) * value).sum(), [*inputs, *layer.parameters()])
 
-    expected, expected_gradients = value_and_gradients(layer, Likelihood.explain, torch.float64)
-    ours, gradients = value_and_gradients(layer.float(), family.explain, torch.float32)
+    expected, expected_gradients = value_and_gradients(layer, Likelihood.log_prob, torch.float64)
+    ours, gradients = value_and_gradients(layer.float(), family.log_prob, torch.float32)
     np.testing.assert_allclose(ours.detach(), expected.detach(), rtol=2e-5)
     for mine, plain in zip(gradients, expected_gradients, strict=True):
         np.testing.assert_allclose(mine, plain, atol=2e-5 * float(plain.abs().max()))
@@ -69,7 +69,7 @@ def test_what_is_not_a_number_does_not_get_lost(family):
     hidden, counts, log_library, group = drawn(0, 1.0, 1)
     hidden[4, 2] = torch.nan
     target = counts.with_values(counts.values.float())
-    value = family(WIDTH, GENES).explain(hidden.float(), log_library.float(), group, target)
+    value = family(WIDTH, GENES).log_prob(hidden.float(), log_library.float(), group, target)
     assert value[4].isnan()
     assert value[:4].isfinite().all()
 

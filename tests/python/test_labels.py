@@ -140,7 +140,7 @@ def test_a_type_with_one_cell_is_kept_with_a_word(fitted, pbmc):
     labels = pbmc.obs["cell_type"].astype(str).to_numpy(dtype=object)
     labels[0] = "rare"
     pbmc.obs["known"] = labels
-    with pytest.warns(UserWarning, match=r"1 of 11 types have a single labelled cell \(rare\)"):
+    with pytest.warns(UserWarning, match=r"1 of 11 types have a single labelled cell \('rare'\)"):
         fitted.fit_labels(pbmc, "known")
     assert "rare" in fitted.predict(pbmc[:3], return_probabilities=True)
 

@@ -11,6 +11,7 @@ import torch
 from scipy import stats
 
 import scrae
+from scrae.model.fitted import FittedModel
 
 
 @pytest.fixture(scope="module")
@@ -340,16 +341,15 @@ def test_cuda_is_used_or_its_absence_said(small, quick):
 def test_pieces_of_an_embedding_are_not_kept_beside_it(pbmc, quick, monkeypatch):
     """Small pieces that outlive the large arrays of their minibatch cost gigabytes for a million cells."""
     model = scrae.SCRAE(**quick).fit(pbmc)
-    module = model.fitted.module
-    embed, pieces = module.embed, []
+    embedding, pieces = FittedModel.embedding, []
 
-    def watched(minibatch):
+    def watched(self, minibatch):
         assert [piece() for piece in pieces] == [None] * len(pieces)
-        result = embed(minibatch)
+        result = embedding(self, minibatch)
         pieces.append(weakref.ref(result))
         return result
 
-    monkeypatch.setattr(module, "embed", watched)
+    monkeypatch.setattr(FittedModel, "embedding", watched)
     many = sp.vstack([sp.csr_array(pbmc.X)] * 5)
     np.testing.assert_allclose(model.embed(many)[-pbmc.n_obs :], model.embed(), rtol=1e-4, atol=1e-5)
     assert len(pieces) == 5

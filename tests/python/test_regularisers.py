@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from unittest import mock
 
 import numpy as np
@@ -168,7 +169,11 @@ def test_the_adversarial_phases_bring_codes_to_the_prior_if_and_only_if_the_enco
         encoder.weight.copy_(0.3 * torch.eye(2))
         encoder.bias.fill_(3.0)
     prior = FixedPrior(2, pull=1.0 if pulled else 0.0, adversarial_learning_rate=3e-3)
-    phases = prior.phases(lambda _: encoder(cells), list(encoder.parameters()), learning_rate=1e-2)
+    phases = prior.phases(
+        SimpleNamespace(
+            encode=lambda _: encoder(cells), encoder_parameters=lambda: list(encoder.parameters()), learning_rate=1e-2
+        )
+    )
     normal = torch.randn(256, 2).numpy()
     start = energy_distance(encoder(cells).detach().numpy(), normal)
     optimisers = {p.name: torch.optim.Adam(p.parameters, lr=p.learning_rate, betas=p.betas) for p in phases}
@@ -223,9 +228,8 @@ def test_a_new_regulariser_is_one_class_and_one_preset(pbmc, quick, monkeypatch,
             super().__init__(n_latent)
             self.shrinkage = shrinkage
 
-        def draw(self, outputs):
-            codes = self.codes(outputs)
-            return codes, {"shrinkage": self.shrinkage * codes.square().sum(1).mean()}
+        def penalties(self, passed):
+            return {"shrinkage": self.shrinkage * passed.codes.square().sum(1).mean()}
 
     try:
         shrunk = Settings(regulariser="shrunk_codes", standardise_codes=False, regulariser_options={"shrinkage": 50.0})

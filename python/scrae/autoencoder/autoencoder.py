@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from scrae.autoencoder.contrast import contrastive_loss
+from scrae.autoencoder.forward_pass import ForwardPass
 from scrae.autoencoder.settings import Settings
-from scrae.compute import distributed
 from scrae.data.covariates import Covariates
 from scrae.data.minibatches import CountData, Minibatch
 from scrae.data.sparse import SparseRows
@@ -18,7 +18,7 @@ from scrae.likelihoods import Likelihood
 from scrae.networks.layers import Encoder, GaussianNoise, HiddenLayers
 from scrae.networks.library_size import LearnedLibrary, log_library_size
 from scrae.networks.masking import masked
-from scrae.regularisers import Pass, Regulariser
+from scrae.regularisers import Regulariser
 from scrae.regularisers.phases import Phase, always
 
 LIBRARY_CELLS = 1024  # cells whose library sizes are computed at once
@@ -122,15 +122,15 @@ class RegularisedAutoencoder(nn.Module):
 
         Of all cells of the minibatch, also where several processes share it.
         """
-        return distributed.gather_rows(self._encoded(minibatch)[0])
+        return minibatch.rows.gather(self._encoded(minibatch)[0])
 
     def encode_hidden(self, minibatch: Minibatch) -> Tensor:
         """The encoder's last hidden layer (n_cells, n_hidden) of the same cells in the same way."""
-        return distributed.gather_rows(self._encoded(minibatch)[1])
+        return minibatch.rows.gather(self._encoded(minibatch)[1])
 
     def features(self, minibatch: Minibatch) -> Tensor:
         """Both side by side, (n_cells, n_latent + n_hidden)."""
-        return distributed.gather_rows(torch.cat(self._encoded(minibatch), 1))
+        return minibatch.rows.gather(torch.cat(self._encoded(minibatch), 1))
 
     def decode(self, codes: Tensor, covariates: Tensor, log_library: Tensor, batch: Tensor) -> tuple[Tensor, ...]:
         """Parameters of the likelihood for codes (n_cells, n_latent)."""
@@ -146,52 +146,48 @@ class RegularisedAutoencoder(nn.Module):
         """Decoder means or draws, on the scale of the target, as counts."""
         return self.target_transform.inverse(values)
 
-    def losses(self, minibatch: Minibatch) -> dict[str, Tensor]:
-        """L_AE and its parts, means over cells, in nats.
-
-        ``autoencoder`` (what is minimised), ``reconstruction`` (-log p summed over genes), ``library_kl`` where
-        the library size is learned, ``contrast`` where there are two views, and the regulariser's penalties.
-        """
-        return self.run(minibatch)[1]
-
-    def run(self, minibatch: Minibatch) -> tuple[Pass, dict[str, Tensor]]:
-        """A minibatch through the autoencoder, and its :meth:`losses`."""
-        transformed = minibatch.transformed(self.input_transform)
-        inputs = self.view(transformed)
-        own_outputs, hidden = self.encoder(inputs)
-        outputs = distributed.gather_rows(own_outputs)
-        codes, penalties = self.regulariser.draw(outputs)
-        if self.settings.contrast_weight and self.settings.mask_rate:
-            penalties["contrast"] = self.settings.contrast_weight * self.contrast(outputs, transformed, minibatch.batch)
-        target = self.target_transform(minibatch.counts)
+    def forward_pass(self, minibatch: Minibatch) -> ForwardPass:
+        """A minibatch through the autoencoder as in training."""
+        rows = minibatch.rows
+        seen = self.view(minibatch.transformed(self.input_transform))
+        own_outputs, hidden = self.encoder(seen)
+        outputs = rows.gather(own_outputs)
+        posterior = self.regulariser.posterior(outputs)
+        codes = self.regulariser.sample_codes(posterior)
+        library_kl = None
         if self.library is None:
             log_library = self.observed_log_library(minibatch.counts)
         else:
-            every_log_library, penalties["library_kl"] = self.library.draw(distributed.gather_rows(hidden))
-            log_library = distributed.own_rows(every_log_library)
-        own_codes, batch = distributed.own_rows(codes), distributed.own_rows(minibatch.batch)
-        decoded = self._decoded(own_codes, minibatch.covariates)
-        log_prob = self.likelihood.explain(decoded, log_library, batch, target)
-        reconstruction = -distributed.gather_rows(log_prob).mean()
-        passed = Pass(
-            minibatch,
-            lambda: distributed.gather_rows(inputs.dense() if isinstance(inputs, SparseRows) else inputs),
-            codes,
-            lambda: distributed.gather_rows(decoded),
-            lambda: distributed.gather_rows(target.dense()),
-            lambda: distributed.gather_rows(self.likelihood.mean(self.likelihood(decoded, log_library, batch))),
-            self.encode,
-        )
-        penalties |= self.regulariser.penalties(passed)
+            every_log_library, library_kl = self.library.draw(rows.gather(hidden))
+            log_library = rows.own(every_log_library)
+        decoded = self._decoded(rows.own(codes), minibatch.covariates)
+        target = self.target_transform(minibatch.counts)
+        return ForwardPass(self, minibatch, seen, outputs, posterior, codes, decoded, log_library, library_kl, target)
+
+    def losses(self, minibatch: Minibatch) -> dict[str, Tensor]:
+        """L_AE and its parts, means over cells, in nats.
+
+        ``autoencoder`` (what is minimised), ``reconstruction`` (-log p summed over genes), the regulariser's penalties,
+        ``contrast`` where there are two views, and ``library_kl`` where the library size is learned.
+        """
+        passed = self.forward_pass(minibatch)
+        reconstruction = -passed.log_prob.mean()
+        penalties = self.regulariser.penalties(passed)
+        if self.settings.contrast_weight and self.settings.mask_rate:
+            penalties["contrast"] = self.settings.contrast_weight * self.contrast(passed)
+        if passed.library_kl is not None:
+            penalties["library_kl"] = passed.library_kl
         minimised = reconstruction / self.likelihood.n_genes if self.settings.per_gene else reconstruction
         total = minimised + sum(penalties.values(), torch.zeros_like(reconstruction))
-        return passed, {"autoencoder": total, "reconstruction": reconstruction, **penalties}
+        return {"autoencoder": total, "reconstruction": reconstruction, **penalties}
 
-    def contrast(self, outputs: Tensor, transformed: SparseRows, batch: Tensor) -> Tensor:
-        """How badly the cells of one view, its encoder outputs given, are found again in another one, scalar."""
-        other_outputs = distributed.gather_rows(self.encoder(self.view(transformed))[0])
-        codes, other_codes = self.regulariser.codes(outputs), self.regulariser.codes(other_outputs)
-        return contrastive_loss(codes, other_codes, batch, self.settings.contrast_temperature)
+    def contrast(self, passed: ForwardPass) -> Tensor:
+        """How badly the cells of one view are found again in another one, scalar."""
+        minibatch = passed.minibatch
+        other = self.encoder(self.view(minibatch.transformed(self.input_transform)))[0]
+        codes = self.regulariser.codes(passed.outputs)
+        other_codes = self.regulariser.codes(minibatch.rows.gather(other))
+        return contrastive_loss(codes, other_codes, minibatch.batch, self.settings.contrast_temperature)
 
     def log_library(self, minibatch: Minibatch) -> Tensor:
         """log library size of each cell, (n_cells,): observed, or the encoder's mean of it. Evaluation mode."""
@@ -203,10 +199,19 @@ class RegularisedAutoencoder(nn.Module):
 
     def negative_log_likelihood(self, minibatch: Minibatch) -> Tensor:
         """-log p(x | E(x)) of each cell, summed over genes, (n_cells,). Evaluation mode: nothing is hidden or drawn."""
-        codes, batch = distributed.own_rows(self.encode(minibatch)), distributed.own_rows(minibatch.batch)
-        decoded, log_library = self._decoded(codes, minibatch.covariates), self.log_library(minibatch)
-        target = self.target_transform(minibatch.counts)
-        return -distributed.gather_rows(self.likelihood.explain(decoded, log_library, batch, target))
+        rows = minibatch.rows
+        decoded = self._decoded(rows.own(self.encode(minibatch)), minibatch.covariates)
+        log_library, target = self.log_library(minibatch), self.target_transform(minibatch.counts)
+        return -rows.gather(self.likelihood.log_prob(decoded, log_library, rows.own(minibatch.batch), target))
+
+    @property
+    def learning_rate(self) -> float:
+        """Of the autoencoder's own phase."""
+        return self.settings.learning_rate
+
+    def encoder_parameters(self) -> list[nn.Parameter]:
+        """What moves the codes."""
+        return list(self.encoder.parameters())
 
     def phases(self) -> list[Phase]:
         """The table of the training loop: the autoencoder in every iteration, then what the regulariser adds."""
@@ -214,12 +219,12 @@ class RegularisedAutoencoder(nn.Module):
             *(p for name, p in self.named_parameters() if not name.startswith("regulariser.")),
             *self.regulariser.penalty_parameters(),
         ]
-        settings, encoder = self.settings, list(self.encoder.parameters())
+        settings = self.settings
         return [
             Phase(
                 "autoencoder",
                 autoencoder,
-                settings.learning_rate,
+                self.learning_rate,
                 (0.9, 0.999),
                 always,
                 self.losses,
@@ -227,5 +232,5 @@ class RegularisedAutoencoder(nn.Module):
                 weight_decay=settings.weight_decay,
                 clip_gradient=settings.clip_gradient,
             ),
-            *self.regulariser.phases(self.encode, encoder, settings.learning_rate, lambda cells: self.run(cells)[0]),
+            *self.regulariser.phases(self),
         ]

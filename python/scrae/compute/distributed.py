@@ -1,10 +1,10 @@
 """One training on several processes, which together do what one process would.
 
 Each process has all cells, the same weights and the same random state. Of a minibatch it takes a run of rows through
-the networks; what the losses are made of (codes, log-likelihoods of cells) is gathered from all, so that every process
-computes the same losses, in the same order, as one process would. Differentiated is their mean over the processes: the
-adjoint of gathering is to sum and take the own rows, and gradients of parameters are averaged. What is random is drawn
-for the whole minibatch everywhere, and each process keeps what belongs to its rows.
+the networks (:mod:`scrae.compute.rows`); what the losses are made of (codes, log-likelihoods of cells) is gathered from
+all, so that every process computes the same losses, in the same order, as one process would. Differentiated is their
+mean over the processes: the adjoint of gathering is to sum and take the own rows, and gradients of parameters are
+averaged.
 
 For a process on its own every function here returns what it was given.
 """
@@ -17,7 +17,6 @@ import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 from types import FrameType
 from typing import Any
@@ -33,34 +32,8 @@ class ProcessLost(RuntimeError):
     """Another process of the same training has died, or this one is told to end."""
 
 
-@dataclass(frozen=True)
-class Share:
-    """The rows of a minibatch that this process takes.
-
-    Attributes
-    ----------
-    sizes
-        How many rows each process takes, in the order of the processes.
-    rows
-        Its rows among those of the minibatch.
-    n_entries, entries
-        Stored entries of the whole minibatch, and the run of them that its rows hold.
-    """
-
-    sizes: tuple[int, ...]
-    rows: slice
-    n_entries: int
-    entries: slice
-
-    @property
-    def n_rows(self) -> int:
-        """Rows of the whole minibatch."""
-        return sum(self.sizes)
-
-
 _joined = False
 _lost = False
-_share: Share | None = None
 
 
 # -- who there is ---------------------------------------------------------------------------------------------------
@@ -144,109 +117,13 @@ def _together(collective: Callable[..., Any], *arguments: Any, **options: Any) -
         raise _loss(f"cannot reach the others: one of them has died, or its machine ({reason})") from error
 
 
-# -- rows of a minibatch --------------------------------------------------------------------------------------------
-
-
-def share_of(n_entries: Tensor) -> Share | None:
-    """What this process takes of a minibatch whose cells have so many stored entries each, int64 (n_cells,).
-
-    None where there is one process only.
-
-    Raises
-    ------
-    ValueError
-        There are more processes than cells.
-    """
-    number, n_cells = n_processes(), len(n_entries)
-    if number == 1:
-        return None
-    if n_cells < number:
-        raise ValueError(
-            f"{number} processes cannot share a minibatch of {n_cells} cells; take fewer processes, or a larger "
-            "batch_size"
-        )
-    sizes = tuple(n_cells // number + (other < n_cells % number) for other in range(number))
-    first = sum(sizes[: rank()])
-    last = first + sizes[rank()]
-    ends = [0, *torch.cumsum(n_entries, 0).tolist()]
-    return Share(sizes, slice(first, last), ends[-1], slice(ends[first], ends[last]))
-
-
-@contextmanager
-def working_on(share: Share | None) -> Iterator[None]:
-    """Within it, rows are those of the minibatch that ``share`` is a part of; None: all processes have all rows."""
-    global _share
-    before, _share = _share, share
-    try:
-        yield
-    finally:
-        _share = before
-
-
-def share_in_hand() -> Share | None:
-    """What :func:`working_on` was given."""
-    return _share
-
-
-class _Gather(torch.autograd.Function):
-    """Rows of all processes from the own ones; the adjoint sums what all processes ask of the own rows."""
-
-    @staticmethod
-    def forward(ctx: Any, own: Tensor, rows: slice, n_rows: int) -> Tensor:
-        ctx.rows = rows
-        whole = own.new_zeros((n_rows, *own.shape[1:]))
-        whole[rows] = own
-        _together(dist.all_reduce, whole)
-        return whole
-
-    @staticmethod
-    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None, None]:
-        gradient = grad_outputs[0].clone(memory_format=torch.contiguous_format)
-        _together(dist.all_reduce, gradient)
-        return gradient[ctx.rows], None, None
-
-
-def gather_rows(own: Tensor) -> Tensor:
-    """(n_rows, ...) of the minibatch from those of this process, (n_own, ...), differentiable."""
-    if _share is None:
-        return own
-    whole: Tensor = _Gather.apply(own, _share.rows, _share.n_rows)  # type: ignore[no-untyped-call]
-    return whole
-
-
-def own_rows(whole: Tensor) -> Tensor:
-    """Those of this process, (n_own, ...), from all rows of the minibatch, (n_rows, ...)."""
-    return whole if _share is None else whole[_share.rows]
-
-
-def gather_processes(own: Tensor) -> Tensor:
-    """One tensor of each process, (n_processes, ...), from the own one, differentiable."""
-    if _share is None:
-        return own[None]
-    whole: Tensor = _Gather.apply(own[None], slice(rank(), rank() + 1), n_processes())  # type: ignore[no-untyped-call]
-    return whole
-
-
-def draw_like(draw: Callable[[Tensor], Tensor], own: Tensor, of_entries: bool = False) -> Tensor:
-    """Random numbers of the shape of ``own``, as one process would draw them for the whole minibatch.
-
-    Parameters
-    ----------
-    draw
-        Gives random numbers in the shape of its argument, whose values do not matter: ``torch.rand_like``.
-    own
-        (n_own, ...), rows of this process; or its stored entries, (n_own_entries,).
-    of_entries
-        Whether they are entries.
-    """
-    if _share is None:
-        return draw(own)
-    if of_entries:
-        return draw(own.new_empty(_share.n_entries))[_share.entries]
-    return draw(own.new_empty((_share.n_rows, *own.shape[1:])))[_share.rows]
-
-
 # -- what all must agree on -----------------------------------------------------------------------------------------
+
+
+def sum_over_processes(tensor: Tensor) -> Tensor:
+    """The sum of what each process has, in the place of the own tensor."""
+    _together(dist.all_reduce, tensor)
+    return tensor
 
 
 def average_gradients(gradients: Sequence[Tensor | None]) -> list[Tensor | None]:

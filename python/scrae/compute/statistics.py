@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.stats import false_discovery_control
 
 
 def q_values(p: np.ndarray) -> np.ndarray:
-    """Benjamini and Hochberg's (1995) adjustment of p values; missing ones stay missing and are not counted.
-
-    What ``scipy.stats.false_discovery_control`` does, in a fifth of its time.
-    """
+    """Benjamini and Hochberg's (1995) adjustment of p values; missing ones stay missing and are not counted."""
     q = np.full(len(p), np.nan)
-    order = np.argsort(p)[: np.isfinite(p).sum()]  # missing ones go last
-    adjusted = p[order] * len(order) / np.arange(1, len(order) + 1)
-    q[order] = np.minimum(np.minimum.accumulate(adjusted[::-1])[::-1], 1.0)
+    there = np.isfinite(p)
+    q[there] = false_discovery_control(p[there])
     return q
 
 

@@ -13,8 +13,8 @@ import scipy.sparse as sp
 from scrae._errors import Refusal
 from scrae._messages import first_few, some, unknown
 from scrae.data.counts import WHERE_COUNTS_ARE, CountsError, as_counts, empty_cells, looks_like_counts
-from scrae.data.files import map_cells
-from scrae.data.on_disk import is_mapped
+from scrae.data.files import cells_on_disk
+from scrae.data.on_disk import is_on_disk
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,8 @@ class Cells:
                 "no_numbers",
                 column=key,
             ) from None
-        if bad := int((~np.isfinite(values)).sum()):
+        bad = int((~np.isfinite(values)).sum())
+        if bad:
             raise Refusal(
                 f"adata.obs[{key!r}] has {bad:,} missing or infinite value(s) in {len(values):,} cells; fill them or "
                 "drop those cells",
@@ -157,7 +158,7 @@ def read_cells(data: Any, layer: str | None = None, *, copy: bool = True) -> Cel
     ----------
     data
         AnnData (in memory, a view, or backed), a matrix of cells x genes (dense or scipy sparse), or the path of an
-        h5ad file or a zarr store, whose counts stay on disk (:func:`scrae.data.files.map_cells`).
+        h5ad file or a zarr store, whose counts stay on disk (:func:`scrae.data.files.cells_on_disk`).
     layer
         Layer of the AnnData that holds raw counts; None: ``adata.X``.
     copy
@@ -171,7 +172,7 @@ def read_cells(data: Any, layer: str | None = None, *, copy: bool = True) -> Cel
         No such layer, gene names that are not unique.
     """
     if isinstance(data, str | os.PathLike):
-        data, layer = map_cells(data, layer), None
+        data, layer = cells_on_disk(data, layer), None
     if hasattr(data, "obs_names") and hasattr(data, "var_names"):
         return _read_anndata(data, layer, copy)
     if layer is not None:
@@ -196,7 +197,7 @@ def _read_anndata(adata: Any, layer: str | None, copy: bool) -> Cells:
     matrix = adata.X if layer is None else adata.layers[layer]
     if matrix is None:
         raise CountsError(f"{where} is empty: there is no matrix. {_suggestion(adata, layer)}", "no_matrix")
-    if isinstance(matrix, sp.csr_matrix | sp.csr_array) and is_mapped(matrix):
+    if isinstance(matrix, sp.csr_matrix | sp.csr_array) and is_on_disk(matrix):
         copy = False  # it is ours, and too large
     try:
         counts = as_counts(_in_memory(matrix), where, adata.obs_names, adata.var_names, copy=copy)

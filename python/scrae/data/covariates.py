@@ -97,7 +97,8 @@ class CovariateCoding:
                     n_cells=len(values),
                 )
             scales[key] = (float(values.mean()), float(values.std()))
-        if both := set(levels) & set(scales):
+        both = set(levels) & set(scales)
+        if both:
             raise Refusal(
                 f"{some(sorted(both))} named as a categorical and as a continuous covariate: choose one",
                 "categorical_and_continuous",

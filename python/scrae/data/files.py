@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import scipy.sparse as sp
 
+from scrae._deprecation import warn_of_old_name
 from scrae._messages import unknown
 from scrae.compute.atomic import written_aside
 from scrae.data.counts import CountsError, as_counts
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 
-def map_cells(path: str | os.PathLike[str], layer: str | None = None) -> AnnData:
+def cells_on_disk(path: str | os.PathLike[str], layer: str | None = None) -> AnnData:
     """The cells of an h5ad file or a zarr store with their counts on disk.
 
     The counts are checked and copied, a block of cells at a time, into a file without a name where temporary files are
@@ -69,6 +70,12 @@ def map_cells(path: str | os.PathLike[str], layer: str | None = None) -> AnnData
         parts = _checked(file[where], f"{where} of {path}", obs.index, var.index)
         counts = on_disk(parts, len(var))
     return AnnData(X=sp.csr_matrix(counts), obs=obs, var=var)
+
+
+def map_cells(path: str | os.PathLike[str], layer: str | None = None) -> AnnData:
+    """The former name of :func:`cells_on_disk`."""
+    warn_of_old_name("scrae.data.files.map_cells", "cells_on_disk")
+    return cells_on_disk(path, layer)
 
 
 def _kind(path: Path) -> str:
@@ -122,7 +129,7 @@ def _checked(stored: Any, where: str, cell_names: Any, gene_names: Any) -> Itera
 
 
 def write_beside(source: Path, adata: AnnData, path: Path) -> None:
-    """Write ``path``: the file ``source``, with what was added to the ``adata`` that :func:`map_cells` gave of it.
+    """Write ``path``: the file ``source``, with what was added to the ``adata`` that :func:`cells_on_disk` gave of it.
 
     Parameters
     ----------

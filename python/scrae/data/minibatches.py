@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from scrae.compute.compilation import compiled
-from scrae.compute.distributed import Share, share_of
+from scrae.compute.rows import ALL_ROWS, Rows, rows_of
 from scrae.data.covariates import Covariates
-from scrae.data.on_disk import is_mapped, read_ahead, read_only_what_is_asked_for
+from scrae.data.on_disk import is_on_disk, read_ahead, read_only_what_is_asked_for
 from scrae.data.sparse import SparseRows
 
 BLOCK, BUFFER = 256, 2**17  # cells, see shuffled
@@ -37,15 +37,15 @@ class Minibatch:
         Code of the batch, int64 (n_cells,); zero without batches.
     cells
         Positions of the cells among all cells, int64 (n_cells,).
-    share
-        The own rows (:mod:`scrae.compute.distributed`); None: all of them.
+    rows
+        Which of its rows are the own ones.
     """
 
     counts: SparseRows
     covariates: Tensor
     batch: Tensor
     cells: Tensor
-    share: Share | None = None
+    rows: Rows = ALL_ROWS
     _transformed: dict[Callable[[SparseRows], SparseRows], SparseRows] = field(default_factory=dict, repr=False)
 
     @property
@@ -83,7 +83,7 @@ class CountData:
         self._indptr = torch.as_tensor(counts.indptr.astype(np.int64), device=device)
         self._indices = torch.as_tensor(np.ascontiguousarray(counts.indices), device=device)
         self._values = torch.as_tensor(np.ascontiguousarray(counts.data), device=device)
-        self._on_disk = [counts.indices, counts.data] if is_mapped(counts) and device.type == "cpu" else []
+        self._on_disk = [counts.indices, counts.data] if is_on_disk(counts) and device.type == "cpu" else []
         for entries in self._on_disk:
             read_only_what_is_asked_for(entries)
         self._codes = torch.as_tensor(covariates.codes, device=device)
@@ -99,23 +99,21 @@ class CountData:
         cells
             int64 (n,), positions among all cells, on the device of the data.
         shared
-            Whether the processes that train together share it (:mod:`scrae.compute.distributed`).
+            Whether the processes that train together share it (:mod:`scrae.compute.rows`).
         """
         start = self._indptr[cells]
         length = self._indptr[cells + 1] - start
         codes, continuous = self._codes[cells], self._continuous[cells]
         batch = codes[:, 0] if self._has_batch else torch.zeros(len(cells), dtype=torch.int64, device=self.device)
-        share = share_of(length) if shared else None
-        if share is not None:
-            start, length = start[share.rows], length[share.rows]
-            codes, continuous = codes[share.rows], continuous[share.rows]
-        counts = self._rows(start, length)
+        rows = rows_of(length) if shared else ALL_ROWS
+        counts = self._rows(rows.own(start), rows.own(length))
+        codes, continuous = rows.own(codes), rows.own(continuous)
         one_hot = [
             torch.nn.functional.one_hot(codes[:, j], levels).to(self._values.dtype)
             for j, levels in enumerate(self._levels)
         ]
         covariates = torch.cat([*one_hot, continuous.to(self._values.dtype)], 1)
-        return Minibatch(counts, covariates, batch, cells, share)
+        return Minibatch(counts, covariates, batch, cells, rows)
 
     def _rows(self, start: Tensor, length: Tensor) -> SparseRows:
         """The stored entries from each ``start`` on, as many as ``length`` says."""
@@ -158,7 +156,8 @@ class CountData:
             part = of(minibatch)
             if done == 0:
                 result = part.new_empty((n, *part.shape[1:]))
-            result[done : (done := done + len(part))] = part
+            result[done : done + len(part)] = part
+            done += len(part)
             del part
         return result
 

@@ -11,11 +11,13 @@ import mmap
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
+
+from scrae.data.blocks import consecutive
+from scrae.data.blocks import edges as edges_of
 
 BLOCK = 2**21  # stored entries in hand at once
 
@@ -65,7 +67,7 @@ class ArrayOnDisk:
         return np.memmap(self._file, dtype=self.dtype, mode="r+", shape=(self._size,))
 
 
-def is_mapped(counts: sp.csr_array | sp.csr_matrix) -> bool:
+def is_on_disk(counts: sp.csr_array | sp.csr_matrix) -> bool:
     """Whether the entries are on disk."""
     return _mapping(counts.data) is not None
 
@@ -102,17 +104,13 @@ def read_ahead(array: np.ndarray, starts: Sequence[int], stops: Sequence[int]) -
 
 def edges(indptr: np.ndarray) -> np.ndarray:
     """Where to cut cells into blocks of about :data:`BLOCK` stored entries: 0, ..., n_cells."""
-    ends = np.searchsorted(indptr, np.arange(BLOCK, indptr[-1], BLOCK), side="left")
-    return np.unique(np.concatenate([[0], ends, [len(indptr) - 1]]))
+    return edges_of(indptr, BLOCK)
 
 
 def blocks(counts: sp.csr_array) -> Iterator[sp.csr_array]:
     """Consecutive cells, with about :data:`BLOCK` stored entries together."""
-    for start, stop in pairwise(edges(counts.indptr)):
-        stored = slice(counts.indptr[start], counts.indptr[stop])
-        indptr = counts.indptr[start : stop + 1] - stored.start
-        shape = (stop - start, counts.shape[1])
-        yield sp.csr_array((counts.data[stored], counts.indices[stored], indptr), shape=shape)
+    for block in consecutive(counts, BLOCK):
+        yield block.matrix(counts.shape[1])
 
 
 def on_disk(parts: Iterator[sp.csr_array], n_genes: int) -> sp.csr_array:
@@ -139,14 +137,14 @@ def _with_long_indices(data: np.ndarray, indices: np.ndarray, indptr: np.ndarray
 
 def by_rows(counts: sp.csr_array, of: Callable[[sp.csr_array], sp.csr_array], n_genes: int) -> sp.csr_array:
     """``of(counts)``, cells x ``n_genes``, where ``of`` looks at each cell by itself; on disk if the counts are."""
-    if not is_mapped(counts):
+    if not is_on_disk(counts):
         return of(counts)
     return on_disk(map(of, blocks(counts)), n_genes)
 
 
 def entries(counts: sp.csr_array, of: Callable[[sp.csr_array], np.ndarray]) -> np.ndarray:
     """``of`` of each block of cells, float64 (stored entries,), one after the other; on disk if the counts are."""
-    if not is_mapped(counts):
+    if not is_on_disk(counts):
         return np.concatenate([of(block) for block in blocks(counts)])
     with ArrayOnDisk(np.float64) as result:
         for block in blocks(counts):

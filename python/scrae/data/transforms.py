@@ -70,7 +70,8 @@ class CountTransform(nn.Module):
         sums, squares = np.zeros((2, n_genes))  # in double: a sum over millions of cells in float32 stands still
         start = 0
         for block in blocks(counts):
-            of_block = size_factor[start : (start := start + block.shape[0])]
+            of_block = size_factor[start : start + block.shape[0]]
+            start += block.shape[0]
             lognorm = np.log1p(block.data * np.repeat(of_block, np.diff(block.indptr)))
             sums += np.bincount(block.indices, lognorm, n_genes)
             squares += np.bincount(block.indices, lognorm**2, n_genes)

@@ -67,13 +67,15 @@ class Likelihood(nn.Module, ABC):
         """
 
     @abstractmethod
-    def log_prob(self, parameters: tuple[Tensor, ...], target: SparseRows) -> Tensor:
+    def log_likelihood(self, parameters: tuple[Tensor, ...], target: SparseRows) -> Tensor:
         """log p(x) summed over genes, (n_cells,)."""
 
-    def explain(self, hidden: Tensor, log_library: Tensor, group: Tensor, target: SparseRows) -> Tensor:
-        """log p(x | h) summed over genes, (n_cells,): :meth:`log_prob` of what :meth:`forward` gives, which may be
-        faster in one go."""
-        return self.log_prob(self(hidden, log_library, group), target)
+    def log_prob(self, hidden: Tensor, log_library: Tensor, group: Tensor, target: SparseRows) -> Tensor:
+        """log p(x | h), summed over genes, (n_cells,).
+
+        It is :meth:`log_likelihood` of what :meth:`forward` gives; a subclass may be faster in one go.
+        """
+        return self.log_likelihood(self(hidden, log_library, group), target)
 
     @abstractmethod
     def mean(self, parameters: tuple[Tensor, ...]) -> Tensor:

@@ -267,7 +267,7 @@ def _log_prob(
     start: np.ndarray,
     binomial: np.ndarray,
     binomial_by_log_r: np.ndarray,
-    log_prob: np.ndarray,
+    value: np.ndarray,
     by_library: np.ndarray,
     by_log_r: np.ndarray,
     scores: np.ndarray,
@@ -284,14 +284,12 @@ def _log_prob(
         _log_mean(scores[cell], bias, log_library[cell], shares)
         _of_zero(scores[cell], log_r[own], r[own], by_log_r[cell], by_log_mean, scratch[0])
         if logit is None or logit_bias is None:
-            log_prob[cell] = _sum(by_log_r[cell])
+            value[cell] = _sum(by_log_r[cell])
             by_log_r[cell] -= by_log_mean
         else:
-            log_prob[cell] = _zero_inflated(
-                by_log_r[cell], logit[cell], logit_bias, genes[entries], not_dropped, scratch
-            )
+            value[cell] = _zero_inflated(by_log_r[cell], logit[cell], logit_bias, genes[entries], not_dropped, scratch)
             _weigh(not_dropped, by_log_mean, by_log_r[cell])
-        log_prob[cell] += _of_entries(
+        value[cell] += _of_entries(
             genes[entries], x[entries], scores[cell], log_r[own], binomial[entries], binomial_by_log_r[entries],
             by_log_mean, by_log_r[cell], scratch,
         )  # fmt: skip

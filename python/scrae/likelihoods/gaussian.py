@@ -39,7 +39,7 @@ class Gaussian(Likelihood):
         log_sd = self.log_sd if len(self.log_sd) == 1 else self.log_sd[group]
         return self.log_normalised(hidden), log_sd.clamp_min(math.log(SMALLEST_SD)), log_library
 
-    def log_prob(self, parameters: tuple[Tensor, ...], target: SparseRows) -> Tensor:
+    def log_likelihood(self, parameters: tuple[Tensor, ...], target: SparseRows) -> Tensor:
         return log_prob_gaussian(parameters[0], parameters[1], target)
 
     def mean(self, parameters: tuple[Tensor, ...]) -> Tensor:

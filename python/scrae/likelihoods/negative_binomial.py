@@ -189,14 +189,14 @@ class NegativeBinomial(Likelihood):
         """The layers that the last hidden layer goes through."""
         return [self.log_mean]
 
-    def explain(self, hidden: Tensor, log_library: Tensor, group: Tensor, target: SparseRows) -> Tensor:
+    def log_prob(self, hidden: Tensor, log_library: Tensor, group: Tensor, target: SparseRows) -> Tensor:
         if not fused.applies_to(hidden):
-            return super().explain(hidden, log_library, group, target)
+            return super().log_prob(hidden, log_library, group, target)
         with torch.no_grad():
             binomials = log_binomials(target, self._log_r_of(group))
         return fused.log_prob(hidden, self.heads(), self.log_r, log_library, group, target, binomials)
 
-    def log_prob(self, parameters: tuple[Tensor, ...], target: SparseRows) -> Tensor:
+    def log_likelihood(self, parameters: tuple[Tensor, ...], target: SparseRows) -> Tensor:
         log_mean, log_r = parameters
         return log_prob_negative_binomial(log_mean, log_r, target)
 

@@ -29,7 +29,7 @@ class Poisson(Likelihood):
         """(log mu,)."""
         return (self.log_mean(hidden, log_library),)
 
-    def log_prob(self, parameters: tuple[Tensor, ...], target: SparseRows) -> Tensor:
+    def log_likelihood(self, parameters: tuple[Tensor, ...], target: SparseRows) -> Tensor:
         return log_prob_poisson(parameters[0], target)
 
     def mean(self, parameters: tuple[Tensor, ...]) -> Tensor:

@@ -48,7 +48,7 @@ class SquaredError(Likelihood):
         """(mean on the scale of the target, log library)."""
         return self.expression(hidden), log_library
 
-    def log_prob(self, parameters: tuple[Tensor, ...], target: SparseRows) -> Tensor:
+    def log_likelihood(self, parameters: tuple[Tensor, ...], target: SparseRows) -> Tensor:
         return log_prob_squared_error(parameters[0], target)
 
     def mean(self, parameters: tuple[Tensor, ...]) -> Tensor:

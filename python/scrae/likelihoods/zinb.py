@@ -100,7 +100,7 @@ class ZeroInflatedNegativeBinomial(NegativeBinomial):
     def heads(self) -> list[WideLinear]:
         return [self.log_mean, self.dropout_logit]
 
-    def log_prob(self, parameters: tuple[Tensor, ...], target: SparseRows) -> Tensor:
+    def log_likelihood(self, parameters: tuple[Tensor, ...], target: SparseRows) -> Tensor:
         log_mean, log_r, dropout_logit = parameters
         return log_prob_zinb(log_mean, log_r, dropout_logit, target)
 

@@ -69,7 +69,7 @@ def predict(
     """See :meth:`scrae.SCRAE.predict`."""
     import pandas as pd
 
-    from scrae._deprecation import RenamedColumns
+    from scrae._renamed_columns import RenamedColumns
 
     if model.cell_types is None:
         raise NotFittedError("the model knows no types of cells yet: call fit_labels(adata, labels_key) first")

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from scrae.compute import distributed
 from scrae.compute.bfloat16 import wide_linear
+from scrae.compute.rows import SharedRows, rows_in_hand
 from scrae.data.sparse import SparseRows
 
 NORMALISATIONS = ("batch", "slow_batch", "layer", "affine", "none")
@@ -88,33 +88,34 @@ class GaussianNoise(nn.Module):
         self.sd = sd
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.sd * distributed.draw_like(torch.randn_like, x) if self.training and self.sd else x
+        return x + self.sd * rows_in_hand().draw_like(torch.randn_like, x) if self.training and self.sd else x
 
 
 class Dropout(nn.Dropout):
     """``nn.Dropout``, also of rows that several processes share."""
 
     def forward(self, x: Tensor) -> Tensor:
-        if not self.training or distributed.share_in_hand() is None:
+        rows = rows_in_hand()
+        if not self.training or not isinstance(rows, SharedRows):
             return super().forward(x)
-        return x * distributed.draw_like(lambda whole: super(Dropout, self).forward(torch.ones_like(whole)), x)
+        return x * rows.draw_like(lambda whole: super(Dropout, self).forward(torch.ones_like(whole)), x)
 
 
 class BatchNorm(nn.BatchNorm1d):
     """``nn.BatchNorm1d``, with the moments of the whole minibatch where several processes share it."""
 
     def forward(self, x: Tensor) -> Tensor:
-        share = distributed.share_in_hand()
-        if not self.training or share is None:
+        rows = rows_in_hand()
+        if not self.training or not isinstance(rows, SharedRows):
             return super().forward(x)
-        size = x.new_tensor(share.sizes)[:, None]
+        size = x.new_tensor(rows.sizes)[:, None]
         own_mean = x.mean(0)
         own_squares = (x - own_mean).square().sum(0)
-        means, squares = distributed.gather_processes(torch.stack([own_mean, own_squares])).unbind(1)
-        mean = (size * means).sum(0) / share.n_rows
+        means, squares = rows.gather_processes(torch.stack([own_mean, own_squares])).unbind(1)
+        mean = (size * means).sum(0) / rows.n_rows
         around_mean = (squares + size * (means - mean).square()).sum(0)
-        self._follow(mean.detach(), around_mean.detach() / (share.n_rows - 1))
-        normalised = (x - mean) * torch.rsqrt(around_mean / share.n_rows + self.eps)
+        self._follow(mean.detach(), around_mean.detach() / (rows.n_rows - 1))
+        normalised = (x - mean) * torch.rsqrt(around_mean / rows.n_rows + self.eps)
         return normalised * self.weight + self.bias if self.affine else normalised
 
     def _follow(self, mean: Tensor, variance: Tensor) -> None:

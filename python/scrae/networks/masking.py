@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from scrae.compute import distributed
 from scrae.compute.compilation import compiled
+from scrae.compute.rows import rows_in_hand
 from scrae.data.sparse import SparseRows
 
 LEVELS = 2**16  # of what is drawn for an entry; the share that is hidden is a whole number of them
@@ -34,8 +34,11 @@ def masked(cells: SparseRows, rate: float) -> SparseRows | Tensor:
     state; several processes draw what one would.
     """
     dense = cells.background is not None
-    of = cells.values.new_empty(1).expand(cells.n_rows, cells.n_columns) if dense else cells.values
-    drawn = distributed.draw_like(_draw, of, of_entries=not dense)
+    rows = rows_in_hand()
+    if dense:
+        drawn = rows.draw_like(_draw, cells.values.new_empty(1).expand(cells.n_rows, cells.n_columns))
+    else:
+        drawn = rows.draw_like_entries(_draw, cells.values)
     least, scale = round(rate * LEVELS) - LEVELS // 2, 1.0 / (1.0 - rate)
     if cells.background is None:
         return cells.with_values((cells.values * (drawn >= least)).mul_(scale))

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
-from tqdm.auto import tqdm
 
 from scrae._errors import Refusal
+from scrae.compute.progress import progress_bar
 from scrae.compute.statistics import ordered
 from scrae.pp.findings import Findings, tested
 from scrae.pp.moments import scaled_sums
@@ -138,8 +138,7 @@ def expected_dropouts(model: DANB, verbose: bool | None) -> tuple[np.ndarray, np
     sizes = model.expected_sizes[first]
     rate, variance = np.empty(len(gene_totals)), np.empty(len(gene_totals))
     step = max(1, PAIRS // len(distinct))
-    disabled = None if verbose is None else not verbose
-    with tqdm(total=len(gene_totals), desc="DANB: dropouts", unit="total", disable=disabled) as bar:
+    with progress_bar(len(gene_totals), "DANB: dropouts", "total", verbose) as bar:
         for start in range(0, len(gene_totals), step):
             block = slice(start, start + step)
             zero = np.outer(gene_totals[block] / sizes[block], distinct / total)

@@ -86,18 +86,18 @@ def combined(per_batch: list[tuple[np.ndarray, int, Findings]], n_genes: int, n_
 
 def _median(values: np.ndarray) -> np.ndarray:
     """Median of each column over what is not missing; missing where all is."""
-    ordered = np.sort(values, axis=0)  # missing values go last
-    number = np.isfinite(ordered).sum(0) + np.isinf(ordered).sum(0)
+    ascending = np.sort(values, axis=0)  # missing values go last
+    number = np.isfinite(ascending).sum(0) + np.isinf(ascending).sum(0)
     last = len(values) - 1
     low, high = np.clip((number - 1) // 2, 0, last), np.clip(number // 2, 0, last)
-    middle = np.take_along_axis(ordered, np.stack([low, high]), axis=0)
+    middle = np.take_along_axis(ascending, np.stack([low, high]), axis=0)
     return np.asarray(np.where(number > 0, (middle[0] + middle[1]) / 2, np.nan))
 
 
 def _fisher(p: np.ndarray) -> np.ndarray:
     """Fisher's combined p value of each column, over the batches that tested the gene."""
-    tested = np.isfinite(p)
+    found = np.isfinite(p)
     with np.errstate(divide="ignore"):
-        evidence = np.where(tested, -2 * np.log(np.where(tested, p, 1.0)), 0.0).sum(0)
-    number = tested.sum(0)
+        evidence = np.where(found, -2 * np.log(np.where(found, p, 1.0)), 0.0).sum(0)
+    number = found.sum(0)
     return np.asarray(np.where(number > 0, chi2.sf(evidence, 2 * np.maximum(number, 1)), np.nan))

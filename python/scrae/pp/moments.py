@@ -3,47 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import pairwise
-from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
-from tqdm.auto import tqdm
 
 from scrae.compute.compilation import compiled
+from scrae.compute.progress import progress_bar
+from scrae.data.blocks import Block, consecutive
 
 BLOCK = 2**17  # stored counts in hand at once: what is made of them stays in the cache, and blocks are few
 
 
-class Block(NamedTuple):
-    """Consecutive cells: their positions, and their part of CSR. The first two may be views: not to be changed."""
-
-    rows: slice
-    data: np.ndarray
-    indices: np.ndarray
-    indptr: np.ndarray
-
-    def matrix(self, n_genes: int) -> sp.csr_array:
-        """The cells as a matrix, cells x ``n_genes``."""
-        shape = (len(self.indptr) - 1, n_genes)
-        return sp.csr_array((self.data, self.indices, self.indptr), shape=shape)
-
-
 def row_blocks(counts: sp.csr_array, title: str, verbose: bool | None) -> Iterator[Block]:
-    """Consecutive cells with about ``BLOCK`` stored counts together, with a progress bar.
+    """Consecutive cells with about :data:`BLOCK` stored counts together, with a progress bar.
 
-    They come as bare arrays, because scipy copies slices when it makes a matrix of them. ``verbose`` None shows the
-    bar in a terminal only.
+    ``verbose`` None shows the bar in a terminal only.
     """
-    n_cells = counts.shape[0]
-    ends = np.searchsorted(counts.indptr, np.arange(BLOCK, counts.nnz, BLOCK), side="left")
-    edges = np.unique(np.concatenate([[0], ends, [n_cells]]))
-    with tqdm(total=n_cells, desc=title, unit="cell", disable=None if verbose is None else not verbose) as bar:
-        for start, stop in pairwise(edges):
-            stored = slice(counts.indptr[start], counts.indptr[stop])
-            indptr = counts.indptr[start : stop + 1] - stored.start
-            yield Block(slice(start, stop), counts.data[stored], counts.indices[stored], indptr)
-            bar.update(stop - start)
+    with progress_bar(counts.shape[0], title, "cell", verbose) as bar:
+        for block in consecutive(counts, BLOCK):
+            yield block
+            bar.update(block.rows.stop - block.rows.start)
 
 
 def cells_with(counts: sp.csr_array, verbose: bool | None) -> np.ndarray:

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 
 import numpy as np
 import scipy.sparse as sp
-from tqdm.auto import tqdm
 
 from scrae._errors import Notice, Refusal
+from scrae.compute.progress import progress_bar
 from scrae.pp.findings import Findings
 from scrae.pp.kernel_density import densities, peaks
 from scrae.pp.moments import row_blocks
@@ -215,8 +215,7 @@ def mutual_partners(expressed: sp.csr_array, k: int, n: int, verbose: bool | Non
     n_genes = expressed.shape[1]
     cells = np.asarray(expressed.sum(0)).ravel()
     together, apart = [], []
-    disabled = None if verbose is None else not verbose
-    with tqdm(total=n_genes, desc="SCMarker: pairs", unit="gene", disable=disabled) as bar:
+    with progress_bar(n_genes, "SCMarker: pairs", "gene", verbose) as bar:
         for start, both in _common_cells(expressed, max(1, PAIRS // n_genes)):
             rows = np.arange(len(both))
             both[rows, start + rows] = 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -11,7 +11,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from scrae._errors import Refusal
 from scrae.data.minibatches import Minibatch
-from scrae.regularisers.base import Pass, Regulariser
+from scrae.regularisers.base import Autoencoder, Regulariser
 from scrae.regularisers.critic import Critic, Generator
 from scrae.regularisers.phases import Phase
 
@@ -126,13 +126,7 @@ class FixedPrior(Regulariser):
         loss: Tensor = -self.critic(self.prior(n)).mean()
         return loss
 
-    def phases(
-        self,
-        encode: Callable[[Minibatch], Tensor],
-        encoder_parameters: list[nn.Parameter],
-        learning_rate: float,
-        run: Callable[[Minibatch], Pass] | None = None,
-    ) -> list[Phase]:
+    def phases(self, model: Autoencoder) -> list[Phase]:
         betas = (0.0, 0.9)
         every = self.adversarial_every
 
@@ -144,28 +138,27 @@ class FixedPrior(Regulariser):
 
         def critic(minibatch: Minibatch) -> dict[str, Tensor]:
             with torch.no_grad():
-                codes = encode(minibatch)
+                codes = model.encode(minibatch)
             return self.critic_loss(codes)
 
         def encoder_adversarial(minibatch: Minibatch) -> dict[str, Tensor]:
-            return {"encoder_adversarial": self.critic(encode(minibatch)).mean()}
+            return {"encoder_adversarial": self.critic(model.encode(minibatch)).mean()}
 
         def prior(minibatch: Minibatch) -> dict[str, Tensor]:
             return {"prior": self.generator_loss(minibatch.n_cells)}
 
-        rate = self.adversarial_learning_rate
-        table = []
-        if self.pull:
-            table.append(
-                Phase(
-                    "encoder_adversarial", encoder_parameters, learning_rate * self.pull, betas, pulls,
-                    encoder_adversarial,
-                )
-            )  # fmt: skip
-        if generator_parameters := list(self.generator.parameters()):
-            table.append(Phase("prior", generator_parameters, rate, betas, pulls, prior))
-        table.append(Phase("critic", list(self.critic.parameters()), rate, betas, critic_steps, critic))
-        return table
+        rate, pull_rate = self.adversarial_learning_rate, model.learning_rate * self.pull
+        encoder, generator, critics = (
+            model.encoder_parameters(),
+            list(self.generator.parameters()),
+            list(self.critic.parameters()),
+        )
+        table = [
+            Phase("encoder_adversarial", encoder, pull_rate, betas, pulls, encoder_adversarial) if self.pull else None,
+            Phase("prior", generator, rate, betas, pulls, prior) if generator else None,
+            Phase("critic", critics, rate, betas, critic_steps, critic),
+        ]
+        return [phase for phase in table if phase is not None]
 
 
 class LearnedPrior(FixedPrior):

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import ClassVar, NoReturn
+from typing import ClassVar, NoReturn, Protocol
 
 from torch import Tensor, nn
 
@@ -13,48 +12,71 @@ from scrae.data.minibatches import Minibatch
 from scrae.regularisers.phases import Phase
 
 
-@dataclass(frozen=True)
-class Pass:
+class ForwardPass(Protocol):
     """A minibatch on its way through the autoencoder in training, as far as a regulariser may look at it.
 
-    All of its cells are there, also where several processes share them (:mod:`scrae.compute.distributed`): what is wide
-    is gathered when it is called for.
-
-    Attributes
-    ----------
-    minibatch
-        The cells.
-    inputs
-        Gives what the encoder saw, noise and hidden entries included, dense, (n_cells, n_genes).
-    codes
-        What was decoded, (n_cells, n_latent).
-    hidden
-        Gives the decoder's last hidden layer, (n_cells, n_hidden).
-    target
-        Gives what the decoder had to explain, dense, (n_cells, n_genes).
-    mean
-        Gives the likelihood's mean, (n_cells, n_genes).
-    encode
-        Codes of a minibatch as the embedding gives them, without noise, differentiable in the encoder.
+    All of its cells are there, also where several processes share them (:mod:`scrae.compute.distributed`). What is wide
+    is computed, and gathered, when it is first asked for.
     """
 
-    minibatch: Minibatch
-    inputs: Callable[[], Tensor]
-    codes: Tensor
-    hidden: Callable[[], Tensor]
-    target: Callable[[], Tensor]
-    mean: Callable[[], Tensor]
-    encode: Callable[[Minibatch], Tensor]
+    @property
+    def minibatch(self) -> Minibatch:
+        """The cells."""
+
+    @property
+    def posterior(self) -> tuple[Tensor, ...]:
+        """Parameters of q(z|x), as :meth:`Regulariser.posterior` gave them."""
+
+    @property
+    def codes(self) -> Tensor:
+        """What was decoded, (n_cells, n_latent)."""
+
+    @property
+    def codes_without_noise(self) -> Tensor:
+        """Codes as the embedding takes them, (n_cells, n_latent), differentiable in the encoder."""
+
+    @property
+    def inputs(self) -> Tensor:
+        """What the encoder saw, noise and hidden entries included, dense, (n_cells, n_genes)."""
+
+    @property
+    def hidden(self) -> Tensor:
+        """The decoder's last hidden layer, (n_cells, n_hidden)."""
+
+    @property
+    def target(self) -> Tensor:
+        """What the decoder had to explain, dense, (n_cells, n_genes)."""
+
+    @property
+    def mean(self) -> Tensor:
+        """The likelihood's mean, (n_cells, n_genes)."""
+
+
+class Autoencoder(Protocol):
+    """The model, as far as phases beside its own need it."""
+
+    @property
+    def learning_rate(self) -> float:
+        """Of its own phase."""
+
+    def encoder_parameters(self) -> list[nn.Parameter]:
+        """What moves the codes."""
+
+    def encode(self, minibatch: Minibatch) -> Tensor:
+        """Codes as the embedding takes them, (n_cells, n_latent), differentiable in the encoder."""
+
+    def forward_pass(self, minibatch: Minibatch) -> ForwardPass:
+        """A minibatch through the autoencoder as in training."""
 
 
 class Regulariser(nn.Module):
     """divergence( Q(z), P(z) ): how the codes are held to a prior.
 
-    A regulariser acts in up to five ways, each a method with a neutral default: it may make codes random
-    (:meth:`draw`), add a penalty to the autoencoder's loss (also :meth:`draw`, or :meth:`penalties` where it must see
-    more than the encoder's outputs), bring phases of its own (:meth:`phases`), or change with the epochs
-    (:meth:`start_epoch`). What decides how training goes on is kept in parameters and buffers, or can be computed from
-    them when an epoch starts: so a resume, and a return to the last good state, come to the same bits.
+    A regulariser acts in up to four ways, each a method with a neutral default: it may make codes random
+    (:meth:`sample_codes`), add penalties to the autoencoder's loss (:meth:`penalties`), bring phases of its own
+    (:meth:`phases`), or change with the epochs (:meth:`start_epoch`). What decides how training goes on is kept in
+    parameters and buffers, or can be computed from them when an epoch starts: so a resume, and a return to the last
+    good state, come to the same bits.
 
     Subclasses set ``name`` (how settings call them) and take their options, with defaults, as keyword arguments of
     ``__init__``; they are found by both.
@@ -91,12 +113,16 @@ class Regulariser(nn.Module):
         """The embedding: (n_cells, n_latent) from encoder outputs (n_cells, n_latent * outputs_per_dimension)."""
         return outputs[:, : self.n_latent]
 
-    def draw(self, outputs: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Codes to reconstruct from in training, and penalties (scalars, by name) to add to the loss."""
-        return self.codes(outputs), {}
+    def posterior(self, outputs: Tensor) -> tuple[Tensor, ...]:
+        """Parameters of q(z|x) from the same outputs, each (n_cells, n_latent): here the code alone."""
+        return (self.codes(outputs),)
 
-    def penalties(self, passed: Pass) -> dict[str, Tensor]:
-        """Further penalties (scalars, by name) to add to the loss, once the codes have been decoded."""
+    def sample_codes(self, posterior: tuple[Tensor, ...]) -> Tensor:
+        """Codes to reconstruct from in training, (n_cells, n_latent), drawn from q(z|x)."""
+        return posterior[0]
+
+    def penalties(self, passed: ForwardPass) -> dict[str, Tensor]:
+        """Penalties (scalars, by name) to add to the loss, once the codes have been decoded."""
         return {}
 
     def penalty_parameters(self) -> list[nn.Parameter]:
@@ -125,26 +151,8 @@ class Regulariser(nn.Module):
         """
         return False
 
-    def phases(
-        self,
-        encode: Callable[[Minibatch], Tensor],
-        encoder_parameters: list[nn.Parameter],
-        learning_rate: float,
-        run: Callable[[Minibatch], Pass] | None = None,
-    ) -> list[Phase]:
-        """Phases beside the autoencoder's own.
-
-        Parameters
-        ----------
-        encode
-            Codes of a minibatch as the embedding gives them, differentiable in the encoder.
-        encoder_parameters
-            Parameters of the encoder.
-        learning_rate
-            The autoencoder's learning rate.
-        run
-            Takes a minibatch through the autoencoder as in training.
-        """
+    def phases(self, model: Autoencoder) -> list[Phase]:
+        """Phases beside the autoencoder's own."""
         return []
 
     def clusters(self, codes: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from scrae._errors import Refusal
 from scrae.regularisers.base import Regulariser
-from scrae.regularisers.kmeans import kmeans, nearest_centroid
+from scrae.regularisers.centroids import kmeans, nearest_centroid
 from scrae.regularisers.number_of_clusters import MOST_CLUSTERS, number_of_clusters
 
 

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from scrae._errors import Refusal
-from scrae.regularisers.base import Pass
+from scrae.regularisers.base import ForwardPass
+from scrae.regularisers.centroids import CELLS_AT_ONCE, squared_distances
 from scrae.regularisers.clustering import ClusteredCodes
-from scrae.regularisers.kmeans import CELLS_AT_ONCE, squared_distances
 
 
 def soft_assignment(codes: Tensor, centroids: Tensor) -> Tensor:
@@ -71,8 +71,8 @@ class DeepEmbeddedClustering(ClusteredCodes):
         q = torch.cat([soft_assignment(part, self.centroids) for part in torch.split(codes, CELLS_AT_ONCE)])
         self.targets[cells] = target_distribution(q)
 
-    def penalties(self, passed: Pass) -> dict[str, Tensor]:
+    def penalties(self, passed: ForwardPass) -> dict[str, Tensor]:
         if self.preparing:
             return {"clustering": passed.codes.new_zeros(())}
-        q = soft_assignment(passed.encode(passed.minibatch), self.centroids)
+        q = soft_assignment(passed.codes_without_noise, self.centroids)
         return {"clustering": self.weight * clustering_loss(self.targets[passed.minibatch.cells], q)}

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import softplus
 
 from scrae._errors import Refusal
 from scrae.data.minibatches import Minibatch
-from scrae.regularisers.base import Pass
+from scrae.regularisers.base import Autoencoder, ForwardPass
 from scrae.regularisers.critic import Critic
 from scrae.regularisers.phases import Phase, always
 from scrae.regularisers.variational import NormalPrior
@@ -90,8 +90,9 @@ class DualMatching(NormalPrior):
     def connect(self, n_genes: int, n_hidden: int) -> None:
         self.data_critic = Critic(n_genes, self.critic_hidden)
 
-    def penalties(self, passed: Pass) -> dict[str, Tensor]:
-        return {"data_matching": self.data_weight * spread(softplus(self.data_critic(passed.mean())))}
+    def penalties(self, passed: ForwardPass) -> dict[str, Tensor]:
+        data_matching = self.data_weight * spread(softplus(self.data_critic(passed.mean)))
+        return super().penalties(passed) | {"data_matching": data_matching}
 
     def code_critic_loss(self, codes: Tensor) -> Tensor:
         """L_D1 for codes (n, n_latent)."""
@@ -102,16 +103,7 @@ class DualMatching(NormalPrior):
         """L_D2 for cells and reconstructions, both (n, n_genes)."""
         return bhattacharyya(softplus(self.data_critic(cells)), softplus(self.data_critic(means)))
 
-    def phases(
-        self,
-        encode: Callable[[Minibatch], Tensor],
-        encoder_parameters: list[nn.Parameter],
-        learning_rate: float,
-        run: Callable[[Minibatch], Pass] | None = None,
-    ) -> list[Phase]:
-        if run is None:
-            raise TypeError("dual matching needs the whole autoencoder: run")
-
+    def phases(self, model: Autoencoder) -> list[Phase]:
         def first_of_three(iteration: int) -> bool:
             return iteration % 3 == 0
 
@@ -120,21 +112,22 @@ class DualMatching(NormalPrior):
 
         def code_critic(minibatch: Minibatch) -> dict[str, Tensor]:
             with torch.no_grad():
-                codes = run(minibatch).codes
+                codes = model.forward_pass(minibatch).codes
             return {"code_critic": self.code_critic_loss(codes)}
 
         def encoder_adversarial(minibatch: Minibatch) -> dict[str, Tensor]:
-            return {"encoder_adversarial": spread(softplus(self.code_critic(run(minibatch).codes)))}
+            return {"encoder_adversarial": spread(softplus(self.code_critic(model.forward_pass(minibatch).codes)))}
 
         def data_critic(minibatch: Minibatch) -> dict[str, Tensor]:
             with torch.no_grad():
-                passed = run(minibatch)
-                means = passed.mean()
-            return {"data_critic": self.data_critic_loss(passed.target(), means)}
+                passed = model.forward_pass(minibatch)
+                means = passed.mean
+            return {"data_critic": self.data_critic_loss(passed.target, means)}
 
-        rate, betas = self.critic_learning_rate or learning_rate, (0.9, 0.999)
+        rate, betas = self.critic_learning_rate or model.learning_rate, (0.9, 0.999)
+        encoder = model.encoder_parameters()
         return [
             Phase("code_critic", list(self.code_critic.parameters()), rate, betas, first_of_three, code_critic),
-            Phase("encoder_adversarial", encoder_parameters, rate, betas, others, encoder_adversarial),
+            Phase("encoder_adversarial", encoder, rate, betas, others, encoder_adversarial),
             Phase("data_critic", list(self.data_critic.parameters()), rate, betas, always, data_critic),
         ]

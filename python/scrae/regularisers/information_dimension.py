@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from scrae._errors import Refusal
-from scrae.regularisers.base import Pass, Regulariser
-from scrae.regularisers.kmeans import squared_distances
+from scrae.regularisers.base import ForwardPass, Regulariser
+from scrae.regularisers.centroids import squared_distances
 
 # Of the Gaussian kernel, as published: from so narrow that only equal points are near, to so wide that all are.
 WIDTHS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1, 5, 10, 15, 20, 25, 30, 35, 100, 1e3, 1e4, 1e5, 1e6)
@@ -109,11 +109,11 @@ class InformationDimension(Regulariser):
         self.distance_weight = distance_weight
         self.batch_weight = batch_weight
 
-    def penalties(self, passed: Pass) -> dict[str, Tensor]:
-        activations = torch.relu(passed.hidden())
+    def penalties(self, passed: ForwardPass) -> dict[str, Tensor]:
+        activations = torch.relu(passed.hidden)
         activations = activations / activations.max().clamp_min(1e-12)
         return {
             "entropy": self.entropy_weight * activation_entropy(activations),
-            "within_cluster": self.distance_weight * within_cluster_distance(activations, passed.inputs()),
+            "within_cluster": self.distance_weight * within_cluster_distance(activations, passed.inputs),
             "batch_mmd": self.batch_weight * batch_mmd(passed.codes, passed.minibatch.batch),
         }

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from scrae._errors import Refusal
-from scrae.regularisers.base import Regulariser
+from scrae.regularisers.base import ForwardPass, Regulariser
 
 SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)  # of the kernel's width, as published
 
@@ -55,9 +55,8 @@ class MMDPrior(Regulariser):
             )
         self.weight = weight
 
-    def draw(self, outputs: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        codes = self.codes(outputs)
-        return codes, {"mmd": self.weight * mmd(codes, torch.randn_like(codes))}
+    def penalties(self, passed: ForwardPass) -> dict[str, Tensor]:
+        return {"mmd": self.weight * mmd(passed.codes, torch.randn_like(passed.codes))}
 
     def sample(self, n: int) -> Tensor:
         return torch.randn(n, self.n_latent)

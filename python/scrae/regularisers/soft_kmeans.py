@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from scrae._errors import Refusal
-from scrae.regularisers.base import Pass
+from scrae.regularisers.base import ForwardPass
+from scrae.regularisers.centroids import squared_distances
 from scrae.regularisers.clustering import ClusteredCodes
-from scrae.regularisers.kmeans import squared_distances
 
 
 def weighted_soft_kmeans(codes: Tensor, centroids: Tensor) -> Tensor:
@@ -65,7 +65,7 @@ class SoftKMeans(ClusteredCodes):
         self.soft_kmeans_weight = soft_kmeans_weight
         self.inflation_weight = inflation_weight
 
-    def penalties(self, passed: Pass) -> dict[str, Tensor]:
+    def penalties(self, passed: ForwardPass) -> dict[str, Tensor]:
         if self.preparing:
             nothing = passed.codes.new_zeros(())
             return {"soft_kmeans": nothing, "inflation": nothing}

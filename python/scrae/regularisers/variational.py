@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from scrae._errors import Refusal
-from scrae.regularisers.base import Regulariser
+from scrae.regularisers.base import ForwardPass, Regulariser
 
 LOG_VARIANCE_RANGE = (-15.0, 15.0)  # beyond, exp() of an untrained network's output would leave float32
 
@@ -72,7 +72,7 @@ class VariationalPosterior(Regulariser):
         self.epochs = 0
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
 
-    def posterior(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
+    def posterior(self, outputs: Tensor) -> tuple[Tensor, ...]:
         """m and log v, both (n_cells, n_latent)."""
         mean, log_variance = outputs[:, : 2 * self.n_latent].chunk(2, dim=1)
         log_variance = log_variance.clamp(*LOG_VARIANCE_RANGE)
@@ -84,24 +84,29 @@ class VariationalPosterior(Regulariser):
         self.epochs = epoch
         return False
 
-    def draw(self, outputs: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        codes, kl = self.draw_with_kl(outputs)
-        penalty = self.weight * kl.mean()
+    def sample_codes(self, posterior: tuple[Tensor, ...]) -> Tensor:
+        mean, log_variance = posterior
+        return mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
+
+    def penalties(self, passed: ForwardPass) -> dict[str, Tensor]:
+        penalty = self.weight * self.kl(passed.codes, *passed.posterior).mean()
         if self.warmup_steps:
             penalty = (self.steps / self.warmup_steps).clamp_max(1.0) * penalty
             self.steps += 1
         if self.warmup_epochs:
             penalty = min(self.epochs / self.warmup_epochs, 1.0) * penalty
-        return codes, {"kl": penalty}
+        return {"kl": penalty}
 
-    def draw_with_kl(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Codes drawn from q(z|x), (n_cells, n_latent), and KL(q(z|x) || p(z)), (n_cells,), in nats."""
-        mean, log_variance = self.posterior(outputs)
-        codes = mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
-        return codes, self.kl(codes, mean, log_variance)
+    def kl(self, codes: Tensor, *posterior: Tensor) -> Tensor:
+        """KL(q(z|x) || p(z)) per cell, (n_cells,), in nats: exact, or unbiased by the one draw ``codes``.
 
-    def kl(self, codes: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
-        """KL per cell, (n_cells,): exact, or unbiased by the one draw ``codes``."""
+        Parameters
+        ----------
+        codes
+            Drawn from q(z|x), (n_cells, n_latent).
+        *posterior
+            The parameters of q(z|x), each (n_cells, n_latent).
+        """
         raise NotImplementedError
 
 
@@ -119,7 +124,8 @@ class NormalPrior(VariationalPosterior):
 
     name = "kl_normal"
 
-    def kl(self, codes: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
+    def kl(self, codes: Tensor, *posterior: Tensor) -> Tensor:
+        mean, log_variance = posterior
         return 0.5 * (mean.square() + log_variance.exp() - 1.0 - log_variance).sum(1)
 
     def sample(self, n: int) -> Tensor:
@@ -168,7 +174,8 @@ class MixturePrior(VariationalPosterior):
         each = log_normal(codes[:, None, :], self.means, self.log_variances)
         return torch.logsumexp(torch.log_softmax(self.logits, 0) + each, dim=1)
 
-    def kl(self, codes: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
+    def kl(self, codes: Tensor, *posterior: Tensor) -> Tensor:
+        mean, log_variance = posterior
         return log_normal(codes, mean, log_variance) - self.log_prior(codes)
 
     def sample(self, n: int) -> Tensor:
@@ -223,12 +230,19 @@ class SpikeAndSlab(VariationalPosterior):
     def codes(self, outputs: Tensor) -> Tensor:
         return torch.sigmoid(self.slab_logit(outputs)) * super().codes(outputs)
 
-    def draw_with_kl(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
-        mean, log_variance = self.posterior(outputs)
-        logit = self.slab_logit(outputs)
-        used = torch.sigmoid(self.slope * (torch.sigmoid(logit) - 1.0 + torch.rand_like(mean)))
-        codes = used * (mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean))
-        return codes, spike_and_slab_kl(mean, log_variance, logit, self.slab_probability)
+    def posterior(self, outputs: Tensor) -> tuple[Tensor, ...]:
+        """m, log v and log(g / (1 - g)), each (n_cells, n_latent)."""
+        return *super().posterior(outputs), self.slab_logit(outputs)
+
+    def sample_codes(self, posterior: tuple[Tensor, ...]) -> Tensor:
+        mean, log_variance, logit = posterior
+        slab = torch.sigmoid(logit)
+        used = torch.sigmoid(self.slope * (slab - 1.0 + torch.rand_like(mean)))
+        return used * (mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean))
+
+    def kl(self, codes: Tensor, *posterior: Tensor) -> Tensor:
+        mean, log_variance, logit = posterior
+        return spike_and_slab_kl(mean, log_variance, logit, self.slab_probability)
 
     def sample(self, n: int) -> Tensor:
         slab = torch.randn(n, self.n_latent, device=self.steps.device)

@@ -83,7 +83,7 @@ def molecular_cross_validation(
         )
     model = SCRAE(**{"random_state": random_state, "verbose": False, **settings}).fit(train)
     target = float(np.median(train.sum(1)))
-    means = gene_means(train)
+    mean_of = gene_means(train)
     sums = pd.DataFrame(0.0, index=["denoised", "counts", "mean"], columns=list(SCORES))
     for start in range(0, counts.shape[0], CELLS):
         part = slice(start, start + CELLS)
@@ -91,7 +91,7 @@ def molecular_cross_validation(
         predictions = {
             "denoised": model.denoise(train[part], library_size="observed"),
             "counts": train[part].toarray(),
-            "mean": means(part),
+            "mean": mean_of(part),
         }
         for name, prediction in predictions.items():
             sums.loc[name] += sums_of_scores(truth, prediction.astype(np.float64) * (1 - share) / share, target)

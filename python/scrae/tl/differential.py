@@ -119,7 +119,7 @@ def differential_expression(
     return pd.concat(tables, ignore_index=True)
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Sums:
     """Sums over the cells of each batch and group: their number (batches, groups), values, logs, and squares of logs
     (batches, groups, genes)."""
@@ -138,7 +138,7 @@ class _Sums:
         n_batches, n_groups = self.n.shape
         place = (np.ones(len(batch)), (batch * n_groups + group, np.arange(len(batch))))
         which = sp.csr_array(place, shape=(n_batches * n_groups, len(batch)))
-        self.n[...] += which.sum(1).reshape(self.n.shape)
+        self.n += which.sum(1).reshape(self.n.shape)
         for total, part in ((self.values, values), (self.logs, logs), (self.squares, logs**2)):
             total += (which @ part).reshape(total.shape)
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from scrae._deprecation import RenamedColumns
 from scrae._errors import Refusal
+from scrae._renamed_columns import RenamedColumns
 from scrae.data.cells import read_cells
 from scrae.model import SCRAE
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.metrics import adjusted_rand_score
-from tqdm.auto import tqdm
 
 from scrae._errors import Refusal
+from scrae.compute.progress import progress_bar
 from scrae.metrics import leiden
 from scrae.tl.embedding import scrae
 
@@ -74,9 +74,11 @@ def stability(
     cells = anndata.AnnData(adata.X, obs=adata.obs.copy(), var=adata.var.copy(), layers=dict(adata.layers))
     seeds = range(random_state, random_state + n_runs)
     clusters = []
-    for seed in tqdm(seeds, desc="stability", unit="run", disable=None if verbose is None else not verbose):
-        scrae(cells, random_state=seed, verbose=False, **arguments)
-        clusters.append(leiden(cells.obsm["X_scrae"], resolution, random_state=seed))
+    with progress_bar(n_runs, "stability", "run", verbose) as bar:
+        for seed in seeds:
+            scrae(cells, random_state=seed, verbose=False, **arguments)
+            clusters.append(leiden(cells.obsm["X_scrae"], resolution, random_state=seed))
+            bar.update()
     agreement = np.eye(n_runs)
     for i, j in combinations(range(n_runs), 2):
         agreement[i, j] = agreement[j, i] = adjusted_rand_score(clusters[i], clusters[j])

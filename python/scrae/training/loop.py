@@ -22,13 +22,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from scrae._errors import Coded, TrainingNotice
 from scrae.autoencoder.autoencoder import RegularisedAutoencoder
 from scrae.compute import distributed
 from scrae.compute.bfloat16 import rounded_products, useful_threads
 from scrae.compute.memory import keep_freed_memory
+from scrae.compute.progress import progress_bar
+from scrae.compute.rows import working_on
 from scrae.compute.threads import at_most
 from scrae.data.minibatches import EVALUATION_CELLS, CountData, Minibatch, even_batches
 from scrae.regularisers.phases import Phase
@@ -144,13 +145,9 @@ class Training:
         distributed.copy_from_first(self.model.state_dict().values())
         self._snapshot = self.state()
         since_snapshot = 0
-        bar = tqdm(
-            total=max_epochs,
-            initial=self.progress.epoch,
-            desc="scRAE",
-            unit="epoch",
-            disable=True if not distributed.in_charge() else None if show_progress is None else not show_progress,
-        )
+        if not distributed.in_charge():
+            show_progress = False
+        bar = progress_bar(max_epochs, "scRAE", "epoch", show_progress, initial=self.progress.epoch)
         with bar, self._interrupts(), at_most(self._useful_threads()):
             while self.progress.epoch < max_epochs and not self._out_of_patience():
                 if distributed.any_of(self.model.regulariser.start_epoch(self.progress.epoch, self._codes)):
@@ -200,7 +197,7 @@ class Training:
         self.model.train()
         batch_size = self.model.settings.batch_size
         for minibatch in self.data.in_random_order(batch_size, self.training_cells, shared=True):
-            with distributed.working_on(minibatch.share), rounded_products(self.model.settings.bfloat16):
+            with working_on(minibatch.rows), rounded_products(self.model.settings.bfloat16):
                 for phase in self.phases:
                     if not phase.due(self.progress.step):
                         continue
@@ -250,7 +247,7 @@ class Training:
 
     def _row_of_each(self, of: Callable[[Minibatch], Tensor], cells: Tensor) -> Tensor:
         def shared(minibatch: Minibatch) -> Tensor:
-            with distributed.working_on(minibatch.share):
+            with working_on(minibatch.rows):
                 return of(minibatch)
 
         return self.data.row_of_each(shared, EVALUATION_CELLS, cells, shared=True)

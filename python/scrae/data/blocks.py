@@ -1,0 +1,42 @@
+"""Consecutive cells of a CSR matrix, a block at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+
+
+class Block(NamedTuple):
+    """Consecutive cells: their positions, and their part of CSR.
+
+    They are bare arrays, because scipy copies slices when it makes a matrix of them. ``data`` and ``indices`` may be
+    views: they are not to be changed.
+    """
+
+    rows: slice
+    data: np.ndarray
+    indices: np.ndarray
+    indptr: np.ndarray
+
+    def matrix(self, n_genes: int) -> sp.csr_array:
+        """The cells as a matrix, cells x ``n_genes``."""
+        shape = (len(self.indptr) - 1, n_genes)
+        return sp.csr_array((self.data, self.indices, self.indptr), shape=shape)
+
+
+def edges(indptr: np.ndarray, n_entries: int) -> np.ndarray:
+    """Where to cut cells into blocks of about ``n_entries`` stored entries: 0, ..., n_cells."""
+    ends = np.searchsorted(indptr, np.arange(n_entries, indptr[-1], n_entries), side="left")
+    return np.unique(np.concatenate([[0], ends, [len(indptr) - 1]]))
+
+
+def consecutive(counts: sp.csr_array, n_entries: int) -> Iterator[Block]:
+    """All cells in their order, in blocks of about ``n_entries`` stored entries."""
+    for start, stop in pairwise(edges(counts.indptr, n_entries)):
+        stored = slice(counts.indptr[start], counts.indptr[stop])
+        indptr = counts.indptr[start : stop + 1] - stored.start
+        yield Block(slice(start, stop), counts.data[stored], counts.indices[stored], indptr)
