@@ -157,7 +157,7 @@ WORDS <- list(
     cells_without_modelled_genes = function(f, where) {
         paste0(
             share_of(f$n, f$n_cells, "cell"), ngettext(f$n, " has", " have"),
-            " no count in the ", how_many(f$n_genes, "gene"), " of the model, so ",
+            " no count in the ", how_many(f$n_genes, "modelled gene"), ", so ",
             "that the embedding cannot tell them apart. Choose more genes, or ",
             "leave out cells with few counts."
         )
@@ -226,16 +226,16 @@ WORDS <- list(
     # -- a model and other cells -----------------------------------------------
     genes_missing = function(f, where) {
         paste0(
-            share_of(f$n, f$n_genes, "gene"), " of the model ",
-            ngettext(f$n, "is", "are"), " not in ", where, " (", quoted(f$names),
+            count(f$n), " of the model's ", how_many(f$n_genes, "gene"),
+            ngettext(f$n, " is", " are"), " not in ", where, " (", quoted(f$names),
             "), and all are needed here. PredictSCRAE() and LabelSCRAE() take cells ",
             "that lack some."
         )
     },
     missing_genes_are_zero = function(f, where) {
         paste0(
-            share_of(f$n, f$n_genes, "gene"), " of the model ",
-            ngettext(f$n, "is", "are"), " not in ", where, " (", quoted(f$names),
+            count(f$n), " of the model's ", how_many(f$n_genes, "gene"),
+            ngettext(f$n, " is", " are"), " not in ", where, " (", quoted(f$names),
             "); ", ngettext(f$n, "it counts", "they count"), " as zero"
         )
     },
@@ -285,7 +285,7 @@ WORDS <- list(
     },
     unknown_group = function(f, where) {
         paste0(
-            "there is no '", f$group, "' in column '", f$column, "'; ",
+            "column '", f$column, "' has no group '", f$group, "'; ",
             hint(f$group, f$known)
         )
     },

@@ -61,11 +61,11 @@ test_that("what a model refuses is said in words of R", {
     embedding <- trained()
     expect_words(
         DenoiseSCRAE(counts[-(1:2), ], embedding, verbose = FALSE),
-        "2 of 30 genes of the model are not in the matrix ('gene1', 'gene2')", "scrae_genes_missing"
+        "2 of the model's 30 genes are not in the matrix ('gene1', 'gene2')", "scrae_genes_missing"
     )
     expect_words(
         PredictSCRAE(counts[-1, ], embedding, verbose = FALSE),
-        "1 of 30 genes of the model is not in the matrix ('gene1'); it counts as zero", "warning"
+        "1 of the model's 30 genes is not in the matrix ('gene1'); it counts as zero", "warning"
     )
     expect_words(SampleSCRAE(embedding, 3, batch = "a"), "trained without group.by.vars", "scrae_no_batches")
     expect_words(
@@ -75,7 +75,7 @@ test_that("what a model refuses is said in words of R", {
     groups <- data.frame(type = rep(c("a", "b"), 30))
     expect_words(
         FindMarkersSCRAE(counts, "type", "c", model = embedding, meta.data = groups, verbose = FALSE),
-        "there is no 'c' in column 'type'", "scrae_unknown_group"
+        "column 'type' has no group 'c'", "scrae_unknown_group"
     )
     expect_words(job_of("stability", list(
         n_runs = 1, resolution = 1, random_state = 1

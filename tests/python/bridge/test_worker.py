@@ -166,11 +166,12 @@ def test_what_is_asked_of_a_model_is_answered_as_in_python(ro: Any, tmp_path: Pa
     assert list(labels["label"]) == list(model.predict(adata, unknown_rate=0.05))
     probabilities = model.predict(adata, return_probabilities=True)
     np.testing.assert_allclose(labels["label_probability"], probabilities[["b", "t"]].max(axis=1))
-    np.testing.assert_allclose(labels["conformal_p_value"], probabilities["conformal_p_value"])
+    np.testing.assert_allclose(labels["familiarity"], probabilities["conformal_p_value"])
     given = str(folder / MODEL)
     pd.testing.assert_frame_equal(read_table(*told(do("map", model=given, **asked))), labels)
 
     expected = scrae.tl.outliers(adata, model).reset_index(drop=True)
+    expected = expected.rename(columns={"negative_log_likelihood": "surprise"})  # as R's columns are called
     pd.testing.assert_frame_equal(read_table(*told(do("outliers", model=given))), expected)
     answer = do("differential", model=given, groupby="type", groups=["t"], reference="b", batch_key="donor")
     expected = scrae.tl.differential_expression(adata, model, "type", groups=["t"], reference="b", batch_key="donor")
