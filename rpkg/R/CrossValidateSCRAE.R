@@ -68,6 +68,7 @@ CrossValidateSCRAE.Seurat <- function(object, assay = NULL, features = NULL,
 
 cross_validate <- function(source, features, n.features, share, n_latent,
     max_epochs, seed.use, preset, how) {
+    one_number(share, "share")
     run_training_job("cross_validate", list(share = share),
         source, features, n.features, list(), n_latent, max_epochs, seed.use,
         preset, how

@@ -92,6 +92,8 @@ DenoiseSCRAE.Seurat <- function(object, model = NULL, assay = NULL,
 denoise <- function(source, model, table, where, library_size, batch, cutoff,
     how) {
     refuse_settings(how)
+    one_number(cutoff, "cutoff")
+    if (!is.null(batch)) one_value(batch, "batch")
     facts <- describe_model(model)
     result <- run_job("denoise",
         list(

@@ -115,6 +115,8 @@ label_column <- function(table, labels, where) {
 # `labels` is a named list of one character vector.
 learn_labels <- function(source, model, labels, unlabeled, unknown.rate, how) {
     refuse_settings(how)
+    one_value(unlabeled, "unlabeled")
+    one_number(unknown.rate, "unknown.rate")
     labels[[1L]][is.na(labels[[1L]])] <- unlabeled
     result <- run_job("label",
         list(

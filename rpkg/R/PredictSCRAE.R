@@ -72,6 +72,8 @@ PredictSCRAE.Seurat <- function(object, model, assay = NULL, layer = "counts",
 # `embedding`, and `table` with the types where the model knows any.
 map_cells <- function(source, model, unlabeled, unknown.rate, how) {
     refuse_settings(how)
+    one_value(unlabeled, "unlabeled")
+    one_number(unknown.rate, "unknown.rate")
     model <- find_model(model)
     counts <- read_model_genes(source, describe_model(model)$genes)
     arguments <- list(

@@ -53,7 +53,7 @@ examine <- function(found) {
         )
         return(status)
     }
-    told <- jsonlite::fromJSON(answer$stdout)
+    told <- jsonlite::parse_json(answer$stdout, simplifyVector = TRUE)
     status$findings <- unlist(told$findings)
     status$problems <- as.character(told$problems)
     status$ready <- length(status$problems) == 0L

@@ -34,6 +34,7 @@ SampleSCRAE <- function(object, n, like = NULL, codes = c("cells", "prior"),
     at_least(n, 1, "n")
     at_least(seed.use, 0, "seed.use")
     codes <- match.arg(codes)
+    if (!is.null(batch)) one_value(batch, "batch")
     how <- run_options(list(...), names(formals()), verbose)
     refuse_settings(how)
     model <- find_model(object, name)

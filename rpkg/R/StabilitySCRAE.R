@@ -80,6 +80,7 @@ StabilitySCRAE.Seurat <- function(object, n.runs = 5, resolution = 1,
 compare_seeds <- function(source, n.runs, resolution, features, n.features,
     covariates, n_latent, max_epochs, seed.use, preset, how) {
     at_least(n.runs, 2, "n.runs")
+    one_number(resolution, "resolution")
     result <- run_training_job("stability",
         list(n_runs = n.runs, resolution = resolution),
         source, features, n.features, covariates, n_latent, max_epochs, seed.use,

@@ -50,4 +50,16 @@ at_least <- function(value, least, name) {
     }
 }
 
+# Here, and not in Python, which would be asked with several values or with text.
+one_number <- function(value, name) {
+    right <- is.numeric(value) && length(value) == 1L && is.finite(value)
+    if (!right) fail(name, " must be one number")
+}
+
+one_value <- function(value, name) {
+    if (!is.atomic(value) || length(value) != 1L || is.na(value)) {
+        fail(name, " must be one value")
+    }
+}
+
 `%||%` <- function(value, otherwise) if (is.null(value)) otherwise else value

@@ -26,7 +26,7 @@ run_job <- function(action, arguments, counts = NULL, covariates = list(), how,
     )
     writeLines(to_json(job), file.path(folder, "job.json"))
     if (how$in_process) {
-        run_in_session(folder, cells_of_job(counts, covariates))
+        run_in_session(folder, cells_of_job(counts, covariates), where)
     } else {
         # It loads its packages while the counts are taken out of the object.
         worker <- start_worker(folder)
@@ -75,8 +75,9 @@ whole_as_integer <- function(value) {
 }
 
 read_result <- function(folder) {
-    file <- file.path(folder, "result.json")
-    result <- jsonlite::fromJSON(file, simplifyDataFrame = FALSE)
+    result <- jsonlite::read_json(file.path(folder, "result.json"),
+        simplifyVector = TRUE, simplifyDataFrame = FALSE
+    )
     for (name in intersect(c("embedding", "matrix"), names(result))) {
         result[[name]] <- read_array(folder, result[[name]])
     }

@@ -29,7 +29,15 @@ write_model <- function(model, folder) {
 describe_model <- function(model) {
     text <- rawToChar(unclass(model)[["scrae.json"]])
     Encoding(text) <- "UTF-8"
-    jsonlite::fromJSON(text, simplifyDataFrame = FALSE)
+    # Not fromJSON(): that would take a text that is a URL for a place to look.
+    tryCatch(
+        jsonlite::parse_json(text, simplifyVector = TRUE, simplifyDataFrame = FALSE),
+        error = function(condition) {
+            fail(WORDS$damaged_file(list(file = "scrae.json")),
+                class = "scrae_damaged_file"
+            )
+        }
+    )
 }
 
 #' @export

@@ -3,7 +3,7 @@
 # Where scrae.r finds the cells of the job in hand.
 session_job <- new.env()
 
-run_in_session <- function(folder, cells) {
+run_in_session <- function(folder, cells, where) {
     need_package("reticulate", "in_process = TRUE", 'install.packages("reticulate")')
     if (utils::packageVersion("reticulate") < "1.31") {
         fail(
@@ -19,5 +19,6 @@ run_in_session <- function(folder, cells) {
     session_job$cells <- cells
     on.exit(rm("cells", envir = session_job))
     module <- reticulate::import_from_path("scrae.r", core_path())
-    module$run_in_session(folder)
+    told <- module$run_in_session(folder)
+    pass_on(lapply(told, read_event), where)
 }

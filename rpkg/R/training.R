@@ -20,13 +20,6 @@ train <- function(source, features, n.features, covariates, n_latent, max_epochs
         source, features, n.features, covariates, n_latent, max_epochs, seed.use,
         preset, how
     )
-    if (result$summary$epochs == 0L) {
-        fail(
-            "stopped before the first epoch had ended: there is no model to ",
-            "keep; the object is as it was",
-            class = "scrae_interrupted"
-        )
-    }
     if (result$summary$stop_reason == "interrupted") {
         say(
             how$verbose, "stopped in epoch ", result$summary$epochs + 1L,

@@ -24,9 +24,7 @@ start_worker <- function(folder) {
 #' @noRd
 follow_worker <- function(worker, folder, how, where) {
     watched <- watch(worker, how$verbose)
-    for (text in unique(watched$warnings)) {
-        warning(in_words_of_r(text, where), call. = FALSE)
-    }
+    pass_on(Filter(function(event) event$event == "warning", watched$told), where)
     if (file.exists(file.path(folder, "result.json"))) {
         return(invisible())
     }
@@ -36,11 +34,7 @@ follow_worker <- function(worker, folder, how, where) {
             class = "scrae_interrupted"
         )
     }
-    if (!is.null(watched$error)) {
-        fail(in_words_of_r(watched$error$text, where),
-            class = c(watched$error$kind, "scrae_python_error")
-        )
-    }
+    pass_on(Filter(function(event) event$event == "error", watched$told), where)
     fail(cause_of_death(worker, folder), class = "scrae_worker_died")
 }
 
@@ -76,8 +70,7 @@ end_worker <- function(worker) {
 # waiting, so that no event is lost to one.
 watch <- function(worker, verbose) {
     seen <- list(
-        training = FALSE, warnings = character(), error = NULL, stops = 0L,
-        given_up = FALSE
+        training = FALSE, told = list(), stops = 0L, given_up = FALSE
     )
     progress <- new_progress(verbose)
     on.exit(progress$done())
@@ -91,7 +84,7 @@ watch <- function(worker, verbose) {
                 interrupt = function(condition) TRUE
             )
             for (line in worker$read_output_lines()) {
-                seen <- take_event(jsonlite::fromJSON(line), seen, progress)
+                seen <- take_event(read_event(line), seen, progress)
             }
             if (stopped) seen <- take_interrupt(worker, seen, progress)
             # Again and again: Python ignores it until training has begun.
@@ -110,10 +103,14 @@ take_event <- function(event, seen, progress) {
             seen$training <- TRUE
         },
         epoch = progress$epoch(event),
-        warning = seen$warnings <- c(seen$warnings, event$text),
-        error = seen$error <- event
+        warning = ,
+        error = seen$told <- c(seen$told, list(event))
     )
     seen
+}
+
+read_event <- function(line) {
+    jsonlite::parse_json(line, simplifyVector = TRUE, simplifyMatrix = FALSE)
 }
 
 take_interrupt <- function(worker, seen, progress) {
@@ -144,21 +141,6 @@ cause_of_death <- function(worker, folder) {
         if (length(words) > 0L) "\nIts last words:\n",
         paste(utils::tail(words, LAST_WORDS), collapse = "\n")
     )
-}
-
-# Python speaks of the AnnData that it was given; the user has an R object.
-in_words_of_r <- function(text, where) {
-    text <- gsub("adata\\.obs\\[(['\"][^'\"]*['\"])\\]", "column \\1", text)
-    words <- c(
-        adata.var_names = "the gene names", adata.obs = "the columns",
-        adata.X = where, unlabeled_category = "unlabeled",
-        unknown_rate = "unknown.rate", n_runs = "n.runs",
-        ": sc.pp.filter_cells(adata, min_counts=1)" = ""
-    )
-    for (word in names(words)) {
-        text <- gsub(word, words[[word]], text, fixed = TRUE)
-    }
-    text
 }
 
 # -- progress ------------------------------------------------------------------

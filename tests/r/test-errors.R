@@ -84,7 +84,7 @@ test_that("errors of the core speak of R's places", {
     batch <- data.frame(donor = c("alone", rep("b", 59)))
     expect_error(
         quick(counts, features = "all", meta.data = batch, group.by.vars = "donor"),
-        "column 'donor' have a single cell",
+        "1 level of column 'donor' has a single cell",
         class = "scrae_python_error"
     )
 })

@@ -26,7 +26,7 @@ test_that("every preset trains from R", {
 test_that("the list of presets here is that of Python", {
     expect_error(
         quick(made_counts(), features = "all", preset = "scvi-tools"),
-        paste0("preset 'scvi-tools' is not known; choose one of ", paste0("'", presets, "'", collapse = ", ")),
+        paste0("preset = \"scvi-tools\" is not known. Choose one of ", paste0("\"", presets, "\"", collapse = ", ")),
         fixed = TRUE
     )
 })

@@ -157,7 +157,7 @@ scrae.tl.differential_expression(adata, model, 'type', batch_key='batch').to_csv
     expected <- read("labels.csv")
     expect_equal(rownames(labels), colnames(counts))
     expect_equal(labels$label_probability, pmax(expected[["B cell"]], expected[["T cell"]]), tolerance = 1e-12)
-    expect_equal(labels$familiarity, expected$familiarity, tolerance = 1e-12)
+    expect_equal(labels$familiarity, expected$conformal_p_value, tolerance = 1e-12)
     expect_equal(outliers, read("outliers.csv")[-1], tolerance = 1e-12, ignore_attr = TRUE)
     expect_equal(beside, read("beside.csv")[-1], tolerance = 1e-12, ignore_attr = TRUE)
     expect_equal(rownames(beside), colnames(counts)[1:20])
@@ -168,7 +168,7 @@ scrae.tl.differential_expression(adata, model, 'type', batch_key='batch').to_csv
     expect_error(LabelSCRAE(counts, known[-1], model = embedding), "labels has 99 value\\(s\\); the matrix has 100 cells")
     expect_error(
         LabelSCRAE(counts, rep("same", 100), model = embedding, verbose = FALSE),
-        "column 'labels' has one type only.*is unlabeled right"
+        "column 'labels' has one type only.*is that what unlabeled should be"
     )
 })
 

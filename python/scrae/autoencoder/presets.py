@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from scrae._errors import Refusal
 from scrae.autoencoder.settings import Settings
 
 _PLAIN: dict[str, Any] = {
@@ -234,8 +235,14 @@ The other models of the field are in the table of docs/PRESETS.md.
 """
 
 
-def settings_of(preset: str) -> Settings:
+def settings_of(preset: Any) -> Settings:
     """Settings of a preset by name."""
-    if preset not in PRESETS:
-        raise ValueError(f"preset {preset!r} is not known; choose one of {', '.join(map(repr, PRESETS))}")
+    if not isinstance(preset, str) or preset not in PRESETS:
+        raise Refusal(
+            f"preset {preset!r} is not known; choose one of {', '.join(map(repr, PRESETS))}",
+            "not_one_of",
+            name="preset",
+            known=list(PRESETS),
+            value=preset,
+        )
     return PRESETS[preset]

@@ -5,15 +5,25 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from numbers import Integral, Real
+from typing import Any, TypeGuard
 
-from scrae._messages import unknown
+import numpy as np
+
+from scrae._errors import Refusal, UnknownName
+from scrae._messages import shown, unknown
 from scrae.data.transforms import CountTransform
 from scrae.likelihoods import Likelihood
 from scrae.networks.layers import ACTIVATIONS, NORMALISATIONS
 from scrae.networks.library_size import LIBRARIES
 from scrae.regularisers import Regulariser
 
+KINDS: dict[str, tuple[Any, str]] = {  # of settings, by the beginning of their annotation
+    "str": (str, "text"),
+    "bool": (Integral | np.bool_, "True or False"),
+    "int": (Real, "a number"),
+    "float": (Real, "a number"),
+}
 STEPS = 1000  # steps of the autoencoder that a default training takes, whatever the number of cells
 
 
@@ -134,6 +144,8 @@ class Settings:
     validation_size: float = 0.1
 
     def __post_init__(self) -> None:
+        for setting in fields(self):
+            _of_kind(setting.name, getattr(self, setting.name), str(setting.type))
         object.__setattr__(self, "n_hidden", _widths("n_hidden", self.n_hidden))
         if self.decoder_hidden is not None:
             object.__setattr__(self, "decoder_hidden", _widths("decoder_hidden", self.decoder_hidden))
@@ -149,7 +161,11 @@ class Settings:
         if self.target is not None:
             _one_of("target", self.target, CountTransform.KINDS)
             if self.target == "scaled" and not Likelihood.registry[self.likelihood].explains_scaled:
-                raise ValueError(f'target="scaled" has negative values, likelihood={self.likelihood!r} none; use "mse"')
+                raise Refusal(
+                    f'target="scaled" has negative values, likelihood={self.likelihood!r} none; use "mse"',
+                    "scaled_target",
+                    likelihood=self.likelihood,
+                )
         at_least("n_latent", self.n_latent, 1)
         at_least("batch_size", self.batch_size, 2)
         for name in ("max_epochs", "patience"):
@@ -161,16 +177,27 @@ class Settings:
         _within("validation_size", self.validation_size, 0.0, 1.0)
         for name in ("learning_rate", "adam_eps", "clip_gradient", "contrast_temperature"):
             if getattr(self, name) is not None and not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
+                value = getattr(self, name)
+                raise Refusal(f"{name} must be positive, not {value}", "not_positive", name=name, value=value)
         for name in ("noise_sd", "weight_decay", "contrast_weight", "n_pcs", "smoothing"):
             if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} must not be negative, not {getattr(self, name)}")
+                value = getattr(self, name)
+                raise Refusal(f"{name} must not be negative, not {value}", "negative", names=[name], values=[value])
         at_least("n_pcs", self.n_pcs, 0)
         at_least("dispersion_steps", self.dispersion_steps, 0)
-        known = regulariser_option_names(self.regulariser)
-        for name in self.regulariser_options:
+        known = _options_of(self.regulariser)
+        for name, value in options.items():
             if name not in known:
-                raise TypeError(unknown("option", name, known, f"regulariser {self.regulariser!r}"))
+                raise UnknownName(
+                    unknown("option", name, known, f"regulariser {self.regulariser!r}"),
+                    "unknown_option",
+                    name=name,
+                    known=list(known),
+                    of=self.regulariser,
+                )
+            if known[name].startswith("Sequence"):
+                options[name] = _widths(name, value)
+            _of_kind(name, value, known[name])
 
     @classmethod
     def names(cls) -> list[str]:
@@ -185,6 +212,7 @@ class Settings:
         """
         values = asdict(self)
         values |= {name: value for name, value in changes.items() if name in self.names()}
+        _of_kind("regulariser", values["regulariser"], "str")
         _one_of("regulariser", values["regulariser"], Regulariser.registry)
         known = regulariser_option_names(values["regulariser"])
         options = dict(values["regulariser_options"])
@@ -194,35 +222,65 @@ class Settings:
             if name in known:
                 options[name] = value
             elif name not in self.names():
-                raise TypeError(unknown("setting", name, [*self.names(), *known], "SCRAE"))
+                every = [*self.names(), *known]
+                raise UnknownName(unknown("setting", name, every, "SCRAE"), "unknown_setting", name=name, known=every)
         return Settings(**values | {"regulariser_options": options})
 
 
 def regulariser_option_names(regulariser: str) -> list[str]:
     """Names of the options that a regulariser takes: the keyword-only arguments of its class and of its parents."""
-    names: list[str] = []
+    return list(_options_of(regulariser))
+
+
+def _options_of(regulariser: str) -> dict[str, str]:
+    """The same with their annotations."""
+    options: dict[str, str] = {}
     for parent in Regulariser.registry[regulariser].__mro__:
         if "__init__" in parent.__dict__:
             parameters = inspect.signature(parent.__dict__["__init__"]).parameters.values()
-            names += [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+            options |= {p.name: str(p.annotation) for p in parameters if p.kind is p.KEYWORD_ONLY}
             if not any(p.kind is p.VAR_KEYWORD for p in parameters):
                 break
-    return names
+    return options
 
 
-def _widths(name: str, widths: int | Iterable[int]) -> tuple[int, ...]:
-    result = (widths,) if isinstance(widths, int) else tuple(int(w) for w in widths)
-    if not result or min(result) < 1:
-        raise ValueError(f"{name} must be one or more positive widths, not {widths!r}")
-    return result
+def is_number(value: Any) -> TypeGuard[float]:
+    """Whether it is one number, of Python or numpy."""
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def _of_kind(name: str, value: Any, kind: str) -> None:
+    """Refuse text where a number is meant, several values where one is meant, and the like; ``kind`` as annotated."""
+    if value is None and "None" in kind:
+        return
+    for start, (known, said) in KINDS.items():
+        if kind.startswith(start) and not isinstance(value, known):
+            raise Refusal(
+                f"{name} must be {said}, not {shown(value)}", "other_kind", name=name, kind=start, value=value
+            )
+
+
+def _widths(name: str, widths: Any) -> tuple[int, ...]:
+    listed = list(widths) if isinstance(widths, Iterable) and not isinstance(widths, str) else [widths]
+    if not listed or not all(is_number(width) and float(width).is_integer() and width >= 1 for width in listed):
+        raise Refusal(
+            f"{name} must be one or more positive widths, not {widths!r}", "no_widths", name=name, value=widths
+        )
+    return tuple(int(width) for width in listed)
 
 
 def _one_of(name: str, value: str, allowed: Iterable[str]) -> None:
     if value not in allowed:
-        raise ValueError(f"{name}={value!r} is not known; choose one of {', '.join(map(repr, allowed))}")
+        raise Refusal(
+            f"{name}={value!r} is not known; choose one of {', '.join(map(repr, allowed))}",
+            "not_one_of",
+            name=name,
+            known=list(allowed),
+            value=value,
+        )
 
 
-def at_least(name: str, value: float, least: int) -> None:
+def at_least(name: str, value: Any, least: int) -> None:
     """Refuse what is not a whole number of at least ``least``.
 
     Raises
@@ -230,13 +288,26 @@ def at_least(name: str, value: float, least: int) -> None:
     ValueError
         The message names the setting.
     """
-    if isinstance(value, bool) or int(value) != value or value < least:
-        raise ValueError(f"{name} must be a whole number of at least {least}, not {value!r}")
+    if not is_number(value) or not float(value).is_integer() or value < least:
+        raise Refusal(
+            f"{name} must be a whole number of at least {least}, not {shown(value)}",
+            "no_whole_number",
+            name=name,
+            least=least,
+            value=value,
+        )
 
 
 def _within(name: str, value: float, low: float, high: float) -> None:
     if not low <= value < high:
-        raise ValueError(f"{name} must be in [{low:g}, {high:g}), not {value!r}")
+        raise Refusal(
+            f"{name} must be in [{low:g}, {high:g}), not {shown(value)}",
+            "not_within",
+            name=name,
+            low=low,
+            high=high,
+            value=value,
+        )
 
 
 def epochs_for(n_cells: int, batch_size: int) -> int:

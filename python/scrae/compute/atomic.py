@@ -8,6 +8,27 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from scrae._errors import Coded
+
+
+class NotWritten(Coded, OSError):
+    """A file or folder could not be written.
+
+    Parameters
+    ----------
+    path
+        Its name.
+    error
+        What the system said; ``errno`` is the same.
+    """
+
+    def __init__(self, path: Path, error: OSError) -> None:
+        self.reason = error.strerror or str(error)
+        super().__init__(
+            f"could not write {str(path)!r}: {self.reason}", "not_written", path=str(path), reason=self.reason
+        )
+        self.errno = error.errno
+
 
 @contextmanager
 def written_aside(path: Path) -> Iterator[Path]:
@@ -41,4 +62,4 @@ def write_bytes(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        raise OSError(error.errno, f"could not write {str(path)!r}: {error.strerror}") from error
+        raise NotWritten(path, error) from error

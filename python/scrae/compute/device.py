@@ -7,6 +7,7 @@ import platform
 import numpy as np
 import torch
 
+from scrae._errors import Refusal
 from scrae._version import __version__
 
 
@@ -22,12 +23,17 @@ def resolve_device(device: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         resolved = torch.device(device)
-    except RuntimeError:
+    except (RuntimeError, TypeError):
         resolved = None
     if resolved is None or resolved.type not in ("cpu", "cuda"):
-        raise ValueError(f'device={device!r} is not known; use "auto", "cpu" or "cuda"')
+        raise Refusal(f'device={device!r} is not known; use "auto", "cpu" or "cuda"', "unknown_device", device=device)
     if resolved.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f'device={device!r}, but torch {torch.__version__} finds no CUDA device; use device="cpu"')
+        raise Refusal(
+            f'device={device!r}, but torch {torch.__version__} finds no CUDA device; use device="cpu"',
+            "no_cuda",
+            device=str(device),
+            torch=str(torch.__version__),
+        )
     return resolved
 
 

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from scrae._messages import some, unknown
+from scrae._errors import Refusal
+from scrae._messages import first_few, some, unknown
 from scrae.data.counts import WHERE_COUNTS_ARE, CountsError, as_counts, empty_cells, looks_like_counts
 from scrae.data.files import cells_on_disk
 from scrae.data.on_disk import is_on_disk
@@ -69,8 +70,12 @@ class Cells:
         position = {name: i for i, name in enumerate(self.gene_names)}
         missing = [name for name in names if name not in position]
         if missing:
-            raise ValueError(
-                f"{len(missing):,} of {len(names):,} chosen genes are not in adata.var_names: {some(missing)}"
+            raise Refusal(
+                f"{len(missing):,} of {len(names):,} chosen genes are not in adata.var_names: {some(missing)}",
+                "genes_missing",
+                n=len(missing),
+                n_genes=len(names),
+                names=first_few(missing),
             )
         return np.array([position[name] for name in names], dtype=np.int64)
 
@@ -85,9 +90,13 @@ class Cells:
         column = self._column(key)
         missing = int(column.isna().sum())
         if missing:
-            raise ValueError(
+            raise Refusal(
                 f"adata.obs[{key!r}] has {missing:,} missing value(s) in {len(column):,} cells; fill them "
-                f"(adata.obs[{key!r}] = adata.obs[{key!r}].astype(str)) or drop those cells"
+                f"(adata.obs[{key!r}] = adata.obs[{key!r}].astype(str)) or drop those cells",
+                "missing_values",
+                column=key,
+                n=missing,
+                n_cells=len(column),
             )
         return np.asarray(column.astype(str), dtype=object)
 
@@ -103,15 +112,21 @@ class Cells:
         try:
             values = np.asarray(column, dtype=np.float64)
         except (TypeError, ValueError):
-            raise ValueError(
+            raise Refusal(
                 f"adata.obs[{key!r}] does not hold numbers ({column.dtype}): a column of names is a categorical "
-                "covariate"
+                "covariate",
+                "no_numbers",
+                column=key,
             ) from None
         bad = int((~np.isfinite(values)).sum())
         if bad:
-            raise ValueError(
+            raise Refusal(
                 f"adata.obs[{key!r}] has {bad:,} missing or infinite value(s) in {len(values):,} cells; fill them or "
-                "drop those cells"
+                "drop those cells",
+                "not_finite",
+                column=key,
+                n=bad,
+                n_cells=len(values),
             )
         return values
 
@@ -131,7 +146,8 @@ class Cells:
             raise ValueError(f"{key!r} is a column of adata.obs: give an AnnData, not a matrix")
         obs = self.source.obs
         if key not in obs:
-            raise ValueError(unknown("column", key, map(str, obs.columns), "adata.obs"))
+            known = list(map(str, obs.columns))
+            raise Refusal(unknown("column", key, known, "adata.obs"), "unknown_column", column=key, known=known)
         return obs[key]
 
 
@@ -171,19 +187,23 @@ def _read_anndata(adata: Any, layer: str | None, copy: bool) -> Cells:
     gene_names = np.asarray(adata.var_names.astype(str), dtype=object)
     if not adata.var_names.is_unique:
         repeated = adata.var_names[adata.var_names.duplicated()]
-        raise ValueError(
+        raise Refusal(
             f"{len(repeated):,} gene name(s) in adata.var_names stand there more than once ({some(repeated)}); "
-            "genes are matched by name: call adata.var_names_make_unique() first"
+            "genes are matched by name: call adata.var_names_make_unique() first",
+            "repeated_genes",
+            n=len(repeated),
+            names=first_few(repeated),
         )
     matrix = adata.X if layer is None else adata.layers[layer]
     if matrix is None:
-        raise CountsError(f"{where} is empty: there is no matrix. {_suggestion(adata, layer)}")
+        raise CountsError(f"{where} is empty: there is no matrix. {_suggestion(adata, layer)}", "no_matrix")
     if isinstance(matrix, sp.csr_matrix | sp.csr_array) and is_on_disk(matrix):
         copy = False  # it is ours, and too large
     try:
         counts = as_counts(_in_memory(matrix), where, adata.obs_names, adata.var_names, copy=copy)
     except CountsError as error:
-        raise CountsError(f"{error} {_suggestion(adata, layer)}".strip()) from None
+        text = f"{error} {_suggestion(adata, layer)}".strip()
+        raise CountsError(text, error.code, **error.fields) from None
     return _refuse_empty_cells(Cells(counts, gene_names, where, adata))
 
 
@@ -211,10 +231,17 @@ def _suggestion(adata: Any, layer: str | None) -> str:
 def _refuse_empty_cells(cells: Cells) -> Cells:
     empty, n_cells = int(empty_cells(cells.counts).sum()), cells.counts.shape[0]
     if empty == n_cells:
-        raise CountsError(f"{cells.where} is all zero: none of its {n_cells:,} cells has a count. {WHERE_COUNTS_ARE}")
+        raise CountsError(
+            f"{cells.where} is all zero: none of its {n_cells:,} cells has a count. {WHERE_COUNTS_ARE}",
+            "all_zero",
+            n_cells=n_cells,
+        )
     if empty:
         raise CountsError(
             f"{empty:,} of {n_cells:,} cells in {cells.where} have no count at all; drop them first: "
-            "sc.pp.filter_cells(adata, min_counts=1)"
+            "sc.pp.filter_cells(adata, min_counts=1)",
+            "empty_cells",
+            n=empty,
+            n_cells=n_cells,
         )
     return cells

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
+from scrae._errors import Notice, Refusal
+
 WHERE_COUNTS_ARE = (
     'Raw counts are usually in adata.layers["counts"] (layer="counts"), in adata.raw.X, '
     'or, in Seurat, in the assay\'s "counts" layer.'
@@ -27,7 +29,7 @@ WRONG: dict[str, Callable[[np.ndarray], np.ndarray]] = {  # what no count is
 BLOCK = 2**16  # stored entries checked at once
 
 
-class CountsError(ValueError):
+class CountsError(Refusal):
     """The matrix is not one of raw counts, or holds nothing to learn from."""
 
 
@@ -65,14 +67,21 @@ def as_counts(
     """
     source: Any = matrix if sp.issparse(matrix) else np.asarray(matrix)
     if source.ndim != 2:
-        raise CountsError(f"{where} has {source.ndim} dimension(s); counts are a matrix of cells x genes.")
+        raise CountsError(f"{where} has {source.ndim} dimension(s); counts are a matrix of cells x genes.", "no_table")
     n_cells, n_genes = source.shape
     if n_cells == 0 or n_genes == 0:
-        raise CountsError(f"{where} is empty: {n_cells} cells x {n_genes} genes.")
+        raise CountsError(
+            f"{where} is empty: {n_cells} cells x {n_genes} genes.",
+            "no_cells_or_genes",
+            n_cells=n_cells,
+            n_genes=n_genes,
+        )
     if source.dtype == bool or not (
         np.issubdtype(source.dtype, np.integer) or np.issubdtype(source.dtype, np.floating)
     ):
-        raise CountsError(f"{where} holds values of type {source.dtype}; counts are whole numbers.")
+        raise CountsError(
+            f"{where} holds values of type {source.dtype}; counts are whole numbers.", "no_numbers_in_matrix"
+        )
     csr = sp.csr_array(source)
     shared = isinstance(source, sp.csr_matrix | sp.csr_array)
     if not csr.has_canonical_format:
@@ -113,12 +122,19 @@ def _refuse(
     first = int(np.argmax(wrong(csr.data)))
     cell = int(np.searchsorted(csr.indptr, first, side="right") - 1)
     gene = int(csr.indices[first])
-    cell_name = f"cell {cell_names[cell]!r}" if cell_names is not None else f"cell number {cell}"
-    gene_name = f"gene {gene_names[gene]!r}" if gene_names is not None else f"gene number {gene}"
+    cell_name = f"cell {str(cell_names[cell])!r}" if cell_names is not None else f"cell number {cell}"
+    gene_name = f"gene {str(gene_names[gene])!r}" if gene_names is not None else f"gene number {gene}"
     cause = " Normalised or scaled values are not counts." if kind in ("negative", "fractional") else ""
     raise CountsError(
         f"{where} is not a matrix of raw counts: {number:,} of {csr.data.size:,} stored entries are {kind} "
-        f"(the first: {csr.data[first]:g}, {cell_name}, {gene_name}).{cause} {WHERE_COUNTS_ARE}"
+        f"(the first: {csr.data[first]:g}, {cell_name}, {gene_name}).{cause} {WHERE_COUNTS_ARE}",
+        "not_counts",
+        kind=kind,
+        n=int(number),
+        n_entries=int(csr.data.size),
+        value=f"{csr.data[first]:.15g}",
+        cell=str(cell + 1 if cell_names is None else cell_names[cell]),
+        gene=str(gene + 1 if gene_names is None else gene_names[gene]),
     )
 
 
@@ -147,15 +163,22 @@ def refuse_too_few(counts: sp.csr_array, where: str, n_latent: int) -> None:
     """
     n_cells, n_genes = counts.shape
     if n_cells < 2:
-        raise CountsError(f"{where} has one cell; an embedding relates cells to each other: at least 2 are needed")
+        raise CountsError(
+            f"{where} has one cell; an embedding relates cells to each other: at least 2 are needed", "one_cell"
+        )
     if n_genes < 2:
-        raise CountsError(f"{where} has one gene (after the choice of genes); at least 2 are needed")
+        raise CountsError(f"{where} has one gene (after the choice of genes); at least 2 are needed", "one_gene")
     if counts.nnz == 0:
-        raise CountsError(f"the chosen genes have no count in {where}")
+        raise CountsError(f"the chosen genes have no count in {where}", "no_counts_of_chosen_genes")
     if n_latent > n_genes:
-        raise ValueError(
+        fewer = max(1, n_genes // 2)
+        raise Refusal(
             f"n_latent={n_latent} asks for more latent dimensions than there are genes ({n_genes}); "
-            f"use n_latent={max(1, n_genes // 2)} or fewer, or more genes"
+            f"use n_latent={fewer} or fewer, or more genes",
+            "too_many_dimensions",
+            n_latent=n_latent,
+            n_genes=n_genes,
+            fewer=fewer,
         )
 
 
@@ -164,8 +187,13 @@ def warn_of_empty_cells(counts: sp.csr_array) -> None:
     empty = int(empty_cells(counts).sum())
     if empty:
         warnings.warn(
-            f"{empty:,} of {counts.shape[0]:,} cells have no count in the {counts.shape[1]:,} modelled genes; they "
-            "share one point of the embedding. More genes, or a stricter filter of cells, avoid this.",
-            UserWarning,
+            Notice(
+                f"{empty:,} of {counts.shape[0]:,} cells have no count in the {counts.shape[1]:,} modelled genes; they "
+                "share one point of the embedding. More genes, or a stricter filter of cells, avoid this.",
+                "cells_without_modelled_genes",
+                n=empty,
+                n_cells=counts.shape[0],
+                n_genes=counts.shape[1],
+            ),
             stacklevel=3,
         )

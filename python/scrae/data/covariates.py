@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scrae._messages import some
+from scrae._errors import Refusal
+from scrae._messages import first_few, some
 
 if TYPE_CHECKING:
     from scrae.data.cells import Cells
@@ -74,23 +75,35 @@ class CovariateCoding:
             names, numbers = np.unique(cells.covariate(key), return_counts=True)
             single = names[numbers == 1]
             if len(single):
-                raise ValueError(
+                raise Refusal(
                     f"{len(single):,} level(s) of adata.obs[{key!r}] have a single cell ({some(single)}): what is "
-                    "the batch and what is the cell cannot be told apart; merge these levels or drop the cells"
+                    "the batch and what is the cell cannot be told apart; merge these levels or drop the cells",
+                    "single_cell_levels",
+                    column=key,
+                    n=len(single),
+                    names=first_few(single),
                 )
             levels[key] = [str(name) for name in names]
         scales: dict[str, Sequence[float]] = {}
         for key in dict.fromkeys(continuous):
             values = cells.numbers(key)
             if np.ptp(values) == 0:
-                raise ValueError(
+                raise Refusal(
                     f"adata.obs[{key!r}] is {values[0]:g} in all {len(values):,} cells: there is nothing to correct "
-                    "for; leave it out"
+                    "for; leave it out",
+                    "constant_column",
+                    column=key,
+                    value=float(values[0]),
+                    n_cells=len(values),
                 )
             scales[key] = (float(values.mean()), float(values.std()))
         both = set(levels) & set(scales)
         if both:
-            raise ValueError(f"{some(sorted(both))} named as a categorical and as a continuous covariate: choose one")
+            raise Refusal(
+                f"{some(sorted(both))} named as a categorical and as a continuous covariate: choose one",
+                "categorical_and_continuous",
+                names=first_few(sorted(both)),
+            )
         return cls(levels, batch_key, scales)
 
     @property
@@ -110,9 +123,14 @@ class CovariateCoding:
             position = {name: i for i, name in enumerate(levels)}
             new = sorted(set(values) - set(position))
             if new:
-                raise ValueError(
+                raise Refusal(
                     f"adata.obs[{key!r}] has {len(new):,} level(s) that the model was not trained on ({some(new)}); "
-                    f"it knows {some(levels)}"
+                    f"it knows {some(levels)}",
+                    "new_levels",
+                    column=key,
+                    n=len(new),
+                    names=first_few(new),
+                    known=first_few(levels),
                 )
             codes[:, j] = [position[value] for value in values]
         values = np.zeros((cells.counts.shape[0], len(self.scales)), dtype=np.float32)

@@ -65,7 +65,7 @@ def cells_on_disk(path: str | os.PathLike[str], layer: str | None = None) -> Ann
             raise ValueError(unknown("layer", layer, layers, str(path)))
         where = "X" if layer is None else f"layers/{layer}"
         if where not in file:
-            raise CountsError(f"{path} has no {where}: there is no matrix")
+            raise CountsError(f"{path} has no {where}: there is no matrix", "no_matrix")
         obs, var = read(file["obs"]), read(file["var"])
         parts = _checked(file[where], f"{where} of {path}", obs.index, var.index)
         counts = on_disk(parts, len(var))

@@ -8,6 +8,7 @@ import warnings
 
 import numpy as np
 
+from scrae._errors import TrainingNotice
 from scrae.compute import distributed
 from scrae.model.fitting import Fitting
 from scrae.model.folder import save_checkpoint
@@ -42,6 +43,12 @@ class Checkpoints:
             save_checkpoint(self.folder, self.fitting.checkpoint())
         except OSError as error:
             if not self._failed_before:
-                warnings.warn(f"no checkpoint: {error}; training goes on", RuntimeWarning, stacklevel=2)
+                path, reason = str(self.folder), getattr(error, "reason", str(error))
+                warnings.warn(
+                    TrainingNotice(
+                        f"no checkpoint: {error}; training goes on", "no_checkpoint", path=path, reason=reason
+                    ),
+                    stacklevel=2,
+                )
             self._failed_before = True
         self._last = time.monotonic()

@@ -12,6 +12,7 @@ import scipy.sparse as sp
 from torch import Tensor
 
 from scrae._deprecation import warn_of_old_name
+from scrae._errors import Refusal
 from scrae.autoencoder.presets import settings_of
 from scrae.autoencoder.settings import Settings, at_least
 from scrae.compute import distributed
@@ -292,15 +293,17 @@ class SCRAE:
             known, seed = description["fingerprint"], description["random_state"]
             settings = Settings(**description["settings"])
         if known != digest:
-            raise ValueError(
+            raise Refusal(
                 "these are not the cells, genes and covariates that the training started with: resume needs the same "
-                "data; use resume=False to train anew"
+                "data; use resume=False to train anew",
+                "resume_of_other_data",
             )
         ignore = {"max_epochs": None}
         if settings.changed(ignore) != self.settings.changed(ignore) or seed != self.random_state:
-            raise ValueError(
+            raise Refusal(
                 "settings or seed differ from those that the training started with; load the model "
-                "(SCRAE.load) and resume that, or use resume=False to train anew"
+                "(SCRAE.load) and resume that, or use resume=False to train anew",
+                "resume_of_other_settings",
             )
         return state
 

@@ -8,6 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from scrae._errors import Refusal
+from scrae._messages import shown
+from scrae.autoencoder.settings import is_number
 from scrae.data.minibatches import Minibatch
 from scrae.model.fitted import FittedModel
 
@@ -37,12 +40,16 @@ def negative_log_likelihood(model: FittedModel, data: Any, layer: str | None) ->
     return model.row_of_each(counts, covariates, model.module.negative_log_likelihood)
 
 
-def _common_library(model: FittedModel, library_size: str | float) -> float | None:
+def _common_library(model: FittedModel, library_size: Any) -> float | None:
     """log library size for all cells, or None for each cell's own."""
     if library_size == "observed":
         return None
     if library_size == "common":
         return float(np.median(model.population.log_library_quantiles))
-    if isinstance(library_size, str) or not library_size > 0:
-        raise ValueError(f'library_size is "common", "observed" or a positive number, not {library_size!r}')
+    if not is_number(library_size) or not library_size > 0:
+        raise Refusal(
+            f'library_size is "common", "observed" or a positive number, not {shown(library_size)}',
+            "library_size",
+            value=library_size,
+        )
     return float(np.log(library_size))

@@ -12,7 +12,8 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
-from scrae._messages import some, unknown
+from scrae._errors import Notice, Refusal
+from scrae._messages import first_few, some, unknown
 from scrae.autoencoder.autoencoder import RegularisedAutoencoder
 from scrae.autoencoder.settings import Settings
 from scrae.data.cells import Cells, read_cells
@@ -133,18 +134,24 @@ class FittedModel:
         found = np.array([name in position for name in self.genes])
         missing = self.genes[~found]
         if len(missing) == self.n_genes:
-            raise ValueError(
+            ours, theirs = str(self.genes[0]), str(cells.gene_names[0])
+            raise Refusal(
                 f"none of the model's {self.n_genes:,} genes is in {cells.where} (the model knows names like "
-                f"{self.genes[0]!r}, the query names like {cells.gene_names[0]!r}): are they symbols on one side and "
-                "Ensembl ids on the other?"
+                f"{ours!r}, the query names like {theirs!r}): are they symbols on one side and "
+                "Ensembl ids on the other?",
+                "no_gene_shared",
+                n_genes=self.n_genes,
+                of_model=ours,
+                of_query=theirs,
             )
         if len(missing):
             message = (
                 f"{len(missing):,} of the model's {self.n_genes:,} genes are not in {cells.where} ({some(missing)})"
             )
+            how_many = {"n": len(missing), "n_genes": self.n_genes, "names": first_few(missing)}
             if not missing_allowed:
-                raise ValueError(f"{message}; map(query) takes cells with missing genes")
-            warnings.warn(f"{message}; they count as zero", UserWarning, stacklevel=4)
+                raise Refusal(f"{message}; map(query) takes cells with missing genes", "genes_missing", **how_many)
+            warnings.warn(Notice(f"{message}; they count as zero", "missing_genes_are_zero", **how_many), stacklevel=4)
         ones = np.ones(int(found.sum()), dtype=np.float32)
         places = [position[name] for name in self.genes[found]], np.flatnonzero(found)
         take = sp.csr_array((ones, places), shape=(cells.counts.shape[1], self.n_genes))
@@ -179,10 +186,14 @@ class FittedModel:
         """
         key = self.coding.batch_key
         if key is None:
-            raise ValueError(f"batch={batch!r}: the model was trained without batch_key")
+            raise Refusal(
+                f"batch={str(batch)!r}: the model was trained without batch_key", "no_batches", batch=str(batch)
+            )
         levels = self.coding.levels[key]
         if str(batch) not in levels:
-            raise ValueError(unknown("batch", str(batch), levels, "the model"))
+            raise Refusal(
+                unknown("batch", str(batch), levels, "the model"), "unknown_batch", batch=str(batch), known=levels
+            )
         codes = covariates.codes.copy()
         codes[:, 0] = levels.index(str(batch))
         return replace(covariates, codes=codes)

@@ -25,9 +25,10 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
+from scrae._errors import Coded, Refusal
 from scrae.autoencoder.autoencoder import RegularisedAutoencoder
 from scrae.autoencoder.settings import Settings
-from scrae.compute.atomic import write_bytes
+from scrae.compute.atomic import NotWritten, write_bytes
 from scrae.data.covariates import CovariateCoding, Covariates
 from scrae.data.on_disk import blocks
 from scrae.model.fitted import FittedModel
@@ -43,8 +44,14 @@ STATE = "training_state.safetensors"
 READOUT, FINISHED = "readout.", "finished."  # of names of tensors: the read-out's, and in a state the finished model's
 
 
-class ModelFolderError(ValueError):
+class ModelFolderError(Refusal):
     """The folder is not a model that this version of scrae can read."""
+
+
+class NotAFolder(Coded, NotADirectoryError):
+    """A file stands where the model's folder should be."""
+
+    reason = "it is a file"  # as NotWritten has one
 
 
 # -- writing --------------------------------------------------------------------------------------------------------
@@ -104,8 +111,11 @@ def _json(description: dict[str, Any]) -> str:
 def _folder(folder: str | os.PathLike[str]) -> Path:
     path = Path(folder)
     if path.exists() and not path.is_dir():
-        raise NotADirectoryError(f"{str(path)!r} is a file; a model is saved as a folder")
-    path.mkdir(parents=True, exist_ok=True)
+        raise NotAFolder(f"{str(path)!r} is a file; a model is saved as a folder", "no_folder", path=str(path))
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise NotWritten(path, error) from error
     return path
 
 
@@ -154,7 +164,7 @@ def _model(
         fitted_readout = Readout.from_tensors(readout).to(device) if readout else None
     except (RuntimeError, KeyError) as error:
         raise ModelFolderError(
-            f"the weights in {str(path)!r} do not fit the settings in its {DESCRIPTION}: {error}"
+            f"the weights in {str(path)!r} do not fit the settings in its {DESCRIPTION}: {error}", "weights_do_not_fit"
         ) from error
     types = description.get("cell_types")  # absent before 0.1.0 had them
     return FittedModel(
@@ -198,7 +208,9 @@ def read_description(folder: str | os.PathLike[str]) -> dict[str, Any]:
         try:
             description = json.loads((path / DESCRIPTION).read_text(encoding="utf-8"))
         except json.JSONDecodeError as error:
-            raise ModelFolderError(f"{path / DESCRIPTION} is damaged: {error}") from error
+            raise ModelFolderError(
+                f"{path / DESCRIPTION} is damaged: {error}", "damaged_file", file=DESCRIPTION
+            ) from error
         return _checked(description, path / DESCRIPTION)
     for name in (WEIGHTS, STATE):
         if (path / name).exists():
@@ -213,7 +225,9 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
     except (safetensors.SafetensorError, json.JSONDecodeError) as error:
         raise ModelFolderError(
-            f"{path} is damaged or cut short ({error}); save the model again or train it anew"
+            f"{path} is damaged or cut short ({error}); save the model again or train it anew",
+            "damaged_file",
+            file=path.name,
         ) from error
     return _checked(header, path), tensors
 
@@ -224,7 +238,11 @@ def _checked(description: dict[str, Any], path: Path) -> dict[str, Any]:
         raise ModelFolderError(
             f"{path} has format version {version!r}; this version of scrae reads versions "
             f"{' and '.join(map(str, READ_VERSIONS))}. Read it with the version of scrae that wrote it, or train the "
-            "model anew."
+            "model anew.",
+            "format_version",
+            file=path.name,
+            version=version,
+            known=list(READ_VERSIONS),
         )
     return description
 

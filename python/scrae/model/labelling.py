@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import scipy.sparse as sp
 
-from scrae._messages import some
+from scrae._errors import Notice, Refusal
+from scrae._messages import first_few, some
 from scrae.data.cells import read_cells
 from scrae.data.covariates import Covariates
 from scrae.model.fitted import FittedModel, NotFittedError
@@ -30,16 +31,26 @@ def cell_types_of(
     types, numbers = np.unique(labels[labelled].astype(str), return_counts=True)
     if len(types) < 2:
         said = f"one type only ({str(types[0])!r}, {len(labelled):,} cells)" if len(types) else "no labelled cell"
-        raise ValueError(
+        raise Refusal(
             f"adata.obs[{labels_key!r}] has {said}; cells that say {unlabeled_category!r} or nothing are "
-            "unlabelled. To tell types apart, two or more must be labelled (is unlabeled_category right?)"
+            "unlabelled. To tell types apart, two or more must be labelled (is unlabeled_category right?)",
+            "too_few_types",
+            column=labels_key,
+            types=first_few(types),
+            n_labelled=len(labelled),
+            unlabeled=unlabeled_category,
         )
     alone = types[numbers < 2]
     if len(alone):
         warnings.warn(
-            f"{len(alone):,} of {len(types):,} types have a single labelled cell ({some(alone)}): "
-            "how well they are recognised cannot be checked",
-            UserWarning,
+            Notice(
+                f"{len(alone):,} of {len(types):,} types have a single labelled cell ({some(alone)}): "
+                "how well they are recognised cannot be checked",
+                "types_of_one_cell",
+                n=len(alone),
+                n_types=len(types),
+                names=first_few(alone),
+            ),
             stacklevel=3,
         )
     counts = sp.csr_array(model.match_genes(cells, missing_allowed=True)[labelled])
@@ -63,7 +74,14 @@ def predict(
     if model.cell_types is None:
         raise NotFittedError("the model knows no types of cells yet: call fit_labels(adata, labels_key) first")
     if not 0 <= unknown_rate < 1:
-        raise ValueError(f"unknown_rate is a share of cells, in [0, 1), not {unknown_rate:g}")
+        raise Refusal(
+            f"unknown_rate is a share of cells, in [0, 1), not {unknown_rate:g}",
+            "not_within",
+            name="unknown_rate",
+            low=0,
+            high=1,
+            value=float(unknown_rate),
+        )
     if data is None:
         counts, index = model.cells_or_training(None, None, with_covariates=False)[0], None
     else:

@@ -8,6 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
+from scrae._errors import Refusal
 from scrae.compute.random_state import random_state_kept
 from scrae.data.cells import read_cells
 from scrae.data.covariates import Covariates
@@ -22,15 +23,23 @@ def sample(
     """See :meth:`scrae.SCRAE.sample`."""
     kind = model.module.target_transform.kind
     if n < 1:
-        raise ValueError(f"n must be at least 1, not {n}")
+        raise Refusal(f"n must be at least 1, not {n}", "below_least", name="n", least=1, value=n)
     if codes not in ("cells", "prior"):
-        raise ValueError(f'codes is "cells" or "prior", not {codes!r}')
+        raise Refusal(
+            f'codes is "cells" or "prior", not {codes!r}',
+            "not_one_of",
+            name="codes",
+            known=["cells", "prior"],
+            value=codes,
+        )
     if codes == "prior" and like is not None:
-        raise ValueError('a prior knows no single cells: give like=..., or codes="prior"')
+        raise Refusal('a prior knows no single cells: give like=..., or codes="prior"', "prior_with_like")
     if kind not in ("counts", "lognorm", "scaled"):
-        raise ValueError(
+        raise Refusal(
             f"the likelihood of this model describes {kind} values, of which it can draw no counts; train with "
-            'target="counts"'
+            'target="counts"',
+            "draws_no_counts",
+            kind=kind,
         )
     rng = np.random.default_rng(random_state)
     covariates = model.population.draw_covariates(n, tuple(map(len, model.coding.levels.values())), rng)
@@ -55,15 +64,19 @@ def _density_of(model: FittedModel, like: Any, layer: str | None) -> CellDensity
     """That of the training cells, or of the cells that are given."""
     if like is None:
         if model.population.density is None:
-            raise ValueError(
+            raise Refusal(
                 "this model has no density of its cells (scikit-learn was missing, or it is of an older version): "
-                'train anew, or sample(n, codes="prior")'
+                'train anew, or sample(n, codes="prior")',
+                "no_density",
             )
         return model.population.density
     counts = model.match_genes(read_cells(like, layer), missing_allowed=False)
     if counts.shape[0] < LEAST_CELLS:
-        raise ValueError(
-            f"like has {counts.shape[0]:,} cell(s); what cells are like is told from {LEAST_CELLS} or more"
+        raise Refusal(
+            f"like has {counts.shape[0]:,} cell(s); what cells are like is told from {LEAST_CELLS} or more",
+            "too_few_to_be_like",
+            n=counts.shape[0],
+            least=LEAST_CELLS,
         )
     codes = model.row_of_each(counts, Covariates.none(counts.shape[0]), model.module.encode)
     return CellDensity.fit(codes, model.module.log_libraries(counts), model.random_state)

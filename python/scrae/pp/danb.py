@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 
+from scrae._errors import Refusal
 from scrae.compute.progress import progress_bar
 from scrae.compute.statistics import ordered
 from scrae.pp.findings import Findings, tested
@@ -84,9 +85,13 @@ def fit_danb(counts: sp.csr_array, totals: np.ndarray, genes: np.ndarray, verbos
     if (mean > 16).sum() > 2000:
         regressed &= mean > 16
     if regressed.sum() < 2 or np.ptp(mean[regressed]) == 0:
-        raise ValueError(
+        raise Refusal(
             f"DANB: of {len(genes):,} genes in {n_cells:,} cells {regressed.sum():,} vary more than Poisson counts: "
-            'too few to regress the dispersion on the mean. Use method="m3drop" or "hvg", or more cells.'
+            'too few to regress the dispersion on the mean. Use method="m3drop" or "hvg", or more cells.',
+            "too_few_genes_vary",
+            n=int(regressed.sum()),
+            n_genes=len(genes),
+            n_cells=n_cells,
         )
     slope, intercept = np.polyfit(np.log(mean[regressed]), np.log(sizes[regressed]), 1)
     return DANB(totals, gene_totals, sizes, float(intercept), float(slope))

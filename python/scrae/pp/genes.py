@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from scrae._errors import Notice, Refusal
 from scrae._messages import unknown
 from scrae.data.cells import Cells, read_cells
 from scrae.pp.danb import danb, danb_dispersion, danb_variance
@@ -120,9 +121,14 @@ def select_genes(
     detected = cells_with(counts, verbose)
     eligible = np.flatnonzero(detected >= least)
     if len(eligible) < 2:
-        raise ValueError(
+        raise Refusal(
             f"{len(eligible)} of {adata.n_vars:,} genes are seen in {least:,} or more of {adata.n_obs:,} cells: too "
-            f"few to choose from; lower min_cells (now {least:,}), and look at whether rows are cells, columns genes"
+            f"few to choose from; lower min_cells (now {least:,}), and look at whether rows are cells, columns genes",
+            "too_few_genes_seen",
+            n=len(eligible),
+            n_genes=adata.n_vars,
+            least=least,
+            n_cells=adata.n_obs,
         )
     n_asked, n_top = n_top, min(n_top, len(eligible))
 
@@ -163,9 +169,15 @@ def select_genes(
 
 def _check(method: str, n_top: int, max_q: float | None, min_cells: int | None) -> None:
     if method not in METHODS:
-        raise ValueError(f"method={method!r} is not known; choose one of {', '.join(map(repr, METHODS))}")
+        raise Refusal(
+            f"method={method!r} is not known; choose one of {', '.join(map(repr, METHODS))}",
+            "not_one_of",
+            name="method",
+            known=list(METHODS),
+            value=method,
+        )
     if n_top < 2:
-        raise ValueError(f"n_top must be at least 2, not {n_top}")
+        raise Refusal(f"n_top must be at least 2, not {n_top}", "below_least", name="n_top", least=2, value=n_top)
     if min_cells is not None and min_cells < 1:
         raise ValueError(f"min_cells must be at least 1, not {min_cells}")
     if max_q is not None:
@@ -191,7 +203,13 @@ def _arguments(method: str, options: Mapping[str, Any], cells: Cells) -> dict[st
     arguments = dict(options)
     for name in arguments:
         if name not in known:
-            raise ValueError(unknown("option", name, known, f"method={method!r}"))
+            raise Refusal(
+                unknown("option", name, known, f"method={method!r}"),
+                "unknown_option",
+                name=name,
+                known=known,
+                of=method,
+            )
     if "exclude" in arguments:
         excluded = np.zeros(cells.counts.shape[1], dtype=bool)
         names = arguments.pop("exclude")
@@ -222,12 +240,17 @@ def _by_batch(
         seen = genes[detected[genes] > 0]
         try:
             if part.shape[0] < 2 or len(seen) < 2:
-                raise ValueError(
-                    f"{part.shape[0]:,} cell(s) and {len(seen):,} gene(s) are too few; merge small batches"
+                raise Refusal(
+                    f"{part.shape[0]:,} cell(s) and {len(seen):,} gene(s) are too few; merge small batches",
+                    "too_little_in_batch",
+                    n_cells=part.shape[0],
+                    n_genes=len(seen),
                 )
             found = MODELLED[method](part, cell_totals(part), detected, seen, **arguments)
-        except ValueError as error:
-            raise ValueError(f"batch {name!r} of adata.obs[{batch_key!r}]: {error}") from error
+        except Refusal as error:
+            text = f"batch {str(name)!r} of adata.obs[{batch_key!r}]: {error}"
+            within = {"batch": str(name), "batch_column": batch_key}
+            raise Refusal(text, error.code, **error.fields, **within) from error
         per_batch.append((place[seen], part.shape[0], found))
         for quantity, value in found.fit.items():
             fits.setdefault(quantity, []).append(value)
@@ -243,12 +266,25 @@ def _judge(method: str, n_passing: int, n_asked: int, max_q: float | None, least
     condition = condition if max_q is None else f"have q <= {max_q:g}"
     every_gene = method != "scmarker" and max_q is None
     if n_passing < 2:
-        raise ValueError(
+        raise Refusal(
             f"{method}: {n_passing} gene(s) {condition}, too few to train on; raise max_q, lower min_cells, or use "
-            "another method"
+            "another method",
+            "too_few_genes_pass",
+            method=method,
+            n=n_passing,
+            least=least,
+            max_q=max_q,
         )
     if n_passing < n_asked and not (every_gene and n_asked == N_TOP):
         warnings.warn(
-            f"{method}: {n_passing:,} genes {condition}, fewer than n_top={n_asked:,}; all of them are selected",
+            Notice(
+                f"{method}: {n_passing:,} genes {condition}, fewer than n_top={n_asked:,}; all of them are selected",
+                "fewer_genes_than_asked",
+                method=method,
+                n=n_passing,
+                n_asked=n_asked,
+                least=least,
+                max_q=max_q,
+            ),
             stacklevel=3,
         )

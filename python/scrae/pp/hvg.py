@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from scrae._errors import Refusal
 from scrae.pp.findings import Findings
 from scrae.pp.moments import cell_totals, row_blocks, scaled_sums
 
@@ -57,7 +58,12 @@ def highly_variable(
     for i, name in enumerate([None] if batches is None else np.unique(batches)):
         rows = np.arange(n_cells) if batches is None else np.flatnonzero(batches == name)
         if len(rows) < 2:
-            raise ValueError(f"{method}: batch {name!r} has {len(rows)} cell(s), too few to vary; merge small batches")
+            raise Refusal(
+                f"{method}: batch {str(name)!r} has {len(rows)} cell(s), too few to vary; merge small batches",
+                "small_batch",
+                batch=str(name),
+                n=len(rows),
+            )
         part = counts if batches is None else sp.csr_array(counts[rows])
         if method == "hvg":
             values[i], high[i] = _dispersions(part, scale[rows], genes, n_top, verbose)
@@ -115,9 +121,10 @@ def _standardised_variances(counts: sp.csr_array, genes: np.ndarray, verbose: bo
         fit = loess(np.log10(mean[varies]), np.log10(variance[varies]), span=0.3, degree=2)
         fit.fit()
     except ValueError as error:
-        raise ValueError(
+        raise Refusal(
             f"seurat_v3: the trend of variance on mean could not be fitted ({error}); too many genes have the same "
-            'few counts (shallow data, small batches). Use method="hvg", or fewer batches.'
+            'few counts (shallow data, small batches). Use method="hvg", or fewer batches.',
+            "no_trend",
         ) from error
     trend[varies] = fit.outputs.fitted_values
     deviation = np.sqrt(10**trend)

@@ -10,6 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.optimize import brentq
 
+from scrae._errors import Refusal
 from scrae.compute.statistics import ordered
 from scrae.pp.findings import Findings, tested
 from scrae.pp.moments import scaled_sums
@@ -50,9 +51,13 @@ def m3drop(
     mean_error = np.sqrt(np.maximum(squares / n_cells - mean**2, 0.0) / n_cells)
     dropout = (n_cells - detected[genes]) / n_cells
     if (dropout > 0).sum() < 2:
-        raise ValueError(
+        raise Refusal(
             f"M3Drop: {(dropout > 0).sum()} of {len(genes):,} genes have a zero in any of {n_cells:,} cells; without "
-            'dropouts there is nothing to model. Use method="hvg", or keep all genes and cells of the experiment.'
+            'dropouts there is nothing to model. Use method="hvg", or keep all genes and cells of the experiment.',
+            "no_dropouts",
+            n=int((dropout > 0).sum()),
+            n_genes=len(genes),
+            n_cells=n_cells,
         )
     k, sigma = michaelis_menten(dropout, mean)
     z, effect = excess_of_dropouts(dropout, mean, mean_error, n_cells, k)

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 import scipy.sparse as sp
 
+from scrae._errors import Notice, Refusal
 from scrae.compute.progress import progress_bar
 from scrae.pp.findings import Findings
 from scrae.pp.kernel_density import densities, peaks
@@ -97,11 +98,17 @@ def scmarker(
         "markers": int(marker.sum()),
     }
     if not marker.any():
-        raise ValueError(
+        raise Refusal(
             f"SCMarker finds no marker: of {len(genes):,} genes {steps['expressed']:,} have a count of {cutoff:g} or "
             f"more in more than {gene_cells} of {steps['cells']:,} cells, {steps['multimodal']:,} of these have two "
             f"peaks or more, {steps['compared']:,} of these are not in nearly all cells, and none has a partner with "
-            f"which it shares (or does not share) more than {n} cells. Try a lower cutoff, gene_cells or n."
+            f"which it shares (or does not share) more than {n} cells. Try a lower cutoff, gene_cells or n.",
+            "no_marker",
+            n_genes=len(genes),
+            least=cutoff,
+            in_cells=gene_cells,
+            shared_cells=n,
+            **steps,
         )
     columns = {
         "statistic": partners,
@@ -117,15 +124,20 @@ def scmarker(
 def _check(**options: tuple[float, float]) -> None:
     for name, (value, least) in options.items():
         if not value >= least:
-            raise ValueError(f"SCMarker: {name} must be at least {least:g}, not {value}")
+            text = f"SCMarker: {name} must be at least {least:g}, not {value}"
+            raise Refusal(text, "below_least", name=name, least=least, value=value)
 
 
 def _warn_of_reads(counts: sp.csr_array, width: float) -> None:
     typical = float(np.median(counts.data[:: max(1, counts.nnz // 2**20)]))
     if typical > READS and width < 2:
         warnings.warn(
-            f"SCMarker: half of the counts other than zero are {typical:g} or more, so these look like read counts, "
-            f"not UMIs: with width={width:g} nearly every gene has several peaks. Pass width=2 or more.",
+            Notice(
+                f"SCMarker: half of the counts other than zero are {typical:g} or more, so these look like read "
+                f"counts, not UMIs: with width={width:g} nearly every gene has several peaks. Pass width=2 or more.",
+                "reads_not_umis",
+                typical=typical,
+            ),
             stacklevel=4,
         )
 

@@ -8,14 +8,14 @@ import signal
 import sys
 import threading
 import time
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from scrae.r.answers import plain
 from scrae.r.conversion import bridge
-from scrae.r.jobs import CELLS, Emit, run
+from scrae.r.events import carry_out
+from scrae.r.jobs import CELLS, Emit
 
 POLL_SECONDS = 0.02
 
@@ -33,10 +33,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     folder = Path(typed)
     _end_with_parent()
 
-    def show_warning(message: Any, category: type[Warning], *_: Any, **__: Any) -> None:
-        if issubclass(category, (UserWarning, RuntimeWarning)):
-            emit("warning", text=str(message))
-
     def given() -> Any:
         ro, _ = bridge()
         # Before a matrix of this package is there: R would attach the package then, and say so.
@@ -50,22 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(signal.SIGINT, _ignore)
         return cells
 
-    warnings.showwarning = show_warning
     signal.signal(signal.SIGINT, _ignore)
-    try:
-        run(folder, given, emit)
-    except MemoryError as error:
-        emit("error", kind="MemoryError", text=f"not enough memory: {error}")
-        return 1
-    except (Exception, KeyboardInterrupt) as error:  # the latter where no epoch had ended
-        if os.environ.get("SCRAE_TRACEBACK"):
-            import traceback
-
-            traceback.print_exc()
-        emit("error", kind=type(error).__name__, text=str(error))
-        return 1
-    emit("done")
-    return 0
+    return 0 if carry_out(folder, given, emit) else 1
 
 
 def _status() -> dict[str, Any]:

@@ -5,37 +5,21 @@ from __future__ import annotations
 import gc
 import sys
 import warnings
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 import scipy.sparse as sp
 
+from scrae._errors import Coded
+
 if TYPE_CHECKING:
     from anndata import AnnData
 
-# R code that leaves what anndata2ri converts faithfully: one named sparse assay, plain columns, no metadata. Integers
-# and logicals with NA would arrive as numbers, ordered factors and dates in another form: they become text.
-SLIM = """
-function(sce, assay) {
-  counts <- SummarizedExperiment::assay(sce, assay)
-  if (is.data.frame(counts)) counts <- as.matrix(counts)
-  if (methods::is(counts, "DelayedMatrix")) counts <- methods::as(counts, "dgCMatrix")
-  for (form in c("dMatrix", "generalMatrix", "CsparseMatrix")) counts <- methods::as(counts, form)
-  if (is.null(rownames(counts))) rownames(counts) <- paste0("gene", seq_len(nrow(counts)))
-  if (is.null(colnames(counts))) colnames(counts) <- paste0("cell", seq_len(ncol(counts)))
-  columns <- lapply(as.list(SummarizedExperiment::colData(sce)), function(column) {
-    if (is.null(dim(column)) && methods::is(column, "Rle")) column <- as.vector(column)
-    if (is.factor(column) && !is.ordered(column)) return(column)
-    if (is.character(column) || (is.numeric(column) && !is.object(column) && !anyNA(column))) return(column)
-    if (is.double(column) && !is.object(column)) return(column)
-    if (is.atomic(column) && is.null(dim(column))) return(as.character(column))
-    NULL
-  })
-  columns <- columns[!vapply(columns, is.null, NA)]
-  frame <- S4Vectors::DataFrame(row.names = colnames(counts))
-  for (name in names(columns)) frame[[name]] <- columns[[name]]
-  SingleCellExperiment::SingleCellExperiment(list(counts = counts), colData = frame)
-}
-"""
+SLIM = "slim.R"  # a function that leaves what anndata2ri converts faithfully
+
+
+class NoBridge(Coded, ImportError):
+    """rpy2 or anndata2ri is missing or does not fit this R."""
 
 
 def from_sce(sce: Any, assay: str = "counts") -> AnnData:
@@ -77,7 +61,7 @@ def from_sce(sce: Any, assay: str = "counts") -> AnnData:
         raise ValueError(
             f"the object has no assay {assay!r}; it has {', '.join(map(repr, names)) or 'none with a name'}"
         )
-    slim = ro.r(SLIM)(sce, assay)
+    slim = ro.r((files("scrae.r") / SLIM).read_text(encoding="utf-8"))(sce, assay)
     with (ro.default_converter + anndata2ri.converter).context(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of pandas and rpy2, about their own future
         converted = anndata2ri.converter.rpy2py(slim)
@@ -140,10 +124,11 @@ def bridge() -> tuple[Any, Any]:
         import anndata2ri
         import rpy2.robjects as ro
     except Exception as error:  # a shared library that does not fit raises whatever it likes
-        raise ImportError(
+        raise NoBridge(
             f"Python cannot talk to R: {error}. It needs rpy2 and anndata2ri built for this R "
             "(pip install 'scrae[r]'; with R older than 4.5 also 'rpy2-rinterface<3.6.6'; "
-            "with --no-cache-dir where R has changed)"
+            "with --no-cache-dir where R has changed)",
+            "no_bridge",
         ) from error
     return ro, anndata2ri
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import scipy.sparse as sp
 
+from scrae._errors import Refusal
 from scrae.compute.atomic import write_bytes
 from scrae.r.answers import plain, write_array, write_table
 from scrae.r.conversion import forget, from_r
@@ -268,7 +269,8 @@ def run(folder: Path, given: Callable[[], Any], emit: Emit) -> None:
     """Do the job in the folder; ``given`` gives what R has of the cells when they are needed."""
     job = json.loads((folder / JOB).read_text(encoding="utf-8"))
     if job["action"] not in ACTIONS:
-        raise ValueError(f"the R package asks for {job['action']!r}, which this version of scrae does not know")
+        text = f"the R package asks for {job['action']!r}, which this version of scrae does not know"
+        raise Refusal(text, "unknown_job", action=job["action"])
     if job.get("threads"):
         import torch
 

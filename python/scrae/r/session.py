@@ -2,30 +2,45 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from scrae.r.answers import plain
 from scrae.r.conversion import bridge
-from scrae.r.jobs import run
+from scrae.r.events import carry_out
+
+SHOWN = ("warning", "error")
 
 
-def run_in_session(folder: str) -> None:
+def run_in_session(folder: str) -> list[str]:
     """Do the job in ``folder`` inside an R session; the cells wait in the R package's own environment.
 
     Parameters
     ----------
     folder
         Job folder, with ``job.json``.
+
+    Returns
+    -------
+    Warnings, and the error if there was one, as the worker tells them: one JSON object each. No exception reaches R.
     """
-    ro, _ = bridge()
-    _import_torch_with_its_own_blas()
+    lines: list[str] = []
+
+    def emit(event: str, **facts: Any) -> None:
+        if event in SHOWN:
+            lines.append(json.dumps({"event": event} | plain(facts)))
 
     def cells() -> Any:
-        return ro.r("get('cells', envir = getFromNamespace('session_job', 'scRAE'))")
+        return bridge()[0].r("get('cells', envir = getFromNamespace('session_job', 'scRAE'))")
 
-    run(Path(folder), cells, lambda *_, **__: None)
+    with suppress(ImportError):  # the job says it
+        _import_torch_with_its_own_blas()
+    carry_out(Path(folder), cells, emit)
+    return lines
 
 
 def _import_torch_with_its_own_blas() -> None:

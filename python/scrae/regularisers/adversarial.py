@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from scrae._errors import Refusal
 from scrae.data.minibatches import Minibatch
 from scrae.regularisers.base import Autoencoder, Regulariser
 from scrae.regularisers.critic import Critic, Generator
@@ -84,7 +85,13 @@ class FixedPrior(Regulariser):
     ) -> None:
         super().__init__(n_latent)
         if adversarial_every < 2:
-            raise ValueError(f"adversarial_every must be at least 2, not {adversarial_every}")
+            raise Refusal(
+                f"adversarial_every must be at least 2, not {adversarial_every}",
+                "below_least",
+                name="adversarial_every",
+                least=2,
+                value=adversarial_every,
+            )
         self.generator = nn.Identity()
         self.critic = Critic(n_latent, critic_hidden)
         self.pull = pull

@@ -7,6 +7,7 @@ from typing import ClassVar, NoReturn, Protocol
 
 from torch import Tensor, nn
 
+from scrae._errors import Refusal
 from scrae.data.minibatches import Minibatch
 from scrae.regularisers.phases import Phase
 
@@ -156,16 +157,22 @@ class Regulariser(nn.Module):
 
     def clusters(self, codes: Tensor) -> Tensor:
         """Cluster of each cell, int64 (n_cells,), from codes (n_cells, n_latent), where the model has clusters."""
-        raise ValueError(f"regulariser {self.name!r} makes no clusters; cluster the embedding, with Leiden for example")
+        raise Refusal(
+            f"regulariser {self.name!r} makes no clusters; cluster the embedding, with Leiden for example",
+            "makes_no_clusters",
+            regulariser=self.name,
+        )
 
     def sample(self, n: int) -> Tensor:
         """``n`` codes from the prior, (n, n_latent), from torch's random state."""
         self._no_prior()
 
     def _no_prior(self) -> NoReturn:
-        raise ValueError(
+        raise Refusal(
             f"regulariser {self.name!r} has no prior to sample from; train with "
-            'regulariser="learned_prior" (the default preset) to draw new cells'
+            'regulariser="learned_prior" (the default preset) to draw new cells',
+            "no_prior",
+            regulariser=self.name,
         )
 
 

@@ -7,6 +7,8 @@ import warnings
 import torch
 from torch import Tensor
 
+from scrae._errors import Refusal
+
 RESTARTS = 20  # as in the published codes
 CELLS_AT_ONCE = 4096  # whose differences to every centroid are in memory
 
@@ -35,7 +37,12 @@ def kmeans(codes: Tensor, n_clusters: int) -> Tensor:
     from sklearn.exceptions import ConvergenceWarning
 
     if n_clusters > len(codes):
-        raise ValueError(f"n_clusters={n_clusters} are more than the {len(codes)} cells to train on")
+        raise Refusal(
+            f"n_clusters={n_clusters} are more than the {len(codes)} cells to train on",
+            "more_clusters_than_cells",
+            n_clusters=n_clusters,
+            n_cells=len(codes),
+        )
     search = KMeans(n_clusters, n_init=RESTARTS, random_state=int(torch.randint(2**31 - 1, ())))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct codes than clusters: some are the same

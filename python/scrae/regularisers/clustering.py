@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from scrae._errors import Refusal
 from scrae.regularisers.base import Regulariser
 from scrae.regularisers.centroids import kmeans, nearest_centroid
 from scrae.regularisers.number_of_clusters import MOST_CLUSTERS, number_of_clusters
@@ -50,11 +51,21 @@ class ClusteredCodes(Regulariser):
     ) -> None:
         super().__init__(n_latent)
         if n_clusters is not None and n_clusters < 1:
-            raise ValueError(f"n_clusters must be at least 1, or None to estimate it, not {n_clusters}")
+            raise Refusal(
+                f"n_clusters must be at least 1, or None to estimate it, not {n_clusters}",
+                "below_least",
+                name="n_clusters",
+                least=1,
+                value=n_clusters,
+            )
         if pretraining_epochs < 0 or check_every < 1 or not 0 <= tolerance < 1:
-            raise ValueError(
+            raise Refusal(
                 "pretraining_epochs must not be negative, check_every at least 1 and tolerance in [0, 1), not "
-                f"{pretraining_epochs}, {check_every} and {tolerance}"
+                f"{pretraining_epochs}, {check_every} and {tolerance}",
+                "clustering_options",
+                pretraining_epochs=pretraining_epochs,
+                check_every=check_every,
+                tolerance=tolerance,
             )
         self.n_clusters = n_clusters
         self.pretraining_epochs = pretraining_epochs
@@ -79,9 +90,11 @@ class ClusteredCodes(Regulariser):
 
     def clusters(self, codes: Tensor) -> Tensor:
         if self.preparing:
-            raise ValueError(
+            raise Refusal(
                 f"training ended before the {self.pretraining_epochs} epochs of pre-training had passed: there are no "
-                "clusters yet; train for more epochs, or with a smaller pretraining_epochs"
+                "clusters yet; train for more epochs, or with a smaller pretraining_epochs",
+                "no_clusters_yet",
+                pretraining_epochs=self.pretraining_epochs,
             )
         return nearest_centroid(codes, self.centroids)
 

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from scrae._errors import Refusal
 from scrae.regularisers.base import ForwardPass
 from scrae.regularisers.centroids import CELLS_AT_ONCE, squared_distances
 from scrae.regularisers.clustering import ClusteredCodes
@@ -56,7 +57,12 @@ class DeepEmbeddedClustering(ClusteredCodes):
     def __init__(self, n_latent: int, *, weight: float = 1.0, **options: Any) -> None:
         super().__init__(n_latent, **options)
         if weight < 0:
-            raise ValueError(f"weight must not be negative, not {weight}")
+            raise Refusal(
+                f"weight must not be negative, not {weight}",
+                "negative",
+                names=["weight"],
+                values=[weight],
+            )
         self.weight = weight
         self.targets = torch.zeros(0)  # of every cell by its position; made anew when an epoch starts
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
+from scrae._errors import Refusal
 from scrae.data.minibatches import Minibatch
 from scrae.regularisers.base import Autoencoder, ForwardPass
 from scrae.regularisers.critic import Critic
@@ -75,7 +76,12 @@ class DualMatching(NormalPrior):
     ) -> None:
         super().__init__(n_latent, weight=weight, **options)
         if data_weight < 0:
-            raise ValueError(f"data_weight must not be negative, not {data_weight}")
+            raise Refusal(
+                f"data_weight must not be negative, not {data_weight}",
+                "negative",
+                names=["data_weight"],
+                values=[data_weight],
+            )
         self.critic_hidden = critic_hidden
         self.critic_learning_rate = critic_learning_rate
         self.data_weight = data_weight

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from scrae._errors import Refusal
 from scrae.regularisers.base import ForwardPass, Regulariser
 from scrae.regularisers.centroids import squared_distances
 
@@ -98,8 +99,11 @@ class InformationDimension(Regulariser):
     ) -> None:
         super().__init__(n_latent)
         if min(entropy_weight, distance_weight, batch_weight) < 0:
-            raise ValueError(
-                f"weights must not be negative, not {entropy_weight}, {distance_weight} and {batch_weight}"
+            raise Refusal(
+                f"weights must not be negative, not {entropy_weight}, {distance_weight} and {batch_weight}",
+                "negative",
+                names=["entropy_weight", "distance_weight", "batch_weight"],
+                values=[entropy_weight, distance_weight, batch_weight],
             )
         self.entropy_weight = entropy_weight
         self.distance_weight = distance_weight

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from scrae._errors import Refusal
 from scrae.regularisers.base import ForwardPass, Regulariser
 
 SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)  # of the kernel's width, as published
@@ -46,7 +47,12 @@ class MMDPrior(Regulariser):
     def __init__(self, n_latent: int, *, weight: float = 100.0) -> None:
         super().__init__(n_latent)
         if weight < 0:
-            raise ValueError(f"weight must not be negative, not {weight}")
+            raise Refusal(
+                f"weight must not be negative, not {weight}",
+                "negative",
+                names=["weight"],
+                values=[weight],
+            )
         self.weight = weight
 
     def penalties(self, passed: ForwardPass) -> dict[str, Tensor]:

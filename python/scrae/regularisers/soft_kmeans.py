@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from scrae._errors import Refusal
 from scrae.regularisers.base import ForwardPass
 from scrae.regularisers.centroids import squared_distances
 from scrae.regularisers.clustering import ClusteredCodes
@@ -55,7 +56,12 @@ class SoftKMeans(ClusteredCodes):
     ) -> None:
         super().__init__(n_latent, **options)
         if soft_kmeans_weight < 0 or inflation_weight < 0:
-            raise ValueError(f"weights must not be negative, not {soft_kmeans_weight} and {inflation_weight}")
+            raise Refusal(
+                f"weights must not be negative, not {soft_kmeans_weight} and {inflation_weight}",
+                "negative",
+                names=["soft_kmeans_weight", "inflation_weight"],
+                values=[soft_kmeans_weight, inflation_weight],
+            )
         self.soft_kmeans_weight = soft_kmeans_weight
         self.inflation_weight = inflation_weight
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from scrae._errors import Refusal
 from scrae.regularisers.base import ForwardPass, Regulariser
 
 LOG_VARIANCE_RANGE = (-15.0, 15.0)  # beyond, exp() of an untrained network's output would leave float32
@@ -50,10 +51,19 @@ class VariationalPosterior(Regulariser):
     ) -> None:
         super().__init__(n_latent)
         if weight < 0 or warmup_steps < 0:
-            raise ValueError(f"weight and warmup_steps must not be negative, not {weight} and {warmup_steps}")
+            raise Refusal(
+                f"weight and warmup_steps must not be negative, not {weight} and {warmup_steps}",
+                "negative",
+                names=["weight", "warmup_steps"],
+                values=[weight, warmup_steps],
+            )
         if warmup_epochs < 0 or smallest_variance < 0:
-            raise ValueError(
-                f"warmup_epochs and smallest_variance must not be negative, not {warmup_epochs} and {smallest_variance}"
+            raise Refusal(
+                f"warmup_epochs and smallest_variance must not be negative, not {warmup_epochs} and "
+                f"{smallest_variance}",
+                "negative",
+                names=["warmup_epochs", "smallest_variance"],
+                values=[warmup_epochs, smallest_variance],
             )
         self.weight = weight
         self.warmup_steps = warmup_steps
@@ -145,7 +155,13 @@ class MixturePrior(VariationalPosterior):
     def __init__(self, n_latent: int, *, n_components: int = 10, **options: Any) -> None:
         super().__init__(n_latent, **options)
         if n_components < 1:
-            raise ValueError(f"n_components must be at least 1, not {n_components}")
+            raise Refusal(
+                f"n_components must be at least 1, not {n_components}",
+                "below_least",
+                name="n_components",
+                least=1,
+                value=n_components,
+            )
         self.logits = nn.Parameter(torch.zeros(n_components))
         self.means = nn.Parameter(torch.randn(n_components, n_latent))
         self.log_variances = nn.Parameter(torch.zeros(n_components, n_latent))
@@ -196,7 +212,14 @@ class SpikeAndSlab(VariationalPosterior):
     def __init__(self, n_latent: int, *, slab_probability: float = 0.5, slope: float = 50.0, **options: Any) -> None:
         super().__init__(n_latent, **options)
         if not 0.0 < slab_probability < 1.0:
-            raise ValueError(f"slab_probability must be between 0 and 1, not {slab_probability}")
+            raise Refusal(
+                f"slab_probability must be between 0 and 1, not {slab_probability}",
+                "not_between",
+                name="slab_probability",
+                low=0,
+                high=1,
+                value=slab_probability,
+            )
         self.slab_probability = slab_probability
         self.slope = slope
 

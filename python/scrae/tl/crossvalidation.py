@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from scrae._errors import Refusal
 from scrae.data.cells import read_cells
 from scrae.model import SCRAE
 from scrae.pp.moments import means
@@ -61,14 +62,24 @@ def molecular_cross_validation(
         ``share`` out of range, or cells left without a molecule on either side: filter cells with few counts.
     """
     if not 0 < share < 1:
-        raise ValueError(f"share is the share of molecules to train on, between 0 and 1, not {share:g}")
+        raise Refusal(
+            f"share is the share of molecules to train on, between 0 and 1, not {share:g}",
+            "not_between",
+            name="share",
+            low=0,
+            high=1,
+            value=float(share),
+        )
     counts = read_cells(adata, layer).counts
     train, test = split_molecules(counts, share, random_state)
     empty = int(((train.sum(1) == 0) | (test.sum(1) == 0)).sum())
     if empty:
-        raise ValueError(
+        raise Refusal(
             f"{empty:,} of {counts.shape[0]:,} cells have no molecule on one side of the split: they have too few "
-            "counts in these genes; leave out such cells, or take more genes"
+            "counts in these genes; leave out such cells, or take more genes",
+            "cells_without_molecules",
+            n=empty,
+            n_cells=counts.shape[0],
         )
     model = SCRAE(**{"random_state": random_state, "verbose": False, **settings}).fit(train)
     target = float(np.median(train.sum(1)))

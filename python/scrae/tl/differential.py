@@ -18,6 +18,7 @@ import pandas as pd
 import scipy.sparse as sp
 from scipy.special import ndtr
 
+from scrae._errors import Refusal
 from scrae._messages import unknown
 from scrae.compute.statistics import ordered, q_values
 from scrae.data.cells import read_cells
@@ -85,7 +86,13 @@ def differential_expression(
     levels, of_cell = np.unique(cells.covariate(groupby).astype(str), return_inverse=True)
     for name in [*(groups or ()), *([] if reference == "rest" else [reference])]:
         if name not in levels:
-            raise ValueError(unknown("group", str(name), levels, f"adata.obs[{groupby!r}]"))
+            raise Refusal(
+                unknown("group", str(name), levels, f"adata.obs[{groupby!r}]"),
+                "unknown_group",
+                group=str(name),
+                known=[str(level) for level in levels],
+                column=groupby,
+            )
     batch = np.zeros(adata.n_obs, dtype=np.int64)
     if batch_key is not None:
         batch = np.unique(cells.covariate(batch_key).astype(str), return_inverse=True)[1]
@@ -190,11 +197,22 @@ def _two_sided(change: np.ndarray, error: np.ndarray) -> np.ndarray:
 
 def _comparable(n_group: np.ndarray, n_others: np.ndarray, name: str, reference: str, batch_key: str) -> None:
     other = "the other cells" if reference == "rest" else f"group {reference!r}"
-    for n, what in ((n_group.sum(), f"group {name!r}"), (n_others.sum(), other)):
+    rest = None if reference == "rest" else reference
+    for n, what, of in ((n_group.sum(), f"group {name!r}", name), (n_others.sum(), other, rest)):
         if n < SMALLEST:
-            raise ValueError(f"{what}: {n:.0f} cell(s); {SMALLEST} or more are needed to compare with any confidence")
+            raise Refusal(
+                f"{what}: {n:.0f} cell(s); {SMALLEST} or more are needed to compare with any confidence",
+                "small_group",
+                group=of,
+                n=int(n),
+                least=SMALLEST,
+            )
     if not (n_group * n_others).any():
-        raise ValueError(
+        raise Refusal(
             f"group {name!r} and {other} share no batch of adata.obs[{batch_key!r}]: what differs between them cannot "
-            "be told from what differs between batches. Without batches they are compared all the same."
+            "be told from what differs between batches. Without batches they are compared all the same.",
+            "no_batch_shared",
+            group=name,
+            reference=rest,
+            column=batch_key,
         )

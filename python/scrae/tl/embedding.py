@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from scrae._errors import Notice, Refusal
 from scrae.model import SCRAE
 from scrae.pp import select_genes
 from scrae.pp.genes import METHODS, SELECTED
@@ -95,8 +96,12 @@ def scrae(
     elif genes is None or isinstance(genes, str):
         origin = genes or "hvg"
         if origin not in METHODS:
-            raise ValueError(
-                f'genes={genes!r} is not a method; choose one of {", ".join(map(repr, METHODS))}, "all", or give names'
+            raise Refusal(
+                f'genes={genes!r} is not a method; choose one of {", ".join(map(repr, METHODS))}, "all", or give names',
+                "not_one_of",
+                name="genes",
+                known=[*METHODS, "all"],
+                value=origin,
             )
         select_genes(target, origin, n_genes, layer, batch_key, verbose=verbose)
         chosen = target.var[SELECTED].to_numpy()
@@ -133,8 +138,8 @@ def own_clusters(model: SCRAE) -> pd.Categorical | None:
         return None
     try:
         found = model.clusters()
-    except ValueError as error:
-        warnings.warn(str(error), UserWarning, stacklevel=3)
+    except Refusal as error:
+        warnings.warn(Notice(str(error), error.code, **error.fields), stacklevel=3)
         return None
     return pd.Categorical(found.astype(str), categories=np.unique(found).astype(str))
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from scrae._errors import Refusal
 from scrae._renamed_columns import RenamedColumns
 from scrae.data.cells import read_cells
 from scrae.model import SCRAE
@@ -50,7 +51,12 @@ def outliers(
     """
     others = adata if reference is None else reference
     if others.n_obs < FEWEST:
-        raise ValueError(f"{others.n_obs:,} cells to compare with are too few; {FEWEST} or more are needed")
+        raise Refusal(
+            f"{others.n_obs:,} cells to compare with are too few; {FEWEST} or more are needed",
+            "too_few_to_score",
+            n=others.n_obs,
+            least=FEWEST,
+        )
     loss = model.negative_log_likelihood(adata, layer=layer).astype(np.float64)
     library = np.log(read_cells(adata, layer, copy=False).counts.sum(1))
     ordinary, at = loss, library

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.metrics import adjusted_rand_score
 
+from scrae._errors import Refusal
 from scrae.compute.progress import progress_bar
 from scrae.metrics import leiden
 from scrae.tl.embedding import scrae
@@ -62,7 +63,13 @@ def stability(
     import pandas as pd
 
     if n_runs < 2:
-        raise ValueError(f"n_runs={n_runs}: clusterings are compared with each other, so at least 2 runs are needed")
+        raise Refusal(
+            f"n_runs={n_runs}: clusterings are compared with each other, so at least 2 runs are needed",
+            "below_least",
+            name="n_runs",
+            least=2,
+            value=n_runs,
+        )
     # Shares the counts with the user's object, but not the tables that a run writes to.
     cells = anndata.AnnData(adata.X, obs=adata.obs.copy(), var=adata.var.copy(), layers=dict(adata.layers))
     seeds = range(random_state, random_state + n_runs)

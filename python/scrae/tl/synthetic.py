@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from scrae._errors import Refusal
 from scrae.data.cells import read_cells
 from scrae.data.counts import as_counts
 from scrae.model import SCRAE
@@ -77,7 +78,13 @@ def compare_cells(real: Any, synthetic: Any, *, random_state: int = 0) -> pd.Ser
             f"real cells have {one.shape[1]:,} genes, synthetic ones {other.shape[1]:,}: give the same genes"
         )
     if min(one.shape[0], other.shape[0]) < 30:
-        raise ValueError(f"{one.shape[0]:,} real and {other.shape[0]:,} synthetic cells: 30 or more of each are needed")
+        raise Refusal(
+            f"{one.shape[0]:,} real and {other.shape[0]:,} synthetic cells: 30 or more of each are needed",
+            "too_few_to_tell_apart",
+            n_real=one.shape[0],
+            n_synthetic=other.shape[0],
+            least=30,
+        )
     top = np.argsort(-one.mean(0), kind="stable")[:CORRELATED]
     top = top[(_variance(one)[top] > 0) & (_variance(other)[top] > 0)]
     pairs = np.triu_indices(len(top), 1)

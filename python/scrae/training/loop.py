@@ -23,6 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from scrae._errors import Coded, TrainingNotice
 from scrae.autoencoder.autoencoder import RegularisedAutoencoder
 from scrae.compute import distributed
 from scrae.compute.bfloat16 import rounded_products, useful_threads
@@ -38,7 +39,7 @@ SNAPSHOT_STEPS = 100  # between good states kept in memory: a copy of the model 
 RETRIES = 3  # halvings of the learning rates before training that diverges is given up
 
 
-class TrainingDiverged(RuntimeError):
+class TrainingDiverged(Coded, RuntimeError):
     """Losses were not finite again and again; the best model so far is kept."""
 
 
@@ -283,13 +284,21 @@ class Training:
             raise TrainingDiverged(
                 f"a loss stopped being finite in epoch {failed_epoch}, also after halving the learning rates "
                 f"{RETRIES} times; the best model so far (epoch {progress.best_epoch or self.progress.epoch}) is kept. "
-                "Try a smaller learning_rate, and look for cells with extreme counts."
+                "Try a smaller learning_rate, and look for cells with extreme counts.",
+                "diverged",
+                epoch=failed_epoch,
+                retries=RETRIES,
+                best_epoch=progress.best_epoch or self.progress.epoch,
             )
         if retries == 1:
             warnings.warn(
-                f"a loss stopped being finite in epoch {failed_epoch}; going on from epoch {self.progress.epoch} with "
-                "half the learning rates",
-                RuntimeWarning,
+                TrainingNotice(
+                    f"a loss stopped being finite in epoch {failed_epoch}; going on from epoch {self.progress.epoch} "
+                    "with half the learning rates",
+                    "going_back",
+                    epoch=failed_epoch,
+                    good_epoch=self.progress.epoch,
+                ),
                 stacklevel=2,
             )
         self._set_learning_rates()

@@ -178,11 +178,12 @@ def test_what_is_asked_of_a_model_is_answered_as_in_python(ro: Any, tmp_path: Pa
     assert list(labels["label"]) == list(model.predict(adata, unknown_rate=0.05))
     probabilities = model.predict(adata, return_probabilities=True)
     np.testing.assert_allclose(labels["label_probability"], probabilities[["b", "t"]].max(axis=1))
-    np.testing.assert_allclose(labels["conformal_p_value"], probabilities["conformal_p_value"])
+    np.testing.assert_allclose(labels["familiarity"], probabilities["conformal_p_value"])
     given = str(folder / MODEL)
     pd.testing.assert_frame_equal(read_table(*told(do("map", model=given, **asked))), labels)
 
     expected = scrae.tl.outliers(adata, model).reset_index(drop=True)
+    expected = expected.rename(columns={"negative_log_likelihood": "surprise"})  # as R's columns are called
     pd.testing.assert_frame_equal(read_table(*told(do("outliers", model=given))), expected)
     answer = do("differential", model=given, groupby="type", groups=["t"], reference="b", batch_key="donor")
     expected = scrae.tl.differential_expression(adata, model, "type", groups=["t"], reference="b", batch_key="donor")
@@ -254,8 +255,10 @@ def test_an_error_is_an_event_and_leaves_no_result(cells: bytes, tmp_path: Path)
     worker = start(folder, cells)
     events = finish(worker)
     assert worker.returncode == 1
-    assert events == [{"event": "error", "kind": "TypeError", "text": events[0]["text"]}]
-    assert "did you mean 'n_latent'" in events[0]["text"]
+    (event,) = events
+    assert (event["event"], event["kinds"], event["code"]) == ("error", ["UnknownName", "TypeError"], "unknown_setting")
+    assert "did you mean 'n_latent'" in event["text"]
+    assert event["fields"]["name"] == "n_laten"
     assert not (folder / RESULT).exists()
 
 
@@ -269,9 +272,10 @@ def test_warnings_of_the_core_are_events(cells: bytes, ro: Any, tmp_path: Path) 
     """)
     folder = job(tmp_path / "job", max_epochs=1)
     events = finish(start(folder, path.read_bytes()))
-    assert next(event["text"] for event in events if event["event"] == "warning").startswith(
-        "3 of 40 cells have no count"
-    )
+    (told,) = [event for event in events if event["event"] == "warning"]
+    assert told["text"].startswith("3 of 40 cells have no count")
+    assert (told["kinds"][:2], told["code"]) == (["Notice", "UserWarning"], "cells_without_modelled_genes")
+    assert told["fields"] == {"n": 3, "n_cells": 40, "n_genes": 15}
     assert len(json.loads((folder / RESULT).read_text())["genes"]) == 15
 
 

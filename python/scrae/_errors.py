@@ -1,0 +1,46 @@
+"""Errors and warnings that can be worded again: each has a text, a code that names its meaning, and plain fields.
+
+Python shows the text. Who speaks to users of another language, as the R package does, words code and fields instead.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class Coded(Exception):
+    """What errors and warnings of the core have in common.
+
+    Parameters
+    ----------
+    text
+        The message, in words of Python.
+    code
+        Names what is wrong; the same in every version. (Only unpickling leaves it out: it sets attributes afterwards.)
+    **fields
+        Names and numbers that the message speaks of.
+    """
+
+    code: str
+    fields: dict[str, Any]
+
+    def __init__(self, text: str, code: str = "", /, **fields: Any) -> None:
+        super().__init__(text)
+        self.code = code
+        self.fields = fields
+
+
+class Refusal(Coded, ValueError):
+    """What was given cannot be used; the message says where, how many, and what to do."""
+
+
+class UnknownName(Coded, TypeError):
+    """An argument has a name that nobody knows."""
+
+
+class Notice(Coded, UserWarning):
+    """The result may not be what was meant."""
+
+
+class TrainingNotice(Coded, RuntimeWarning):
+    """Something went wrong in training, which goes on."""

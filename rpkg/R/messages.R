@@ -1,0 +1,632 @@
+# What Python tells of errors and warnings, in words of R. It comes with a code and
+# fields (scrae._errors); the words here speak of columns, assays and arguments by
+# the names that R users know. tests/python/test_errors.py compares the codes.
+
+#' Say what went wrong in a job
+#'
+#' The same for both doors to Python: a process of its own, or the session's.
+#' @param events Lists as `scrae.r.events` describes warnings and errors.
+#' @param where How to call the place of the counts.
+#' @return Nothing. Warnings are passed on; an error is an R error of the classes
+#'   `scrae_<code>`, Python's, `scrae_python_error` and `scrae_error`.
+#' @noRd
+pass_on <- function(events, where) {
+    kind <- vapply(events, `[[`, "", "event")
+    warnings <- lapply(events[kind == "warning"], in_words, where = where)
+    for (words in unique(warnings)) warning(words, call. = FALSE)
+    for (event in events[kind == "error"]) {
+        fail(in_words(event, where),
+            class = c(
+                paste0("scrae_", event$code), event$kinds, "scrae_python_error"
+            )
+        )
+    }
+}
+
+in_words <- function(event, where) {
+    words <- WORDS[[event$code]]
+    if (is.null(words)) {
+        return(paste0(
+            "Python says something that this version of scRAE has no words of ",
+            "its own for (", event$kinds[1L], "): ", event$text
+        ))
+    }
+    fields <- event$fields
+    said <- words(fields, where)
+    if (!is.null(fields$batch_column)) {
+        said <- paste0(
+            "in the cells with '", fields$batch, "' in column '",
+            fields$batch_column, "': ", said
+        )
+    }
+    said
+}
+
+# Arguments that have another name in R.
+R_NAMES <- c(
+    genes = "features", n_top = "n.features", n_runs = "n.runs",
+    unknown_rate = "unknown.rate", unlabeled_category = "unlabeled",
+    library_size = "library.size", random_state = "seed.use"
+)
+
+argument <- function(name) {
+    known <- name %in% names(R_NAMES)
+    name[known] <- R_NAMES[name[known]]
+    name
+}
+
+# A value as a user would type it.
+typed <- function(value) {
+    if (length(value) == 0L) {
+        return("NULL")
+    }
+    value <- unlist(value)
+    words <- if (is.character(value)) {
+        paste0("\"", value, "\"")
+    } else {
+        format(value, trim = TRUE)
+    }
+    if (length(words) == 1L) words else paste0("c(", paste(words, collapse = ", "), ")")
+}
+
+# "1 cell", "1,200 cells"
+how_many <- function(n, one, many = paste0(one, "s")) {
+    paste(count(n), ngettext(n, one, many))
+}
+
+# "2 of 30 cells"
+share_of <- function(n, total, one, many = paste0(one, "s")) {
+    paste(count(n), "of", how_many(total, one, many))
+}
+
+# What a setting takes, by Python's name of it.
+KINDS <- c(
+    str = "a name", bool = "TRUE or FALSE", int = "one number",
+    float = "one number"
+)
+
+number_of_python <- function(text) {
+    special <- c(nan = "NA", inf = "Inf", "-inf" = "-Inf")
+    if (text %in% names(special)) special[[text]] else text
+}
+
+RAW_COUNTS <- paste0(
+    "scRAE models raw counts: give those, not normalised, scaled or corrected ",
+    "values."
+)
+
+# For each code a function of its fields and of the place of the counts.
+WORDS <- list(
+    # -- counts ----------------------------------------------------------------
+    no_matrix = function(f, where) paste0("there are no values in ", where, "."),
+    no_table = function(f, where) {
+        paste0(where, " is no table of genes and cells.")
+    },
+    no_cells_or_genes = function(f, where) {
+        paste0(
+            where, " is empty: it has ", how_many(f$n_genes, "gene"), " and ",
+            how_many(f$n_cells, "cell"), "."
+        )
+    },
+    no_numbers_in_matrix = function(f, where) {
+        paste0(where, " does not hold numbers. ", RAW_COUNTS)
+    },
+    not_counts = function(f, where) {
+        paste0(
+            where, " does not hold raw counts: ", count(f$n), " of ",
+            how_many(f$n_entries, "value"), " that are not zero ",
+            ngettext(f$n, "is ", "are "), sub("NaN", "NA", f$kind, fixed = TRUE),
+            " (the first: ", number_of_python(f$value), ", gene '", f$gene, "', cell '", f$cell,
+            "'). ", RAW_COUNTS
+        )
+    },
+    all_zero = function(f, where) {
+        paste0(
+            "all counts in ", where, " are zero: none of ",
+            how_many(f$n_cells, "cell"), " has any."
+        )
+    },
+    empty_cells = function(f, where) {
+        paste0(
+            share_of(f$n, f$n_cells, "cell"), " in ", where,
+            ngettext(f$n, " has", " have"), " no count at all. Drop them first: ",
+            "object <- object[, colSums(counts) > 0]"
+        )
+    },
+    one_cell = function(f, where) {
+        paste0(
+            where, " has one cell. An embedding relates cells to each other: it ",
+            "needs 2 or more."
+        )
+    },
+    one_gene = function(f, where) {
+        paste0(
+            "one gene of ", where, " was chosen. An embedding needs 2 or more."
+        )
+    },
+    no_counts_of_chosen_genes = function(f, where) {
+        paste0("the chosen genes have no count in ", where, ".")
+    },
+    too_many_dimensions = function(f, where) {
+        paste0(
+            "n_latent = ", f$n_latent, " asks for more dimensions than there are ",
+            "genes (", f$n_genes, "). Use n_latent = ", f$fewer,
+            " or less, or more genes."
+        )
+    },
+    cells_without_modelled_genes = function(f, where) {
+        paste0(
+            share_of(f$n, f$n_cells, "cell"), ngettext(f$n, " has", " have"),
+            " no count in the ", how_many(f$n_genes, "modelled gene"), ", so ",
+            "that the embedding cannot tell them apart. Choose more genes, or ",
+            "leave out cells with few counts."
+        )
+    },
+    repeated_genes = function(f, where) {
+        paste0(
+            how_many(f$n, "gene name"), ngettext(f$n, " stands", " stand"),
+            " more than once in ", where, " (", quoted(f$names),
+            "). Make them unique first: make.unique()."
+        )
+    },
+
+    # -- columns of cell metadata ----------------------------------------------
+    unknown_column = function(f, where) {
+        paste0("there is no column '", f$column, "'; ", hint(f$column, f$known))
+    },
+    missing_values = function(f, where) {
+        paste0(
+            "column '", f$column, "' has no value in ",
+            share_of(f$n, f$n_cells, "cell"), ". Give them a level of their own, ",
+            "or drop those cells."
+        )
+    },
+    no_numbers = function(f, where) {
+        paste0(
+            "column '", f$column, "' does not hold numbers. Name it in ",
+            "group.by.vars, not in vars.to.regress."
+        )
+    },
+    not_finite = function(f, where) {
+        paste0(
+            "column '", f$column, "' has no finite value in ",
+            share_of(f$n, f$n_cells, "cell"), ". Fill them, or drop those cells."
+        )
+    },
+    single_cell_levels = function(f, where) {
+        paste0(
+            how_many(f$n, "level"), " of column '", f$column, "' ",
+            ngettext(f$n, "has", "have"), " a single cell (", quoted(f$names),
+            "). What is the batch and what is the cell cannot be told apart. ",
+            "Merge such levels, or drop the cells."
+        )
+    },
+    constant_column = function(f, where) {
+        paste0(
+            "column '", f$column, "' is ", format(f$value), " in all ",
+            how_many(f$n_cells, "cell"), ". There is nothing to correct for: ",
+            "leave it out."
+        )
+    },
+    categorical_and_continuous = function(f, where) {
+        paste0(
+            ngettext(length(f$names), "column ", "columns "), quoted(f$names),
+            ngettext(length(f$names), " is", " are"), " named in group.by.vars ",
+            "and in vars.to.regress. Choose one."
+        )
+    },
+    new_levels = function(f, where) {
+        paste0(
+            "column '", f$column, "' has ", how_many(f$n, "level"), " that the ",
+            "model was not trained on (", quoted(f$names), "). It knows ",
+            quoted(f$known), "."
+        )
+    },
+
+    # -- a model and other cells -----------------------------------------------
+    genes_missing = function(f, where) {
+        paste0(
+            count(f$n), " of the model's ", how_many(f$n_genes, "gene"),
+            ngettext(f$n, " is", " are"), " not in ", where, " (", quoted(f$names),
+            "), and all are needed here. PredictSCRAE() and LabelSCRAE() take cells ",
+            "that lack some."
+        )
+    },
+    missing_genes_are_zero = function(f, where) {
+        paste0(
+            count(f$n), " of the model's ", how_many(f$n_genes, "gene"),
+            ngettext(f$n, " is", " are"), " not in ", where, " (", quoted(f$names),
+            "); ", ngettext(f$n, "it counts", "they count"), " as zero"
+        )
+    },
+    no_gene_shared = function(f, where) {
+        paste0(
+            "none of the model's ", how_many(f$n_genes, "gene"), " is in ", where,
+            " (in the model: '", f$of_model, "', there: '", f$of_query,
+            "'). Are they symbols on one side and Ensembl ids on the other?"
+        )
+    },
+    no_batches = function(f, where) {
+        paste0(
+            "batch = \"", f$batch, "\": the model was trained without ",
+            "group.by.vars, so it knows no batches."
+        )
+    },
+    unknown_batch = function(f, where) {
+        paste0("the model has no batch '", f$batch, "'; ", hint(f$batch, f$known))
+    },
+    too_few_types = function(f, where) {
+        found <- if (f$n_labelled == 0L) {
+            "no labelled cell"
+        } else {
+            paste0(
+                "one type only ('", f$types, "', ",
+                how_many(f$n_labelled, "cell"), ")"
+            )
+        }
+        paste0(
+            "column '", f$column, "' has ", found, ". To tell types apart, two or ",
+            "more must be labelled. Cells with '", f$unlabeled, "' or nothing ",
+            "there count as not labelled: is that what unlabeled should be?"
+        )
+    },
+    types_of_one_cell = function(f, where) {
+        paste0(
+            share_of(f$n, f$n_types, "type"), ngettext(f$n, " has", " have"),
+            " a single labelled cell (", quoted(f$names), "): how well ",
+            ngettext(f$n, "it is", "they are"), " recognised cannot be checked"
+        )
+    },
+    too_few_to_score = function(f, where) {
+        paste0(
+            how_many(f$n, "cell"), " to compare with: ", f$least, " or more are ",
+            "needed."
+        )
+    },
+    unknown_group = function(f, where) {
+        paste0(
+            "column '", f$column, "' has no group '", f$group, "'; ",
+            hint(f$group, f$known)
+        )
+    },
+    small_group = function(f, where) {
+        paste0(
+            if (is.null(f$group)) {
+                "the other cells together"
+            } else {
+                paste0("group '", f$group, "'")
+            },
+            ": ", how_many(f$n, "cell"), ". To compare with any confidence, ",
+            f$least, " or more are needed."
+        )
+    },
+    no_batch_shared = function(f, where) {
+        paste0(
+            "group '", f$group, "' and ", if (is.null(f$reference)) {
+                "the other cells"
+            } else {
+                paste0("group '", f$reference, "'")
+            },
+            " have no level of column '", f$column, "' in common. What differs ",
+            "between them cannot be told from what differs between those levels. ",
+            "Without batch.by they are compared all the same."
+        )
+    },
+    library_size = function(f, where) {
+        paste0(
+            "library.size is \"common\", \"observed\" or a number above 0, not ",
+            typed(f$value), "."
+        )
+    },
+    prior_with_like = function(f, where) {
+        "the prior knows no single cells: give like, or codes = \"prior\", not both."
+    },
+    draws_no_counts = function(f, where) {
+        paste0(
+            "this model describes transformed counts (target = \"", f$kind,
+            "\"), from which no counts can be drawn. Train it with ",
+            "target = \"counts\"."
+        )
+    },
+    no_density = function(f, where) {
+        paste0(
+            "this model does not know how its cells are spread: it was trained ",
+            "without scikit-learn, or by an older version. Train it anew, or ",
+            "draw with codes = \"prior\"."
+        )
+    },
+    too_few_to_be_like = function(f, where) {
+        paste0(
+            "like has ", how_many(f$n, "cell"), ". What cells are like is told ",
+            "from ", f$least, " or more."
+        )
+    },
+    too_few_to_tell_apart = function(f, where) {
+        paste0(
+            how_many(f$n_real, "real cell"), " and ",
+            how_many(f$n_synthetic, "synthetic cell"), ": ", f$least, " or more ",
+            "of each are needed."
+        )
+    },
+    cells_without_molecules = function(f, where) {
+        paste0(
+            share_of(f$n, f$n_cells, "cell"), ngettext(f$n, " has", " have"),
+            " no molecule on one side of the split. They have too few counts in ",
+            "these genes: leave them out, or take more genes."
+        )
+    },
+    no_prior = function(f, where) {
+        paste0(
+            "regulariser \"", f$regulariser, "\" has no prior to draw from. Train ",
+            "with the default preset to draw new cells, or leave out ",
+            "codes = \"prior\"."
+        )
+    },
+    makes_no_clusters = function(f, where) {
+        paste0(
+            "regulariser \"", f$regulariser, "\" makes no clusters. Cluster the ",
+            "embedding, with Leiden for example."
+        )
+    },
+    no_clusters_yet = function(f, where) {
+        paste0(
+            "training ended before the ", how_many(f$pretraining_epochs, "epoch"),
+            " of pre-training had passed, so there are no clusters yet. Train for ",
+            "more epochs, or with a smaller pretraining_epochs."
+        )
+    },
+    more_clusters_than_cells = function(f, where) {
+        paste0(
+            "n_clusters = ", f$n_clusters, ": there are ",
+            how_many(f$n_cells, "cell"), " to train on."
+        )
+    },
+
+    # -- settings --------------------------------------------------------------
+    unknown_setting = function(f, where) {
+        paste0("there is no argument '", f$name, "'; ", hint(f$name, f$known))
+    },
+    unknown_option = function(f, where) {
+        paste0("\"", f$of, "\" has no option '", f$name, "'; ", hint(f$name, f$known))
+    },
+    not_one_of = function(f, where) {
+        paste0(
+            argument(f$name), " = ", typed(f$value), " is not known. Choose one of ",
+            paste0("\"", f$known, "\"", collapse = ", "), "."
+        )
+    },
+    other_kind = function(f, where) {
+        paste0(
+            argument(f$name), " must be ", KINDS[[f$kind]], ", not ",
+            typed(f$value), "."
+        )
+    },
+    no_whole_number = function(f, where) {
+        paste0(
+            argument(f$name), " must be a whole number of at least ", f$least,
+            ", not ", typed(f$value), "."
+        )
+    },
+    below_least = function(f, where) {
+        paste0(
+            argument(f$name), " must be at least ", f$least, ", not ",
+            typed(f$value), "."
+        )
+    },
+    not_within = function(f, where) {
+        paste0(
+            argument(f$name), " must be at least ", f$low, " and below ", f$high,
+            ", not ", typed(f$value), "."
+        )
+    },
+    not_between = function(f, where) {
+        paste0(
+            argument(f$name), " must be between ", f$low, " and ", f$high, ", not ",
+            typed(f$value), "."
+        )
+    },
+    not_positive = function(f, where) {
+        paste0(argument(f$name), " must be above 0, not ", typed(f$value), ".")
+    },
+    negative = function(f, where) {
+        values <- vapply(f$values, typed, "")
+        wrong <- which(unlist(f$values) < 0)
+        paste0(
+            paste(f$names[wrong], collapse = " and "), " must not be negative, ",
+            "not ", paste(values[wrong], collapse = " and "), "."
+        )
+    },
+    no_widths = function(f, where) {
+        paste0(
+            argument(f$name), " must be the width of a layer or several, whole ",
+            "numbers of at least 1, not ", typed(f$value), "."
+        )
+    },
+    clustering_options = function(f, where) {
+        paste0(
+            "pretraining_epochs must be at least 0, check_every at least 1 and ",
+            "tolerance at least 0 and below 1, not ", typed(f$pretraining_epochs),
+            ", ", typed(f$check_every), " and ", typed(f$tolerance), "."
+        )
+    },
+    scaled_target = function(f, where) {
+        paste0(
+            "target = \"scaled\" has negative values, which likelihood = \"",
+            f$likelihood, "\" does not. Use likelihood = \"mse\"."
+        )
+    },
+    unknown_device = function(f, where) {
+        paste0(
+            "device = ", typed(f$device), " is not known. Use \"auto\", \"cpu\" or ",
+            "\"cuda\"."
+        )
+    },
+    no_cuda = function(f, where) {
+        paste0(
+            "device = \"", f$device, "\": torch ", f$torch, " finds no CUDA ",
+            "device. Use device = \"cpu\"."
+        )
+    },
+
+    # -- the choice of genes ---------------------------------------------------
+    too_few_genes_seen = function(f, where) {
+        paste0(
+            share_of(f$n, f$n_genes, "gene"), ngettext(f$n, " is", " are"),
+            " seen in ", count(f$least), " or more of ",
+            how_many(f$n_cells, "cell"), ": too few to choose from. Take more ",
+            "cells or features = \"all\", and look whether rows are genes and ",
+            "columns are cells."
+        )
+    },
+    too_little_in_batch = function(f, where) {
+        paste0(
+            how_many(f$n_cells, "cell"), " and ", how_many(f$n_genes, "gene"),
+            " are too few. Merge small batches."
+        )
+    },
+    too_few_genes_pass = function(f, where) {
+        paste0(
+            "method \"", f$method, "\" finds ", how_many(f$n, "gene"),
+            ": too few to train on. Use another method."
+        )
+    },
+    fewer_genes_than_asked = function(f, where) {
+        paste0(
+            "method \"", f$method, "\" finds ", how_many(f$n, "gene"), ", fewer ",
+            "than the ", count(f$n_asked), " asked for; all of them are taken"
+        )
+    },
+    no_dropouts = function(f, where) {
+        paste0(
+            "M3Drop looks at zeros, and ", share_of(f$n, f$n_genes, "gene"),
+            ngettext(f$n, " has", " have"), " one in any of ",
+            how_many(f$n_cells, "cell"), ". Use method \"HVG\", or keep all genes ",
+            "and cells of the experiment."
+        )
+    },
+    too_few_genes_vary = function(f, where) {
+        paste0(
+            "DANB needs genes that vary more than Poisson counts; ",
+            share_of(f$n, f$n_genes, "gene"), ngettext(f$n, " does", " do"),
+            " in ", how_many(f$n_cells, "cell"), ". Use method \"M3Drop\" or ",
+            "\"HVG\", or more cells."
+        )
+    },
+    no_marker = function(f, where) {
+        paste0(
+            "SCMarker finds no marker. Of ", how_many(f$n_genes, "gene"), " ",
+            count(f$expressed), " have a count of ", format(f$least), " or more in ",
+            "more than ", f$in_cells, " of ", how_many(f$cells, "cell"), "; ",
+            count(f$multimodal), " of these have two peaks or more; ",
+            count(f$compared), " of these are not in nearly all cells; none has a ",
+            "partner in more than ", f$shared_cells, " cells. Use another method."
+        )
+    },
+    reads_not_umis = function(f, where) {
+        paste0(
+            "SCMarker: half of the counts that are not zero are ",
+            format(f$typical), " or more, so these look like reads, not UMIs. ",
+            "Then nearly every gene has several peaks: use another method."
+        )
+    },
+    small_batch = function(f, where) {
+        paste0(
+            "batch '", f$batch, "' has ", how_many(f$n, "cell"), ", too few to ",
+            "vary. Merge small batches."
+        )
+    },
+    no_trend = function(f, where) {
+        paste0(
+            "method \"seurat_v3\" could not fit the trend of variance on mean: too ",
+            "many genes have the same few counts. Use method \"HVG\", or fewer ",
+            "batches."
+        )
+    },
+
+    # -- training, folders, Python itself --------------------------------------
+    diverged = function(f, where) {
+        paste0(
+            "training failed in epoch ", f$epoch, ": a loss was no longer finite, ",
+            "also after the learning rates had been halved ", f$retries, " times. ",
+            "Try a smaller learning_rate, and look for cells with extreme counts."
+        )
+    },
+    going_back = function(f, where) {
+        paste0(
+            "a loss was no longer finite in epoch ", f$epoch, "; training went on ",
+            "from epoch ", f$good_epoch, " with half the learning rates"
+        )
+    },
+    no_checkpoint = function(f, where) {
+        paste0(
+            "no checkpoint could be written into '", f$path, "' (", f$reason,
+            "); training went on"
+        )
+    },
+    not_written = function(f, where) {
+        paste0("'", f$path, "' could not be written: ", f$reason, ".")
+    },
+    no_folder = function(f, where) {
+        paste0("'", f$path, "' is a file. A model is saved as a folder.")
+    },
+    weights_do_not_fit = function(f, where) {
+        paste0(
+            "the weights of this model do not fit its settings: its files are not ",
+            "of one model. Save it again, or train it anew."
+        )
+    },
+    damaged_file = function(f, where) {
+        paste0(
+            "the file ", f$file, " of this model is damaged or cut short. Save ",
+            "the model again, or train it anew."
+        )
+    },
+    format_version = function(f, where) {
+        paste0(
+            "the file ", f$file, " of this model has format version ",
+            typed(f$version), ". This version of scRAE reads ",
+            paste(f$known, collapse = " and "), ". Read it with the version of ",
+            "scRAE that wrote it, or train the model anew."
+        )
+    },
+    resume_of_other_data = function(f, where) {
+        paste0(
+            "these are not the cells, genes and columns that the training started ",
+            "with. Use resume = FALSE to train anew."
+        )
+    },
+    resume_of_other_settings = function(f, where) {
+        paste0(
+            "settings or seed are not those that the training started with. Give ",
+            "the same again, or use resume = FALSE to train anew."
+        )
+    },
+    no_bridge = function(f, where) {
+        paste0(
+            "Python cannot talk to R: rpy2 or anndata2ri is missing, or was built ",
+            "for another R. InstallSCRAE() makes a Python that can; SCRAEStatus() ",
+            "says more."
+        )
+    },
+    missing_package = function(f, where) {
+        paste0(
+            "Python lacks the package ", f$package, ". InstallSCRAE() makes a ",
+            "Python that has what scRAE needs."
+        )
+    },
+    unknown_job = function(f, where) {
+        paste0(
+            "Python has an older version of scRAE, which does not know '",
+            f$action, "'. Install scRAE again."
+        )
+    },
+    memory = function(f, where) {
+        paste0(
+            "there is not enough memory. Use fewer cells or genes, or a machine ",
+            "with more."
+        )
+    },
+    interrupted = function(f, where) {
+        "stopped before there was anything to keep; the object is as it was"
+    }
+)

@@ -1,0 +1,188 @@
+"""Errors and warnings carry a code and fields, and R has words for each (tests/python/bridge provokes them)."""
+
+from __future__ import annotations
+
+import ast
+import pickle
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import scrae
+from scrae._errors import Coded, Refusal
+from scrae._messages import shown, some, unknown
+
+PACKAGE = Path(scrae.__file__).parent
+WORDS = Path(__file__).parents[2] / "rpkg" / "R" / "messages.R"
+OF_OTHERS = {"interrupted", "memory", "missing_package"}  # what scrae.r.events makes of errors of others
+# What no job of the R package can meet: other doors, files that are read in Python, places that R has checked or filled
+# in, and mistakes of who writes a term.
+ONLY_IN_PYTHON = {
+    "__init__.py": {"__getattr__"},
+    "cli.py": {"_run"},
+    "compute/distributed.py": {"on_terminate", "_together", "require_same"},
+    "compute/rows.py": {"rows_of"},
+    "data/cells.py": {"positions", "_positions_by_name", "_column", "read_cells", "_read_anndata"},
+    "data/files.py": {"cells_on_disk", "_opened", "_checked", "read_counts"},
+    "data/on_disk.py": {"append"},
+    "data/transforms.py": {"__init__"},
+    "datasets.py": {"unscaled_counts"},
+    "metrics/scores.py": {"scores"},
+    "model/estimator.py": {"fitted", "_train"},
+    "model/fitted.py": {"cells_or_training", "match_genes"},
+    "model/folder.py": {"load_model", "read_description"},
+    "model/labelling.py": {"predict"},
+    "pl/embedding.py": {"embedding"},
+    "pl/genes.py": {"gene_selection"},
+    "pl/history.py": {"_history"},
+    "pp/genes.py": {"_check"},
+    "r/conversion.py": {"from_sce"},
+    "tl/synthetic.py": {"compare_cells"},
+}
+
+
+@dataclass(frozen=True)
+class Site:
+    """A place where an error or warning with a code is made; ``fields`` is None where not all are written out there."""
+
+    place: str
+    code: ast.expr
+    fields: frozenset[str] | None
+
+
+@cache
+def trees() -> dict[str, ast.Module]:
+    return {
+        str(path.relative_to(PACKAGE)): ast.parse(path.read_text(encoding="utf-8")) for path in PACKAGE.rglob("*.py")
+    }
+
+
+@cache
+def coded() -> frozenset[str]:
+    """Names of the classes whose instances carry a code."""
+    names = {"Coded"}
+    classes = [node for tree in trees().values() for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+    while new := {c.name for c in classes if names & {b.id for b in c.bases if isinstance(b, ast.Name)}} - names:
+        names |= new
+    return frozenset(names)
+
+
+def called(node: ast.AST) -> str | None:
+    return node.func.id if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) else None
+
+
+def sites() -> Iterator[Site]:
+    for file, tree in trees().items():
+        for node in ast.walk(tree):
+            # NotWritten gives text, code and fields to what it inherits from.
+            of_parent = (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Attribute)
+                and node.func.attr == "__init__"
+                and file == "compute/atomic.py"
+            )
+            if isinstance(node, ast.Call) and (of_parent or called(node) in coded() - {"NotWritten"}):
+                place = f"{file}:{node.lineno}"
+                assert len(node.args) == 2, f"{place}: a text and a code"
+                names = {keyword.arg for keyword in node.keywords}
+                fields = None if None in names else frozenset(name for name in names if name)
+                yield Site(place, node.args[1], fields)
+
+
+def codes() -> dict[str, list[Site]]:
+    found: dict[str, list[Site]] = {}
+    for site in sites():
+        if isinstance(site.code, ast.Constant):
+            found.setdefault(site.code.value, []).append(site)
+    return found
+
+
+def words() -> dict[str, set[str]]:
+    """The fields that R's words for each code speak of."""
+    text = WORDS.read_text(encoding="utf-8").split("\nWORDS <- list(")[1]
+    parts = re.split(r"^    (\w+) = function\(f, where\)", text, flags=re.M)[1:]
+    return {code: set(re.findall(r"\bf\$(\w+)", body)) for code, body in zip(parts[::2], parts[1::2], strict=True)}
+
+
+def test_every_code_is_written_out_or_that_of_another_error() -> None:
+    for site in sites():
+        if isinstance(site.code, ast.Constant):
+            assert re.fullmatch(r"[a-z]+(_[a-z]+)*", site.code.value), site.place
+        else:
+            assert isinstance(site.code, ast.Attribute), site.place
+            assert site.code.attr == "code", site.place
+
+
+def test_r_has_words_for_every_code_and_for_no_other() -> None:
+    assert set(words()) == set(codes()) | OF_OTHERS
+
+
+def test_a_code_has_the_same_fields_everywhere_and_r_speaks_of_no_others() -> None:
+    spoken_of = words()
+    for code, found in codes().items():
+        written_out = {site.fields for site in found if site.fields is not None}
+        assert len(written_out) <= 1, f"{code}: {[(site.place, site.fields) for site in found]}"
+        for fields in written_out:
+            assert spoken_of[code] <= fields, f"{code}: R speaks of {spoken_of[code] - fields}"
+
+
+def test_what_a_job_of_r_may_meet_has_a_code() -> None:
+    def raised(node: ast.AST, function: str) -> Iterator[tuple[str, str | None, int]]:
+        for child in ast.iter_child_nodes(node):
+            name = child.name if isinstance(child, ast.FunctionDef) else function
+            if isinstance(child, ast.Raise) and isinstance(child.exc, ast.Call):
+                yield name, called(child.exc), child.lineno
+            yield from raised(child, name)
+
+    uncoded: dict[str, set[str]] = {}
+    for file, tree in trees().items():
+        for function, kind, _ in raised(tree, ""):
+            if kind not in coded():
+                uncoded.setdefault(file, set()).add(function)
+    assert uncoded == ONLY_IN_PYTHON
+
+
+def test_warnings_that_reach_r_have_a_code() -> None:
+    """Those of old names go to programmers alone (DeprecationWarning)."""
+    for file, tree in trees().items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "warnings.warn" and file != "_deprecation.py":
+                assert called(node.args[0]) in coded(), f"{file}:{node.lineno}"
+
+
+def test_code_and_fields_stand_beside_the_text() -> None:
+    with pytest.raises(ValueError, match="has no setting|n_latent must be") as refused:
+        scrae.SCRAE(n_latent=0)
+    assert isinstance(refused.value, Refusal)
+    assert refused.value.code == "no_whole_number"
+    assert refused.value.fields == {"name": "n_latent", "least": 1, "value": 0}
+    assert issubclass(scrae.CountsError, ValueError)
+    assert issubclass(scrae.ModelFolderError, ValueError)
+    assert issubclass(scrae.TrainingDiverged, RuntimeError)
+    with pytest.raises(TypeError, match="has no setting 'n_latnt'"):
+        scrae.SCRAE(n_latnt=3)
+
+
+def test_an_error_survives_the_way_to_another_process() -> None:
+    sent = scrae.CountsError("no counts", "all_zero", n_cells=3)
+    got = pickle.loads(pickle.dumps(sent))
+    assert (type(got), str(got), got.code, got.fields) == (scrae.CountsError, "no counts", "all_zero", {"n_cells": 3})
+    assert isinstance(got, Coded)
+
+
+def test_names_and_numbers_of_numpy_are_shown_as_users_type_them() -> None:
+    assert some(np.array(["B cell", "T cell"])) == "'B cell', 'T cell'"
+    assert "np.str_" not in unknown("batch", np.str_("c"), np.array(["a", "b"]), "the model")
+    assert [shown(value) for value in (np.float64(0.5), np.str_("a"), 3, "b", [1], None)] == [
+        "0.5",
+        "'a'",
+        "3",
+        "'b'",
+        "[1]",
+        "None",
+    ]
