@@ -90,8 +90,12 @@ def _run(options: argparse.Namespace) -> int:
         raise ValueError(f"--from-disk copies {options.input}, so --out must end in {options.input.suffix}, too")
     if not options.out.parent.is_dir():
         raise FileNotFoundError(f"--out {options.out}: there is no folder {options.out.parent}")
+    if options.model_dir is not None and options.model_dir.resolve().is_relative_to(options.out.resolve()):
+        raise ValueError(f"--model-dir {options.model_dir} lies within --out {options.out}, which is written anew")
     from scrae.compute import distributed
+    from scrae.data.files import refuse_target
 
+    refuse_target(options.out, options.input)
     with distributed.joined():
         if not distributed.in_charge():
             options.quiet = True

@@ -566,6 +566,20 @@ WORDS <- list(
     not_written = function(f, where) {
         paste0("'", f$path, "' could not be written: ", f$reason, ".")
     },
+    not_replaced = function(f, where) {
+        paste0(
+            "'", f$path, "' exists and is not replaced, because it is not a file of ",
+            "cells that Python's anndata wrote. Choose another name, or move it away."
+        )
+    },
+    no_room = function(f, where) {
+        paste0(
+            "there is no room for '", f$path, "': it takes ",
+            format(round(f$needed / 1e9, 1), nsmall = 1), " GB or more, and ",
+            format(round(f$free / 1e9, 1), nsmall = 1), " GB are free. Make room, or ",
+            "choose another disk."
+        )
+    },
     no_folder = function(f, where) {
         paste0("'", f$path, "' is a file. A model is saved as a folder.")
     },

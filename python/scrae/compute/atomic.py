@@ -81,6 +81,22 @@ def write_bytes(path: Path, content: bytes) -> None:
         raise NotWritten(path, error) from error
 
 
+def refuse_unwritable(folder: Path) -> None:
+    """Show now, and not after hours, that nothing can be written into a folder: make something there and remove it.
+
+    Raises
+    ------
+    OSError
+        Nothing can; the message names the folder.
+    """
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"probe")
+            file.flush()
+    except OSError as error:
+        raise NotWritten(folder, error) from error
+
+
 def sweep(folder: Path) -> None:
     """Delete what processes of this machine that have died were writing into ``folder``; put back what they moved."""
     try:

@@ -23,6 +23,7 @@ from scrae.autoencoder.autoencoder import RegularisedAutoencoder
 from scrae.autoencoder.settings import Settings
 from scrae.data.cells import Cells, read_cells
 from scrae.data.counts import as_counts
+from scrae.data.files import refuse_target
 from scrae.model.folder import DESCRIPTION, WEIGHTS
 from scrae.pp.genes import select_genes
 from scrae.r import conversion, jobs, run_in_session
@@ -130,6 +131,12 @@ def redescribed(stage: Stage, change: Callable[[dict[str, Any]], None]) -> None:
 def no_room(stage: Stage) -> None:
     # Never a folder, for root neither: checkpoints cannot be written, and training goes on to the end.
     stage.fit(model_dir="/proc/no folder")
+
+
+def too_large(stage: Stage) -> None:
+    with open(stage.folder / "large.h5ad", "wb") as file:
+        file.truncate(2**43)
+    refuse_target(stage.folder / "out.h5ad", stage.folder / "large.h5ad")
 
 
 def without_rpy2(stage: Stage) -> None:
@@ -338,6 +345,8 @@ PROVOKED: dict[str, list[Callable[[Stage], Any]]] = {
     "going_back": [lambda s: spoil(s, lambda step: step == 5)],
     "no_checkpoint": [lambda s: ignoring_refusals(lambda: no_room(s))],
     "not_written": [no_room],
+    "not_replaced": [lambda s: ((s.folder / "file.h5ad").write_text("mine"), refuse_target(s.folder / "file.h5ad"))],
+    "no_room": [too_large],
     "no_folder": [lambda s: ((s.folder / "file").write_text(""), s.model.save(s.folder / "file"))],
     "weights_do_not_fit": [lambda s: redescribed(s, lambda d: d["settings"].update(n_hidden=[9]))],
     "damaged_file": [lambda s: damaged(s, WEIGHTS), lambda s: damaged(s, DESCRIPTION)],
