@@ -66,6 +66,9 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--model-dir", type=Path, help="folder for the model and its checkpoints")
     run.add_argument("--resume", action="store_true", help="go on from the checkpoint in --model-dir, if there is one")
     run.add_argument(
+        "--overwrite", action="store_true", help="replace a model of other data or settings in --model-dir"
+    )
+    run.add_argument(
         "--from-disk",
         action="store_true",
         help="leave the counts of h5ad or zarr on disk: for files larger than memory",
@@ -128,6 +131,7 @@ def _train(options: argparse.Namespace) -> int:
         verbose=False if options.quiet else None,
         model_dir=options.model_dir,
         resume=options.resume,
+        overwrite=options.overwrite,
         **settings,
     )
     if distributed.in_charge() and options.from_disk:

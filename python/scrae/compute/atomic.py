@@ -41,13 +41,14 @@ class NotWritten(Coded, OSError):
 
 
 @contextmanager
-def written_aside(path: Path) -> Iterator[Path]:
+def written_aside(path: Path, like: Path | None = None) -> Iterator[Path]:
     """Where to write the file or folder that gets the name ``path`` at the end, so that it never names half of it.
 
     That is in a folder beside it, which only its owner may enter and whose name nobody can guess: no link can wait
     there to be followed. What is written is on the disk before it gets its name, and takes the permissions of what it
-    replaces. A file replaces a file and a folder a folder, nothing else. If the block raises, what it has written is
-    deleted, and what ``path`` named before is still there. What processes that have died left is swept first.
+    replaces (or of ``like``, where that exists). A file replaces a file and a folder a folder, nothing else. If the
+    block raises, what it has written is deleted, and what ``path`` named before is still there. What processes that
+    have died have left is swept first.
     """
     sweep(path.parent)
     aside = Path(tempfile.mkdtemp(prefix=f".scrae-{_host()}-{os.getpid()}-", dir=path.parent))
@@ -57,8 +58,9 @@ def written_aside(path: Path) -> Iterator[Path]:
         new = aside / NEW / path.name
         yield new
         _to_disk(new)
-        if path.exists() and not path.is_symlink():
-            new.chmod(stat.S_IMODE(path.stat().st_mode))
+        model = like or path
+        if model.exists() and not model.is_symlink():
+            new.chmod(stat.S_IMODE(model.stat().st_mode))
         _replace(path, new, aside / OLD / path.name)
         _entries_to_disk(path.parent)
     finally:
@@ -66,8 +68,8 @@ def written_aside(path: Path) -> Iterator[Path]:
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Put ``content`` at ``path`` in one move, on the disk before it has its name.
+def write_bytes(path: Path, content: bytes, like: Path | None = None) -> None:
+    """Put ``content`` at ``path`` in one move, on the disk before it has its name; ``like`` as above.
 
     Raises
     ------
@@ -75,7 +77,7 @@ def write_bytes(path: Path, content: bytes) -> None:
         It could not be written; the message names the file.
     """
     try:
-        with written_aside(path) as aside:
+        with written_aside(path, like) as aside:
             aside.write_bytes(content)
     except OSError as error:
         raise NotWritten(path, error) from error
@@ -111,14 +113,30 @@ def sweep(folder: Path) -> None:
 
 
 def is_alive(process: int) -> bool:
-    """Whether this machine runs a process of that number."""
+    """Whether this machine runs a process of that number; one that has ended and is only still listed does not run."""
     try:
         os.kill(process, 0)
     except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
         return True  # somebody else's
-    return True
+    return _state_and_start(process)[0] != "Z"
+
+
+def started(process: int) -> str | None:
+    """When a process was started, in the system's words: of two with one number it is another; None: it says nothing.
+
+    Numbers come back, in containers soon.
+    """
+    return _state_and_start(process)[1]
+
+
+def _state_and_start(process: int) -> tuple[str | None, str | None]:
+    try:
+        fields = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+    except OSError:  # no Linux
+        return None, None
+    return fields[0], fields[19]
 
 
 def _host() -> str:

@@ -158,8 +158,8 @@ def refuse_target(path: Path, source: Path | None = None) -> None:
         needed, free = _size(source), shutil.disk_usage(path.parent).free
         if free < needed:
             raise Refusal(
-                f"there is no room for {str(path)!r}: it takes {needed / 1e9:,.1f} GB or more, and {free / 1e9:,.1f} GB "
-                "are free. Make room, or choose another disk.",
+                f"there is no room for {str(path)!r}: it takes {needed / 1e9:,.1f} GB or more, and "
+                f"{free / 1e9:,.1f} GB are free. Make room, or choose another disk.",
                 "no_room",
                 path=str(path),
                 needed=needed,
