@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from scrae.data.counts import CountsError
     from scrae.model import SCRAE
     from scrae.model.fitted import NotFittedError
-    from scrae.model.folder import ModelFolderError
+    from scrae.model.stored import ModelFolderError
     from scrae.training.loop import TrainingDiverged
 
 # Threads of OpenMP spin while they wait for each other, so long that on a busy machine a training takes many times its
@@ -30,7 +30,7 @@ _NAMES = {
     "SCRAE": "scrae.model",
     "NotFittedError": "scrae.model.fitted",
     "CountsError": "scrae.data.counts",
-    "ModelFolderError": "scrae.model.folder",
+    "ModelFolderError": "scrae.model.stored",
     "TrainingDiverged": "scrae.training.loop",
 }
 

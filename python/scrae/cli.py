@@ -66,6 +66,9 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--model-dir", type=Path, help="folder for the model and its checkpoints")
     run.add_argument("--resume", action="store_true", help="go on from the checkpoint in --model-dir, if there is one")
     run.add_argument(
+        "--overwrite", action="store_true", help="replace a model of other data or settings in --model-dir"
+    )
+    run.add_argument(
         "--from-disk",
         action="store_true",
         help="leave the counts of h5ad or zarr on disk: for files larger than memory",
@@ -90,8 +93,12 @@ def _run(options: argparse.Namespace) -> int:
         raise ValueError(f"--from-disk copies {options.input}, so --out must end in {options.input.suffix}, too")
     if not options.out.parent.is_dir():
         raise FileNotFoundError(f"--out {options.out}: there is no folder {options.out.parent}")
+    if options.model_dir is not None and options.model_dir.resolve().is_relative_to(options.out.resolve()):
+        raise ValueError(f"--model-dir {options.model_dir} lies within --out {options.out}, which is written anew")
     from scrae.compute import distributed
+    from scrae.data.files import refuse_target
 
+    refuse_target(options.out, options.input)
     with distributed.joined():
         if not distributed.in_charge():
             options.quiet = True
@@ -124,6 +131,7 @@ def _train(options: argparse.Namespace) -> int:
         verbose=False if options.quiet else None,
         model_dir=options.model_dir,
         resume=options.resume,
+        overwrite=options.overwrite,
         **settings,
     )
     if distributed.in_charge() and options.from_disk:

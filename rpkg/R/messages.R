@@ -566,8 +566,60 @@ WORDS <- list(
     not_written = function(f, where) {
         paste0("'", f$path, "' could not be written: ", f$reason, ".")
     },
+    not_replaced = function(f, where) {
+        paste0(
+            "'", f$path, "' exists and is not replaced, because it is not a file of ",
+            "cells that Python's anndata wrote. Choose another name, or move it away."
+        )
+    },
+    no_room = function(f, where) {
+        paste0(
+            "there is no room for '", f$path, "': it takes ",
+            format(round(f$needed / 1e9, 1), nsmall = 1), " GB or more, and ",
+            format(round(f$free / 1e9, 1), nsmall = 1), " GB are free. Make room, or ",
+            "choose another disk."
+        )
+    },
     no_folder = function(f, where) {
         paste0("'", f$path, "' is a file. A model is saved as a folder.")
+    },
+    another_model = function(f, where) {
+        paste0(
+            "'", f$path, "' holds a model that was trained on other data or with ",
+            "other settings. Choose another folder, or delete this one."
+        )
+    },
+    other_writer = function(f, where) {
+        paste0(
+            "process ", f$process, " on ", f$host, " is writing into '", f$path,
+            "'. Wait for it, or choose another folder. If it does not run any more, ",
+            "delete the file ", f$file, " in that folder."
+        )
+    },
+    writer_died = function(f, where) {
+        paste0(
+            "process ", f$process, " ended without finishing what it was writing ",
+            "into '", f$path, "'; this one takes over"
+        )
+    },
+    missing_file = function(f, where) {
+        paste0(
+            "the file ", f$file, " of this model is missing. Copy the whole folder, ",
+            "save the model again, or train it anew."
+        )
+    },
+    file_of_another_model = function(f, where) {
+        paste0(
+            "the file ", f$file, " of this model does not belong to the others: it ",
+            "is of another training or another save. Copy the whole folder again, ",
+            "save the model again, or train it anew."
+        )
+    },
+    column_of_user = function(f, where) {
+        paste0(
+            "column '", f$column, "' exists and is not the work of an earlier ",
+            "call: clusters of this one would replace it. Rename that column."
+        )
     },
     weights_do_not_fit = function(f, where) {
         paste0(

@@ -35,7 +35,7 @@ ONLY_IN_PYTHON = {
     "metrics/scores.py": {"scores"},
     "model/estimator.py": {"fitted", "_train"},
     "model/fitted.py": {"cells_or_training", "match_genes"},
-    "model/folder.py": {"load_model", "read_description"},
+    "model/folder.py": {"load_model", "_belonging"},
     "model/labelling.py": {"predict"},
     "pl/embedding.py": {"embedding"},
     "pl/genes.py": {"gene_selection"},

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
+import signal
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -12,6 +15,8 @@ import safetensors
 import torch
 
 import scrae
+
+FILES = ["scrae.json", "training_state.safetensors", "weights.safetensors"]
 
 
 @pytest.fixture
@@ -38,11 +43,7 @@ def test_a_loaded_model_gives_the_same_results(small, quick, tmp_path):
 
 
 def test_the_folder_holds_three_files_and_no_pickle(folder):
-    assert sorted(path.name for path in folder.iterdir()) == [
-        "scrae.json",
-        "training_state.safetensors",
-        "weights.safetensors",
-    ]
+    assert sorted(path.name for path in folder.iterdir()) == FILES
     # A pickle says its protocol first; a lone 0x80 may be the length of a header. PK: the zip that torch.save makes.
     pickles = tuple(bytes([0x80, protocol]) for protocol in range(2, 6))
     for path in folder.iterdir():
@@ -97,15 +98,58 @@ def test_saving_where_a_file_stands_says_so(small, quick, tmp_path):
         scrae.SCRAE(**quick).fit(small).save(tmp_path / "model")
 
 
-def test_a_save_cut_off_between_its_two_files_still_loads_as_one_model(small, quick, tmp_path):
-    """New weights beside the old description: the weights' own copy of the description is taken."""
-    folder = tmp_path / "model"
-    scrae.SCRAE(**quick).fit(small).save(folder)
-    old = (folder / "scrae.json").read_text()
-    newer = scrae.SCRAE(**quick | {"n_latent": 5}).fit(small)
-    newer.save(folder)
-    (folder / "scrae.json").write_text(old)
-    np.testing.assert_array_equal(scrae.SCRAE.load(folder).embed(small), newer.embed())
+# Kills itself at the given move or deletion while it saves (or trains and saves) another model.
+SAVE = """
+import os, signal, sys
+import anndata, torch, scrae
+torch.set_num_threads(1)
+source, folder, at, what = sys.argv[1:]
+count = 0
+def happened(name, arguments):
+    global count
+    if name in ("os.rename", "os.remove"):
+        count += 1
+        if count == int(at):
+            os.kill(os.getpid(), signal.SIGKILL)
+adata = anndata.read_h5ad(source)
+model = scrae.SCRAE(n_latent=5, n_hidden=(16,), batch_size=16, max_epochs=2, verbose=False)
+if what == "save":
+    model.fit(adata)
+    sys.addaudithook(happened)
+    model.save(folder)
+else:
+    sys.addaudithook(happened)
+    model.fit(adata, model_dir=folder, checkpoint_seconds=0, overwrite=True)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", ["save", "train"])
+def test_a_kill_at_any_point_leaves_the_model_of_before_or_the_new_one(small, quick, tmp_path, what):
+    small.write_h5ad(tmp_path / "cells.h5ad")
+    older = scrae.SCRAE(**quick).fit(small)
+    older.save(tmp_path / "older")
+    seen = []
+    for at in range(1, 60, 1 if what == "save" else 3):
+        folder = tmp_path / f"model{at}"
+        shutil.copytree(tmp_path / "older", folder)
+        command = [sys.executable, "-c", SAVE, tmp_path / "cells.h5ad", folder, str(at), what]
+        done = subprocess.run(command, check=False, capture_output=True, text=True)
+        assert done.returncode in (-signal.SIGKILL, 0), done.stderr
+        loaded = scrae.SCRAE.load(folder)
+        seen.append(loaded.settings.n_latent)
+        if seen[-1] == 3:
+            np.testing.assert_array_equal(loaded.embed(small), older.embed())
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # the lock of the killed process is taken over
+            loaded.save(folder)
+        assert sorted(path.name for path in folder.iterdir()) == FILES
+        np.testing.assert_array_equal(scrae.SCRAE.load(folder).embed(small), loaded.embed(small))
+        if done.returncode == 0:
+            break
+    assert done.returncode == 0
+    assert seen == sorted(seen)
+    assert set(seen) == {3, 5}
 
 
 FULL_DISK = """
@@ -146,11 +190,7 @@ def test_a_disk_that_is_full_leaves_the_old_files_whole_and_training_going(tmp_p
     assert lines[1] == "trained to the end: 8 max_epochs"
     assert lines[2].startswith("warned: 1 no checkpoint: ")
     assert lines[3] == "old model whole: True"
-    assert sorted(path.name for path in (tmp_path / "model").iterdir()) == [
-        "scrae.json",
-        "training_state.safetensors",
-        "weights.safetensors",
-    ]
+    assert sorted(path.name for path in (tmp_path / "model").iterdir()) == FILES
 
 
 def test_a_checkpoint_alone_loads_as_the_best_model_so_far(folder, small):

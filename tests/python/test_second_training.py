@@ -78,7 +78,7 @@ def test_what_fails_while_a_second_training_is_prepared_changes_nothing(first, s
     with monkeypatch.context() as patched:
         patched.setattr(place, fails)
         with pytest.raises(error):
-            model.fit(small[:, :20], model_dir=folder if with_folder else None)
+            model.fit(small[:, :20], model_dir=folder if with_folder else None, overwrite=True)
     assert digests(folder) == files
     assert_as_before(before, model, small)
     assert_as_before(before, refitted(model, small, before), small)
@@ -125,7 +125,7 @@ def test_control_c_in_the_first_epoch_of_a_second_training_changes_nothing(first
     with monkeypatch.context() as patched:
         patched.setattr(Training, "_step", pressed)
         with pytest.raises(KeyboardInterrupt, match="before its first epoch had ended"):
-            model.fit(small[:, :20], model_dir=folder if with_folder else None)
+            model.fit(small[:, :20], model_dir=folder if with_folder else None, overwrite=True)
     assert digests(folder) == files
     assert_as_before(before, model, small)
 
@@ -139,7 +139,7 @@ def test_an_error_in_a_later_epoch_keeps_what_the_new_training_had_come_to(first
             raise MemoryError("no room")
 
     with pytest.raises(MemoryError):
-        model.fit(small[:, :20], model_dir=folder, on_epoch=fail)
+        model.fit(small[:, :20], model_dir=folder, overwrite=True, on_epoch=fail)
     assert model.gene_names.tolist() == small.var_names[:20].tolist()
     assert model.cell_types is None
     assert len(model.history) == model.summary["epochs"]

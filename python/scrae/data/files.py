@@ -15,13 +15,18 @@ import numpy as np
 import scipy.sparse as sp
 
 from scrae._deprecation import warn_of_old_name
-from scrae._messages import unknown
-from scrae.compute.atomic import written_aside
+from scrae._errors import Refusal
+from scrae._messages import some, unknown
+from scrae.compute.atomic import refuse_unwritable, sweep, written_aside
 from scrae.data.counts import CountsError, as_counts
 from scrae.data.on_disk import edges, on_disk
 
 if TYPE_CHECKING:
     from anndata import AnnData
+
+
+PARTS = {"X", "layers", "obs", "obsm", "obsp", "raw", "uns", "var", "varm", "varp"}  # of a store that anndata writes
+OF_ZARR = {".zattrs", ".zgroup", ".zmetadata", "zarr.json"}  # what describes them
 
 
 def cells_on_disk(path: str | os.PathLike[str], layer: str | None = None) -> AnnData:
@@ -128,6 +133,80 @@ def _checked(stored: Any, where: str, cell_names: Any, gene_names: Any) -> Itera
         yield as_counts(block, where, cell_names[start:stop], gene_names, copy=False)
 
 
+def refuse_target(path: Path, source: Path | None = None) -> None:
+    """Refuse, before there is anything to lose, a target that :func:`write_whole` and :func:`write_beside` must not
+    replace or cannot write.
+
+    Parameters
+    ----------
+    path
+        Where the result shall be: nothing, or an h5ad file or zarr store of AnnData, and nothing else beside that.
+    source
+        h5ad or zarr that the result will contain, for the room that it needs.
+
+    Raises
+    ------
+    scrae.Refusal
+        Something else is there, or there is not enough room.
+    OSError
+        Nothing can be written there.
+    """
+    sweep(path.parent)  # also puts back what a process that was killed had moved away
+    refuse_unwritable(path.parent)
+    _refuse_foreign(path)
+    if source is not None and source.suffix in (".h5ad", ".zarr"):
+        needed, free = _size(source), shutil.disk_usage(path.parent).free
+        if free < needed:
+            raise Refusal(
+                f"there is no room for {str(path)!r}: it takes {needed / 1e9:,.1f} GB or more, and "
+                f"{free / 1e9:,.1f} GB are free. Make room, or choose another disk.",
+                "no_room",
+                path=str(path),
+                needed=needed,
+                free=free,
+            )
+
+
+def _refuse_foreign(path: Path) -> None:
+    """Refuse to replace what is no AnnData."""
+    if not os.path.lexists(path):
+        return
+    reason = _why_no_anndata(path)
+    if reason is not None:
+        raise Refusal(
+            f"{str(path)!r} exists and is not replaced, because {reason}. Choose another name, or move it away.",
+            "not_replaced",
+            path=str(path),
+        )
+
+
+def _why_no_anndata(path: Path) -> str | None:
+    """Why ``path`` is not what its name promises, an AnnData file or store and nothing else; None where it is."""
+    if path.suffix == ".zarr" and not path.is_dir():
+        return "it is no folder, and so no zarr store"
+    if path.suffix != ".zarr" and not path.is_file():
+        return "it is no regular file, and so no h5ad file"
+    try:
+        with _opened(path, "r") as file:
+            kind = file.attrs.get("encoding-type", "anndata")  # anndata before 0.7 did not say it
+            parts = {part for part in ("obs", "var", "mod") if part in file}
+    except ValueError as error:
+        return f"it is no AnnData: {error}"
+    if kind != "anndata" or parts != {"obs", "var"}:
+        return "it does not hold one AnnData object"
+    if path.is_dir():
+        others = sorted({entry.name for entry in path.iterdir()} - PARTS - OF_ZARR)
+        if others:
+            return f"beside an AnnData store it holds other things ({some(others)})"
+    return None
+
+
+def _size(path: Path) -> int:
+    if path.is_dir():
+        return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    return path.stat().st_size if path.exists() else 0
+
+
 def write_beside(source: Path, adata: AnnData, path: Path) -> None:
     """Write ``path``: the file ``source``, with what was added to the ``adata`` that :func:`cells_on_disk` gave of it.
 
@@ -141,6 +220,7 @@ def write_beside(source: Path, adata: AnnData, path: Path) -> None:
         The result, of the same kind, written aside and moved into place.
     """
     _, write = _elements()
+    _refuse_foreign(path)
     with written_aside(path) as part:
         if _kind(source) == "zarr":
             shutil.copytree(source, part)
@@ -160,6 +240,7 @@ def write_beside(source: Path, adata: AnnData, path: Path) -> None:
 
 def write_whole(adata: AnnData, path: Path) -> None:
     """Write all of ``adata`` aside and move it into place; zarr if ``path`` ends so, else h5ad."""
+    _refuse_foreign(path)
     with written_aside(path) as part, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Writing zarr v2")  # anndata decides on the format
         if path.suffix == ".zarr":

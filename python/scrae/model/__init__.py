@@ -2,6 +2,6 @@
 
 from scrae.model.estimator import SCRAE
 from scrae.model.fitted import NotFittedError
-from scrae.model.folder import ModelFolderError
+from scrae.model.stored import ModelFolderError
 
 __all__ = ["SCRAE", "ModelFolderError", "NotFittedError"]

@@ -26,7 +26,15 @@ from scrae.model import embedding, expression, labelling, sampling
 from scrae.model.checkpoints import Checkpoints
 from scrae.model.fitted import FittedModel, NotFittedError
 from scrae.model.fitting import Fitting
-from scrae.model.folder import fingerprint, load_model, load_state, save_model
+from scrae.model.folder import (
+    fingerprint,
+    identity,
+    kept_for_training,
+    load_model,
+    load_state,
+    refuse_another,
+    save_model,
+)
 from scrae.regularisers import Regulariser
 
 if TYPE_CHECKING:
@@ -155,6 +163,7 @@ class SCRAE:
         max_epochs: int | None = None,
         resume: bool = False,
         model_dir: str | os.PathLike[str] | None = None,
+        overwrite: bool = False,
         checkpoint_seconds: float = 30.0,
         on_epoch: Callable[[int, int, dict[str, float]], None] | None = None,
     ) -> SCRAE:
@@ -185,6 +194,8 @@ class SCRAE:
         model_dir
             Folder for the model: a checkpoint after the first epoch and then every ``checkpoint_seconds`` (at the end
             of an epoch), and the trained model at the end.
+        overwrite
+            Replace the model in ``model_dir`` also where it was trained on other data or with other settings or seed.
         checkpoint_seconds
             Least time between two checkpoints.
         on_epoch
@@ -201,6 +212,8 @@ class SCRAE:
         ------
         scrae.CountsError
             What was given are not raw counts, or cells have none.
+        ValueError
+            ``model_dir`` holds the model of another training, or another process is writing there.
         scrae.TrainingDiverged
             Losses were not finite again and again.
         """
@@ -215,10 +228,13 @@ class SCRAE:
         coding = CovariateCoding.fit(cells, batch_key, categorical_covariate_keys, continuous_covariate_keys)
         covariates = coding.code(cells)
         digest = fingerprint(counts, covariates)
-        state = self._resume_state(model_dir, digest) if resume else None
-        warn_of_empty_cells(counts)
         names = None if cells.gene_names is None else cells.gene_names[chosen]
-        with random_state_kept(self.device):
+        written = model_dir if distributed.in_charge() else None
+        with kept_for_training(written), random_state_kept(self.device):
+            state = self._resume_state(model_dir, digest) if resume else None
+            if written is not None and not overwrite:
+                refuse_another(written, identity(digest, self.settings, self.random_state))
+            warn_of_empty_cells(counts)
             fitting = Fitting(
                 self.preset,
                 self.settings,

@@ -1,10 +1,13 @@
-"""The folder of a model: safetensors and JSON, no pickle, each file whole or absent.
+"""The folder of a model: safetensors and JSON, no pickle, one consistent set of files at any time.
 
 ``weights.safetensors`` and ``scrae.json`` are a finished model; ``training_state.safetensors`` is all that a resume
-needs, with the model that training had come to. Each is written aside and moved into place. The weights carry a copy of
-the JSON in their header, so that a save that was cut off between the two files still loads as one consistent model.
+needs, with the model that training had come to. ``scrae.json`` lists the digests of the files that belong to it. What
+a save writes waits under other names, with the number of the save, until that list is in place, and is looked for
+there, too: so a save that is cut off leaves the set of before or the new one. A checkpoint is one file, and a set of
+its own: it says which finished model it comes in place of, where that is of another training.
 
-Format 2, of development versions before 0.1.0, kept the read-out among the weights in training; it is still read.
+Format 2, of development versions before 0.1.0, had no digests and kept the read-out among the weights in training; it
+is still read.
 """
 
 from __future__ import annotations
@@ -12,40 +15,51 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-import safetensors
-import safetensors.torch
 import scipy.sparse as sp
 import torch
 from torch import Tensor
 
-from scrae._errors import Coded, Refusal
+from scrae._errors import Coded, Refusal, UnknownName
 from scrae.autoencoder.autoencoder import RegularisedAutoencoder
 from scrae.autoencoder.settings import Settings
-from scrae.compute.atomic import NotWritten, write_bytes
+from scrae.compute.atomic import NotWritten, refuse_unwritable, sweep, write_bytes
 from scrae.data.covariates import CovariateCoding, Covariates
 from scrae.data.on_disk import blocks
 from scrae.model.fitted import FittedModel
+from scrae.model.lock import LOCK, one_writer
+from scrae.model.stored import (
+    FORMAT_VERSION,
+    ModelFolderError,
+    Stored,
+    check_digest,
+    damaged,
+    packed,
+    packed_description,
+    read_text,
+    unpacked,
+    unpacked_description,
+)
 from scrae.posthoc.cell_types import CellTypes
 from scrae.posthoc.population import Population
 from scrae.posthoc.readout import Readout
 
-FORMAT_VERSION = 3
-READ_VERSIONS = (2, 3)
 DESCRIPTION = "scrae.json"
 WEIGHTS = "weights.safetensors"
 STATE = "training_state.safetensors"
 READOUT, FINISHED = "readout.", "finished."  # of names of tensors: the read-out's, and in a state the finished model's
-
-
-class ModelFolderError(Refusal):
-    """The folder is not a model that this version of scrae can read."""
+WAITING = re.compile(rf"\.({re.escape(WEIGHTS)}|{re.escape(STATE)})\.[0-9a-f]{{32}}|{re.escape(LOCK)}\.[0-9a-f]{{32}}")
+TRIES = 50  # to read a folder that is written into all the time
+UNUSABLE = (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError, RuntimeError)
+"""What descriptions and tensors of the right kind, but without sense, come to where a model is made of them."""
 
 
 class NotAFolder(Coded, NotADirectoryError):
@@ -57,6 +71,46 @@ class NotAFolder(Coded, NotADirectoryError):
 # -- writing --------------------------------------------------------------------------------------------------------
 
 
+@contextmanager
+def kept_for_training(folder: str | os.PathLike[str] | None) -> Iterator[None]:
+    """Keep a folder for one training, so that one that cannot be written shows before it starts; None: nothing to do.
+
+    Raises
+    ------
+    scrae.ModelFolderError
+        Another process writes there.
+    OSError
+        Nothing can be written there.
+    """
+    if folder is None:
+        yield
+        return
+    is_new = not os.path.lexists(folder)
+    path = _folder(folder)
+    try:
+        with one_writer(path):
+            refuse_unwritable(path)
+            yield
+    finally:
+        if is_new:
+            with suppress(OSError):
+                path.rmdir()  # there was nothing to keep
+
+
+def refuse_another(folder: str | os.PathLike[str], training: str) -> None:
+    """Refuse to replace the finished model of another training than the one with this :func:`identity`."""
+    path = Path(folder)
+    if not any(os.path.lexists(path / name) for name in (DESCRIPTION, WEIGHTS)):
+        return
+    if training_id(read_description(path)) != training:
+        raise Refusal(
+            f"{str(path)!r} holds a model that was trained on other data or with other settings; choose another "
+            "folder, or replace that model with overwrite=True (--overwrite on the command line)",
+            "another_model",
+            path=str(path),
+        )
+
+
 def save_model(folder: str | os.PathLike[str], model: FittedModel) -> None:
     """Write a model into ``folder``, made where it is missing; with its training state, where it has one.
 
@@ -65,19 +119,79 @@ def save_model(folder: str | os.PathLike[str], model: FittedModel) -> None:
     OSError
         A file could not be written (a full disk, say); what was in the folder before is still whole.
     """
-    if model.training_state is not None:
-        save_checkpoint(folder, model)
-    text = _json(_description(model) | {"save_id": uuid.uuid4().hex})
     path = _folder(folder)
-    write_bytes(path / WEIGHTS, safetensors.torch.save(_tensors(model), {"scrae": text}))
-    write_bytes(path / DESCRIPTION, text.encode())
+    with one_writer(path):
+        _tidy(path)
+        description = _description(model) | {"save_id": uuid.uuid4().hex}
+        tensors = {WEIGHTS: _tensors(model)} | ({} if model.training_state is None else {STATE: _state(model)})
+        digests = {}
+        try:
+            for name in tensors:
+                content, digests[name] = packed(tensors[name], description)
+                write_bytes(_waiting(path, name, description), content, path / name)
+            if STATE not in tensors:
+                (path / STATE).unlink(missing_ok=True)  # it would be that of another model
+            write_bytes(path / DESCRIPTION, packed_description(description | {"files": digests}))
+        finally:
+            _tidy(path)
 
 
 def save_checkpoint(folder: str | os.PathLike[str], model: FittedModel) -> None:
-    """Write the training state of a model and what training has come to into ``folder``, as one file."""
+    """Write the training state of a model and what training has come to into ``folder``, as one file.
+
+    The finished model of another training that may be there is deleted once that file is in place.
+    """
+    path = _folder(folder)
+    with one_writer(path):
+        _tidy(path)
+        description = _description(model)
+        before = _finished(path)
+        another = before is not None and training_id(before) != description["training_id"]
+        if before is not None and another and "save_id" in before:
+            description["supersedes"] = before["save_id"]
+        write_bytes(path / STATE, packed(_state(model), description)[0])
+        if another:
+            for name in (DESCRIPTION, WEIGHTS):
+                (path / name).unlink(missing_ok=True)
+
+
+def _finished(path: Path) -> dict[str, Any] | None:
+    """How the finished model in a folder describes itself; None: there is none, or a damaged one, which is deleted."""
+    try:
+        if os.path.lexists(path / DESCRIPTION):
+            return unpacked_description(path / DESCRIPTION, read_text(path / DESCRIPTION))
+        if os.path.lexists(path / WEIGHTS):
+            return unpacked(path / WEIGHTS).description
+    except ModelFolderError:
+        for name in (DESCRIPTION, WEIGHTS):
+            (path / name).unlink(missing_ok=True)
+    return None
+
+
+def _tidy(path: Path) -> None:
+    """Finish a save that was cut off when its list of files was in place, and delete what others have left."""
+    sweep(path)
+    try:
+        description = json.loads(read_text(path / DESCRIPTION))
+        waiting = {name: _waiting(path, name, description) for name in description["files"]}
+    except (ModelFolderError, ValueError, TypeError, KeyError, RecursionError):
+        waiting = {}
+    for name in (WEIGHTS, STATE):
+        if name in waiting and waiting[name].is_file():
+            waiting[name].replace(path / name)
+    for entry in path.iterdir():
+        if WAITING.fullmatch(entry.name):
+            entry.unlink(missing_ok=True)
+
+
+def _waiting(path: Path, name: str, description: Mapping[str, Any]) -> Path:
+    """Where a file of a save is until the list of files is in place; in the folder, whatever the list says."""
+    return path / f".{name}.{re.sub('[^0-9a-f]', '', str(description.get('save_id')))}"
+
+
+def _state(model: FittedModel) -> dict[str, Tensor]:
     finished = {FINISHED + name: value for name, value in _tensors(model).items()}
-    tensors = {name: value.clone() for name, value in finished.items()} | dict(model.training_state or {})
-    write_bytes(_folder(folder) / STATE, safetensors.torch.save(tensors, {"scrae": _json(_description(model))}))
+    return {name: value.clone() for name, value in finished.items()} | dict(model.training_state or {})
 
 
 def _tensors(model: FittedModel) -> dict[str, Tensor]:
@@ -88,6 +202,7 @@ def _tensors(model: FittedModel) -> dict[str, Tensor]:
 def _description(model: FittedModel) -> dict[str, Any]:
     return {
         "format_version": FORMAT_VERSION,
+        "training_id": identity(model.fingerprint, model.settings, model.random_state),
         "preset": model.preset,
         "settings": asdict(model.settings),
         "random_state": model.random_state,
@@ -104,8 +219,18 @@ def _description(model: FittedModel) -> dict[str, Any]:
     }
 
 
-def _json(description: dict[str, Any]) -> str:
-    return json.dumps(description, indent=1)
+def training_id(description: Mapping[str, Any]) -> str:
+    """What tells trainings apart: their data, settings and seed. To go on for more epochs is the same training."""
+    if "training_id" in description:
+        return str(description["training_id"])
+    settings = Settings(**description["settings"])  # of format 2, with what has become a setting since
+    return identity(description["fingerprint"], settings, description["random_state"])
+
+
+def identity(fingerprint: str, settings: Settings, random_state: int) -> str:
+    """The same, of its parts."""
+    parts = [fingerprint, asdict(settings) | {"max_epochs": None}, random_state]
+    return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
 def _folder(folder: str | os.PathLike[str]) -> Path:
@@ -122,6 +247,15 @@ def _folder(folder: str | os.PathLike[str]) -> Path:
 # -- reading --------------------------------------------------------------------------------------------------------
 
 
+class _Set(NamedTuple):
+    """What belongs together in a folder, and the file that says so."""
+
+    description: dict[str, Any]
+    place: Path
+    tensors: dict[str, Tensor]
+    state: dict[str, Tensor] | None
+
+
 def load_model(folder: str | os.PathLike[str], device: torch.device) -> FittedModel:
     """The model in ``folder``; one that can be resumed where there is a training state.
 
@@ -130,121 +264,192 @@ def load_model(folder: str | os.PathLike[str], device: torch.device) -> FittedMo
     FileNotFoundError
         No such folder, or no model in it.
     ModelFolderError
-        Another format version, or a damaged file.
+        Another format version, a damaged file, or files that do not belong together.
     """
     path = Path(folder)
     if not path.is_dir():
         raise FileNotFoundError(f"there is no model folder {str(path)!r}")
-    resumable = load_state(path)
-    if (path / WEIGHTS).exists():
-        description = read_description(path)
-        header, tensors = _read(path / WEIGHTS)
-        if header["save_id"] != description.get("save_id"):
-            description = header
-    elif resumable is not None:  # it was killed before it could save
-        description, tensors = resumable[0], _below(FINISHED, resumable[1])
+    return _model(_read(path), device)
+
+
+def load_state(folder: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
+    """Description and training state in ``folder``; None where there is none."""
+    path = Path(folder)
+    if not any(os.path.lexists(path / name) for name in (DESCRIPTION, WEIGHTS, STATE)):
+        return None
+    found = _read(path)
+    _model(found, torch.device("cpu"))  # refuses what does not fit
+    return None if found.state is None else (found.description, found.state)
+
+
+def read_description(folder: str | os.PathLike[str]) -> dict[str, Any]:
+    """The description of a model alone: ``scrae.json``, or the copy in the weights or the training state."""
+    found = _read(Path(folder))
+    _check_digest(found)
+    return found.description
+
+
+def _read(path: Path) -> _Set:
+    """One consistent set of files, also while somebody saves: then it is read again."""
+    failed: object = path  # what the list of files was when they did not agree with it
+    for _ in range(TRIES):
+        listed = read_text(path / DESCRIPTION) if os.path.lexists(path / DESCRIPTION) else None
+        try:
+            return _belonging(path, listed)
+        except (ModelFolderError, FileNotFoundError):
+            if listed == failed:
+                raise
+            failed = listed
+    raise damaged(path / DESCRIPTION, "it is written all the time")
+
+
+def _belonging(path: Path, listed: bytes | None) -> _Set:
+    """The files that belong together; ``listed`` is the text of ``scrae.json``."""
+    state = unpacked(path / STATE) if os.path.lexists(path / STATE) else None
+    place = path / DESCRIPTION
+    if listed is not None:
+        description = unpacked_description(place, listed)
+        superseded = description.get("save_id")
+    elif os.path.lexists(path / WEIGHTS):
+        place = path / WEIGHTS
+        description = unpacked(place).description
+        superseded = description.get("save_id")
+    elif state is not None:
+        return _of_state(state, path)
     else:
         raise FileNotFoundError(f"{str(path)!r} holds no scRAE model: {WEIGHTS} is missing")
-    state = None
-    if resumable is not None:
-        state = {name: value for name, value in resumable[1].items() if not name.startswith(FINISHED)}
-    return _model(description, tensors, state, path, device)
+    if state is not None and superseded is not None and state.description.get("supersedes") == superseded:
+        return _of_state(state, path)
+    if description["format_version"] > 2 and listed is not None:
+        weights = _listed(path, WEIGHTS, description)
+        if STATE in description.get("files", {}) and os.path.lexists(_waiting(path, STATE, description)):
+            state = _listed(path, STATE, description)
+    else:
+        weights = unpacked(path / WEIGHTS)
+        if weights.description.get("save_id") != description.get("save_id"):  # format 2, cut off between the two
+            description, place = weights.description, path / WEIGHTS
+    if state is not None and _training(path / STATE, state.description) != _training(place, description):
+        raise _of_another(path / STATE)
+    return _Set(description, place, weights.tensors, None if state is None else _of_training(state))
 
 
-def _model(
-    description: dict[str, Any], tensors: dict[str, Tensor], state: Any, path: Path, device: torch.device
-) -> FittedModel:
-    settings = Settings(**description["settings"])
-    scales = description.get("covariate_scales", {})  # absent before 0.1.0 had them
-    coding = CovariateCoding(description["covariate_levels"], description["batch_key"], scales)
-    module = RegularisedAutoencoder(settings, description["n_genes"], coding.width, coding.n_batches)
-    readout = _below(READOUT, tensors)
+def _listed(path: Path, name: str, description: dict[str, Any]) -> Stored:
+    """The file that the list means: in its place, or waiting for it."""
+    expected = description.get("files", {}).get(name)
+    waiting = _waiting(path, name, description)
+    if os.path.lexists(waiting):
+        found = unpacked(waiting)
+        if found.digest == expected:
+            return found
+    found = unpacked(path / name)
+    if found.digest != expected or expected is None:
+        raise _of_another(path / name)
+    return found
+
+
+def _of_state(state: Stored, path: Path) -> _Set:
+    """A checkpoint alone: training was killed before it could save."""
+    tensors = _of_format_3(state)
+    return _Set(state.description, path / STATE, _below(FINISHED, tensors), _of_training(state))
+
+
+def _of_format_3(state: Stored) -> dict[str, Tensor]:
+    return state.tensors if state.description["format_version"] > 2 else _without_readout(state.tensors)
+
+
+def _of_training(state: Stored) -> dict[str, Tensor]:
+    return {name: value for name, value in _of_format_3(state).items() if not name.startswith(FINISHED)}
+
+
+def _training(place: Path, description: dict[str, Any]) -> str:
     try:
-        module.load_state_dict({name: value for name, value in tensors.items() if not name.startswith(READOUT)})
+        return training_id(description)
+    except (Refusal, UnknownName, *UNUSABLE) as error:
+        raise damaged(place, error) from error
+
+
+def _of_another(path: Path) -> ModelFolderError:
+    return ModelFolderError(
+        f"{path} does not belong to the other files of its folder: it is of another training or another save. Copy the "
+        "whole folder again, save the model again, or train it anew.",
+        "file_of_another_model",
+        file=path.name,
+    )
+
+
+def _without_readout(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A state of format 2, where the read-out was a part of the network, as one of format 3."""
+    kinds = (FINISHED, "best.", "model.")  # the first is only of checkpoints, the second where cells are held out
+    kind = next((kind for kind in kinds if any(name.startswith(kind) for name in state)), FINISHED)
+    finished = {FINISHED + name: value for name, value in _below(kind, state).items()}
+    of_readout = ("model." + READOUT, "best." + READOUT)
+    return {name: value for name, value in state.items() if not name.startswith(of_readout)} | finished
+
+
+def _model(found: _Set, device: torch.device) -> FittedModel:
+    """The model that a set of files is; refused before anything as large as it says is made."""
+    description, place = found.description, found.place
+    readout = _below(READOUT, found.tensors)
+    weights = {name: value for name, value in found.tensors.items() if not name.startswith(READOUT)}
+    try:
+        settings = Settings(**description["settings"])
+        scales = description.get("covariate_scales", {})  # absent before 0.1.0 had them
+        coding = CovariateCoding(description["covariate_levels"], description["batch_key"], scales)
+        sizes = settings, description["n_genes"], coding.width, coding.n_batches
+        with torch.device("meta"):  # takes no memory
+            shapes = RegularisedAutoencoder(*sizes)
+        population = Population.from_description(description["population"])
+        types = description.get("cell_types")  # absent before 0.1.0 had them
+        cell_types = CellTypes.from_description(types) if types else None
+    except (Refusal, UnknownName, *UNUSABLE) as error:
+        raise damaged(place, error) from error
+    try:
+        shapes.load_state_dict({name: value.to("meta") for name, value in weights.items()})
+        module = RegularisedAutoencoder(*sizes)
+        module.load_state_dict(weights)
         fitted_readout = Readout.from_tensors(readout).to(device) if readout else None
-    except (RuntimeError, KeyError) as error:
+    except UNUSABLE as error:
         raise ModelFolderError(
-            f"the weights in {str(path)!r} do not fit the settings in its {DESCRIPTION}: {error}", "weights_do_not_fit"
+            f"the weights in {str(place.parent)!r} do not fit the settings in its {DESCRIPTION}: {error}",
+            "weights_do_not_fit",
         ) from error
-    types = description.get("cell_types")  # absent before 0.1.0 had them
+    _check_digest(found)
+    for name, value in found.tensors.items():
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise damaged(place.with_name(WEIGHTS), f"{name} holds numbers that are not finite")
+    if found.state is not None:
+        _check_state(found.state, shapes, place.with_name(STATE))
     return FittedModel(
         description["preset"],
         description["random_state"],
         module.to(device).eval(),
         None if description["genes"] is None else np.array(description["genes"], dtype=object),
         coding,
-        Population.from_description(description["population"]),
+        population,
         fitted_readout,
         description["summary"],
         description["history"],
         description["fingerprint"],
-        CellTypes.from_description(types) if types else None,
-        training_state=state,
+        cell_types,
+        training_state=found.state,
     )
 
 
-def load_state(folder: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
-    """Description and training state in ``folder``, the finished model's tensors included; None where there is none."""
-    path = Path(folder) / STATE
-    if not path.exists():
-        return None
-    description, state = _read(path)
-    return description, state if description["format_version"] > 2 else _without_readout(state)
+def _check_digest(found: _Set) -> None:
+    """Of ``scrae.json``; files of tensors are never read without."""
+    if found.place.name == DESCRIPTION:
+        check_digest(found.place, found.description)
 
 
-def _without_readout(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """A state of format 2, where the read-out was a part of the network, as one of format 3."""
-    kinds = (FINISHED, "best.", "model.")  # the first is only of checkpoints, the second where cells are held out
-    kind = next(kind for kind in kinds if any(name.startswith(kind) for name in state))
-    finished = {FINISHED + name: value for name, value in _below(kind, state).items()}
-    of_readout = ("model." + READOUT, "best." + READOUT)
-    return {name: value for name, value in state.items() if not name.startswith(of_readout)} | finished
-
-
-def read_description(folder: str | os.PathLike[str]) -> dict[str, Any]:
-    """The description of a model alone: ``scrae.json``, or the copy in the weights or the training state."""
-    path = Path(folder)
-    if (path / DESCRIPTION).exists():
-        try:
-            description = json.loads((path / DESCRIPTION).read_text(encoding="utf-8"))
-        except json.JSONDecodeError as error:
-            raise ModelFolderError(
-                f"{path / DESCRIPTION} is damaged: {error}", "damaged_file", file=DESCRIPTION
-            ) from error
-        return _checked(description, path / DESCRIPTION)
-    for name in (WEIGHTS, STATE):
-        if (path / name).exists():
-            return _read(path / name)[0]
-    raise FileNotFoundError(f"{str(path)!r} holds no scRAE model")
-
-
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def _check_state(state: Mapping[str, Tensor], shapes: RegularisedAutoencoder, place: Path) -> None:
+    """Refuse a training state that training could not go on from."""
+    if "random_state" not in state or "progress" not in state:
+        raise damaged(place, "the random state or the progress is missing")
     try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            header = json.loads((file.metadata() or {}).get("scrae", "{}"))
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
-    except (safetensors.SafetensorError, json.JSONDecodeError) as error:
-        raise ModelFolderError(
-            f"{path} is damaged or cut short ({error}); save the model again or train it anew",
-            "damaged_file",
-            file=path.name,
-        ) from error
-    return _checked(header, path), tensors
-
-
-def _checked(description: dict[str, Any], path: Path) -> dict[str, Any]:
-    version = description.get("format_version")
-    if version not in READ_VERSIONS:
-        raise ModelFolderError(
-            f"{path} has format version {version!r}; this version of scrae reads versions "
-            f"{' and '.join(map(str, READ_VERSIONS))}. Read it with the version of scrae that wrote it, or train the "
-            "model anew.",
-            "format_version",
-            file=path.name,
-            version=version,
-            known=list(READ_VERSIONS),
-        )
-    return description
+        shapes.load_state_dict({name: value.to("meta") for name, value in _below("model.", state).items()})
+        json.loads(bytes(state["progress"].tolist()))
+    except UNUSABLE as error:
+        raise damaged(place, error) from error
 
 
 def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -36,6 +36,7 @@ def scrae(
     verbose: bool | None = None,
     model_dir: str | os.PathLike[str] | None = None,
     resume: bool = False,
+    overwrite: bool = False,
     key_added: str = "scrae",
     copy: bool = False,
     **settings: Any,
@@ -63,7 +64,7 @@ def scrae(
         Columns of numbers of which the same is asked, such as a cell-cycle score.
     preset, random_state, device, verbose, **settings
         As in :class:`scrae.SCRAE`.
-    max_epochs, model_dir, resume
+    max_epochs, model_dir, resume, overwrite
         As in :meth:`scrae.SCRAE.fit`.
     key_added
         The embedding goes to ``adata.obsm["X_" + key_added]``, what describes it to ``adata.uns[key_added]``, clusters,
@@ -87,6 +88,14 @@ def scrae(
     (700, 10)
     """
     model = SCRAE(preset, random_state=random_state, device=device, verbose=verbose, **settings)
+    column = f"{key_added}_clusters"
+    if model.makes_clusters and column in adata.obs and not _made_clusters(adata.uns.get(key_added)):
+        raise Refusal(
+            f"adata.obs[{column!r}] exists and is not the work of an earlier call: the clusters that preset "
+            f"{preset!r} makes would replace it. Rename that column, or choose another key_added.",
+            "column_of_user",
+            column=column,
+        )
     target = adata.copy() if copy else adata
     chosen: Any
     if genes is None and "highly_variable" in adata.var:
@@ -117,8 +126,8 @@ def scrae(
         max_epochs=max_epochs,
         resume=resume,
         model_dir=model_dir,
+        overwrite=overwrite,
     )
-    column = f"{key_added}_clusters"
     if _made_clusters(target.uns.get(key_added)) and column in target.obs:
         del target.obs[column]  # of the model that this one replaces
     target.obsm[f"X_{key_added}"] = model.embed()

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
+import socket
 import sys
 import warnings
 from collections.abc import Callable
@@ -23,7 +26,9 @@ from scrae.autoencoder.autoencoder import RegularisedAutoencoder
 from scrae.autoencoder.settings import Settings
 from scrae.data.cells import Cells, read_cells
 from scrae.data.counts import as_counts
-from scrae.model.folder import DESCRIPTION, WEIGHTS
+from scrae.data.files import refuse_target
+from scrae.model.folder import DESCRIPTION, STATE, WEIGHTS
+from scrae.model.lock import LOCK
 from scrae.pp.genes import select_genes
 from scrae.r import conversion, jobs, run_in_session
 from scrae.r.answers import plain
@@ -128,8 +133,55 @@ def redescribed(stage: Stage, change: Callable[[dict[str, Any]], None]) -> None:
 
 
 def no_room(stage: Stage) -> None:
-    # Never a folder, for root neither: checkpoints cannot be written, and training goes on to the end.
-    stage.fit(model_dir="/proc/no folder")
+    """A folder that is taken away in the first epoch: no checkpoint can be written, and training goes on to the end."""
+    folder = stage.folder / "gone"
+
+    def take_away(epoch: int, *_: Any) -> None:
+        if epoch == 1:
+            shutil.rmtree(folder)
+            folder.symlink_to("/proc/no folder")  # never a folder, for root neither
+
+    stage.fit(model_dir=folder, on_epoch=take_away)
+
+
+def other_writer(stage: Stage) -> None:
+    lock(stage, os.getppid())
+    stage.fit(model_dir=stage.folder / "model")
+
+
+def writer_died(stage: Stage) -> None:
+    lock(stage, 2**22 + 1)  # more than there are
+    stage.fit(model_dir=stage.folder / "model")
+
+
+def lock(stage: Stage, process: int) -> None:
+    (stage.folder / "model").mkdir()
+    owner = {"process": process, "started": None, "host": socket.gethostname()}
+    (stage.folder / "model" / LOCK).write_text(json.dumps(owner))
+
+
+def of_two(stage: Stage) -> None:
+    state = (stage.saved() / STATE).read_bytes()
+    other = stage.fit({"n_latent": 3})
+    other.save(stage.folder / "other")
+    (stage.folder / "other" / STATE).write_bytes(state)
+    scrae.SCRAE.load(stage.folder / "other")
+
+
+def without_weights(stage: Stage) -> None:
+    (stage.saved() / WEIGHTS).unlink()
+    scrae.SCRAE.load(stage.folder / "model")
+
+
+def with_own_clusters(stage: Stage) -> None:
+    stage.cells.obs["scrae_clusters"] = "mine"
+    scrae.tl.scrae(stage.cells, preset="scdeepcluster", genes="all", **QUICK)
+
+
+def too_large(stage: Stage) -> None:
+    with open(stage.folder / "large.h5ad", "wb") as file:
+        file.truncate(2**43)
+    refuse_target(stage.folder / "out.h5ad", stage.folder / "large.h5ad")
 
 
 def without_rpy2(stage: Stage) -> None:
@@ -338,7 +390,15 @@ PROVOKED: dict[str, list[Callable[[Stage], Any]]] = {
     "going_back": [lambda s: spoil(s, lambda step: step == 5)],
     "no_checkpoint": [lambda s: ignoring_refusals(lambda: no_room(s))],
     "not_written": [no_room],
+    "not_replaced": [lambda s: ((s.folder / "file.h5ad").write_text("mine"), refuse_target(s.folder / "file.h5ad"))],
+    "no_room": [too_large],
     "no_folder": [lambda s: ((s.folder / "file").write_text(""), s.model.save(s.folder / "file"))],
+    "another_model": [lambda s: (s.saved(), s.fit({"n_latent": 3}, model_dir=s.folder / "model"))],
+    "other_writer": [other_writer],
+    "writer_died": [writer_died],
+    "missing_file": [without_weights],
+    "file_of_another_model": [of_two],
+    "column_of_user": [with_own_clusters],
     "weights_do_not_fit": [lambda s: redescribed(s, lambda d: d["settings"].update(n_hidden=[9]))],
     "damaged_file": [lambda s: damaged(s, WEIGHTS), lambda s: damaged(s, DESCRIPTION)],
     "format_version": [lambda s: redescribed(s, lambda d: d.update(format_version=99))],
