@@ -120,6 +120,18 @@ WORDS <- list(
             "'). ", RAW_COUNTS
         )
     },
+    damaged_matrix = function(f, where) {
+        paste0(
+            where, " is damaged: ", f$fault, ". Read it anew from its source."
+        )
+    },
+    rounded_counts = function(f, where) {
+        paste0(
+            count(f$n), " of ", how_many(f$n_entries, "value"), " that are not ",
+            "zero in ", where, ngettext(f$n, " was", " were"), " rounded to whole ",
+            "counts, by ", format(f$largest, digits = 3), " at most"
+        )
+    },
     all_zero = function(f, where) {
         paste0(
             "all counts in ", where, " are zero: none of ",

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from scrae._errors import Refusal
+from scrae._errors import CountsError, Refusal
 from scrae._messages import first_few, some, unknown
-from scrae.data.counts import WHERE_COUNTS_ARE, CountsError, as_counts, empty_cells, looks_like_counts
+from scrae.data.counts import WHERE_COUNTS_ARE, as_counts, empty_cells, looks_like_counts
 from scrae.data.files import cells_on_disk
 from scrae.data.on_disk import is_on_disk
+from scrae.data.sparse_format import refuse_malformed
 
 
 @dataclass(frozen=True)
@@ -194,6 +195,7 @@ def _read_anndata(adata: Any, layer: str | None, copy: bool) -> Cells:
             n=len(repeated),
             names=first_few(repeated),
         )
+    _refuse_malformed_source(adata, layer, where)
     matrix = adata.X if layer is None else adata.layers[layer]
     if matrix is None:
         raise CountsError(f"{where} is empty: there is no matrix. {_suggestion(adata, layer)}", "no_matrix")
@@ -207,8 +209,19 @@ def _read_anndata(adata: Any, layer: str | None, copy: bool) -> Cells:
     return _refuse_empty_cells(Cells(counts, gene_names, where, adata))
 
 
+def _refuse_malformed_source(adata: Any, layer: str | None, where: str) -> None:
+    """Look at what a view is of: anndata slices that as soon as it is asked for the matrix."""
+    source = getattr(adata, "_adata_ref", None) if getattr(adata, "is_view", False) else None
+    if source is not None and not source.isbacked:
+        matrix = source.X if layer is None else source.layers[layer]
+        if sp.issparse(matrix):
+            refuse_malformed(matrix, where)
+
+
 def _in_memory(matrix: Any) -> Any:
-    """A backed matrix (h5py data set or anndata's sparse data set) in memory; others as they are."""
+    """A backed matrix (h5py data set or anndata's sparse data set) or one of dask in memory; others as they are."""
+    if hasattr(matrix, "dask") and hasattr(matrix, "compute"):
+        return matrix.compute()  # its blocks may be sparse, which numpy could not put together
     if hasattr(matrix, "to_memory"):
         return matrix.to_memory()
     if hasattr(matrix, "todense") or isinstance(matrix, np.ndarray):
@@ -219,13 +232,19 @@ def _in_memory(matrix: Any) -> Any:
 def _suggestion(adata: Any, layer: str | None) -> str:
     """The call that would work, if the object holds counts elsewhere."""
     for name in adata.layers:
-        if name != layer and looks_like_counts(_in_memory(adata.layers[name][:200])):
+        if name != layer and _holds_counts(adata.layers[name]):
             return f'adata.layers[{name!r}] does hold whole counts: pass layer="{name}".'
-    if layer is not None and adata.X is not None and looks_like_counts(_in_memory(adata.X[:200])):
+    if layer is not None and adata.X is not None and _holds_counts(adata.X):
         return "adata.X does hold whole counts: leave layer out."
-    if adata.raw is not None and looks_like_counts(_in_memory(adata.raw.X[:200])):
+    if adata.raw is not None and _holds_counts(adata.raw.X):
         return "adata.raw.X does hold whole counts: pass adata.raw.to_adata()."
     return ""
+
+
+def _holds_counts(matrix: Any) -> bool:
+    """Whether its first cells do; of a matrix on disk no more than these are read."""
+    whole = sp.issparse(matrix) or isinstance(matrix, np.ndarray)
+    return looks_like_counts(matrix if whole else _in_memory(matrix[:200]))
 
 
 def _refuse_empty_cells(cells: Cells) -> Cells:

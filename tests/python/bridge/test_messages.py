@@ -22,7 +22,7 @@ import scrae
 from scrae.autoencoder.autoencoder import RegularisedAutoencoder
 from scrae.autoencoder.settings import Settings
 from scrae.data.cells import Cells, read_cells
-from scrae.data.counts import as_counts
+from scrae.data.counts import Rounding, as_counts
 from scrae.model.folder import DESCRIPTION, WEIGHTS
 from scrae.pp.genes import select_genes
 from scrae.r import conversion, jobs, run_in_session
@@ -90,6 +90,17 @@ def without_counts(genes: slice, of_cells: slice) -> Callable[[np.ndarray], None
         values[of_cells, genes] = 0
 
     return change
+
+
+def damaged_matrix(stage: Stage) -> None:
+    stage.cells.X.indices[3] = 10**6
+    read_cells(stage.cells)
+
+
+def rounded(stage: Stage) -> None:
+    rounding = Rounding()
+    as_counts(stage.cells.X * 1.01, rounding=rounding)
+    rounding.warn("these cells")
 
 
 def repeated_genes(stage: Stage) -> None:
@@ -179,6 +190,8 @@ PROVOKED: dict[str, list[Callable[[Stage], Any]]] = {
     "not_counts": [
         lambda s, value=value: read_cells(of_values(s, put(3, 4, value))) for value in (0.5, -2, np.nan, np.inf, 2**25)
     ],
+    "damaged_matrix": [damaged_matrix],
+    "rounded_counts": [rounded],
     "all_zero": [lambda s: read_cells(of_values(s, lambda values: values * 0))],
     "empty_cells": [
         lambda s: read_cells(of_values(s, without_counts(slice(None), slice(1)))),
