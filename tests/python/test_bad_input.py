@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 
 import anndata
@@ -13,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import scrae
+from scrae.cli import main
 from scrae.data.counts import as_counts
 
 
@@ -361,3 +363,34 @@ def test_a_single_wrong_value_anywhere_is_found(where, value):
 def test_what_is_no_matrix_of_numbers_is_refused(matrix, message):
     with pytest.raises(scrae.CountsError, match=message):
         as_counts(matrix)
+
+
+@pytest.mark.parametrize("door", ["memory", "disk", "command line", "command line, from disk"])
+def test_estimated_counts_are_rounded_where_that_is_asked_for(small, quick, door, tmp_path, capsys):
+    adata = small.copy()
+    adata.X = adata.X.astype(np.float64)
+    adata.X.data[:3] += [0.25, -0.125, 0.375]
+    path = tmp_path / "estimated.h5ad"
+    adata.write_h5ad(path)
+    moved = r"3 of [\d,]+ stored entries of .* were rounded to whole counts, by 0.375 at most"
+    with pytest.raises(scrae.CountsError, match=r'CellBender.* can be rounded: counts="round" \(scrae run: --round\)'):
+        scrae.SCRAE(**quick).fit(adata)
+    if door.startswith("command"):
+        rest = ["--genes", "all", "--max-epochs", "1", "--round", *(["--from-disk"] if "disk" in door else [])]
+        with warnings.catch_warnings():
+            warnings.simplefilter("default")  # as a command line has it
+            assert main(["run", str(path), "--out", str(tmp_path / "out.h5ad"), *rest]) == 0
+        assert re.search(moved, capsys.readouterr().err)
+        return
+    model, genes = scrae.SCRAE(**quick), np.full(30, True)
+    with pytest.warns(UserWarning, match=moved) as said:
+        _ = model.fit(path, counts="round") if door == "disk" else scrae.tl.scrae(adata, counts="round", **quick)
+    found = model.embed() if door == "disk" else adata.obsm["X_scrae"]
+    genes = genes if door == "disk" else adata.var["scrae_selected"].to_numpy()
+    assert len([warning for warning in said if "rounded" in str(warning.message)]) == 1
+    np.testing.assert_array_equal(found, scrae.SCRAE(**quick).fit(small, genes=genes).embed())
+
+
+def test_counts_are_raw_or_rounded(small, quick):
+    with pytest.raises(ValueError, match='counts=\'floor\' is not known; choose "raw" or "round"'):
+        scrae.tl.scrae(small, counts="floor", **quick)

@@ -12,7 +12,7 @@ import scipy.sparse as sp
 
 from scrae._errors import CountsError, Refusal
 from scrae._messages import first_few, some, unknown
-from scrae.data.counts import WHERE_COUNTS_ARE, as_counts, empty_cells, looks_like_counts
+from scrae.data.counts import WHERE_COUNTS_ARE, Rounding, as_counts, empty_cells, looks_like_counts
 from scrae.data.files import cells_on_disk
 from scrae.data.on_disk import is_on_disk
 from scrae.data.sparse_format import refuse_malformed
@@ -32,12 +32,15 @@ class Cells:
         Where the counts came from, for messages.
     source
         The AnnData, or None for a bare matrix.
+    rounding
+        What was rounded to whole counts, where that was asked for.
     """
 
     counts: sp.csr_array
     gene_names: np.ndarray | None
     where: str
     source: Any = None
+    rounding: Rounding | None = None
 
     def positions(self, genes: Sequence[Any] | np.ndarray) -> np.ndarray:
         """Positions of genes given by name, by position or as a boolean mask over all genes.
@@ -152,7 +155,7 @@ class Cells:
         return obs[key]
 
 
-def read_cells(data: Any, layer: str | None = None, *, copy: bool = True) -> Cells:
+def read_cells(data: Any, layer: str | None = None, *, copy: bool = True, counts: str = "raw") -> Cells:
     """Read and check counts.
 
     Parameters
@@ -164,6 +167,8 @@ def read_cells(data: Any, layer: str | None = None, *, copy: bool = True) -> Cel
         Layer of the AnnData that holds raw counts; None: ``adata.X``.
     copy
         False: the counts may share their memory with ``data`` (:func:`scrae.data.counts.as_counts`).
+    counts
+        ``"raw"``, or ``"round"`` for estimated counts that are to be rounded to whole ones.
 
     Raises
     ------
@@ -172,16 +177,18 @@ def read_cells(data: Any, layer: str | None = None, *, copy: bool = True) -> Cel
     ValueError
         No such layer, gene names that are not unique.
     """
+    rounding = Rounding.asked(counts)
     if isinstance(data, str | os.PathLike):
-        data, layer = cells_on_disk(data, layer), None
+        data, layer = cells_on_disk(data, layer, counts=counts), None
     if hasattr(data, "obs_names") and hasattr(data, "var_names"):
-        return _read_anndata(data, layer, copy)
+        return _read_anndata(data, layer, copy, rounding)
     if layer is not None:
         raise ValueError(f"layer={layer!r} needs an AnnData; a matrix has no layers")
-    return _refuse_empty_cells(Cells(as_counts(data, copy=copy), None, "the matrix"))
+    matrix = as_counts(_in_memory(data), copy=copy, rounding=rounding)
+    return _refuse_empty_cells(Cells(matrix, None, "the matrix", rounding=rounding))
 
 
-def _read_anndata(adata: Any, layer: str | None, copy: bool) -> Cells:
+def _read_anndata(adata: Any, layer: str | None, copy: bool, rounding: Rounding | None) -> Cells:
     if layer is not None and layer not in adata.layers:
         raise ValueError(unknown("layer", layer, list(adata.layers), "adata.layers"))
     where = "adata.X" if layer is None else f"adata.layers[{layer!r}]"
@@ -202,11 +209,11 @@ def _read_anndata(adata: Any, layer: str | None, copy: bool) -> Cells:
     if isinstance(matrix, sp.csr_matrix | sp.csr_array) and is_on_disk(matrix):
         copy = False  # it is ours, and too large
     try:
-        counts = as_counts(_in_memory(matrix), where, adata.obs_names, adata.var_names, copy=copy)
+        counts = as_counts(_in_memory(matrix), where, adata.obs_names, adata.var_names, copy=copy, rounding=rounding)
     except CountsError as error:
         text = f"{error} {_suggestion(adata, layer)}".strip()
         raise CountsError(text, error.code, **error.fields) from None
-    return _refuse_empty_cells(Cells(counts, gene_names, where, adata))
+    return _refuse_empty_cells(Cells(counts, gene_names, where, adata, rounding))
 
 
 def _refuse_malformed_source(adata: Any, layer: str | None, where: str) -> None:
@@ -224,9 +231,7 @@ def _in_memory(matrix: Any) -> Any:
         return matrix.compute()  # its blocks may be sparse, which numpy could not put together
     if hasattr(matrix, "to_memory"):
         return matrix.to_memory()
-    if hasattr(matrix, "todense") or isinstance(matrix, np.ndarray):
-        return matrix
-    return matrix[:]
+    return matrix[:] if hasattr(matrix, "chunks") and not isinstance(matrix, np.ndarray) else matrix
 
 
 def _suggestion(adata: Any, layer: str | None) -> str:

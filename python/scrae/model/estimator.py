@@ -148,6 +148,7 @@ class SCRAE:
         data: Any,
         *,
         layer: str | None = None,
+        counts: str = "raw",
         genes: Sequence[Any] | np.ndarray | None = None,
         batch_key: str | None = None,
         categorical_covariate_keys: Iterable[str] = (),
@@ -167,6 +168,9 @@ class SCRAE:
             is too large for memory, whose counts stay on disk (docs/SCALE.md) and give the same bits.
         layer
             Layer of the AnnData with raw counts; None: ``adata.X``.
+        counts
+            ``"raw"``, or ``"round"`` for estimated counts (SoupX, DecontX, CellBender, RSEM, salmon, alevin): they are
+            rounded to whole ones, with a warning that says how many were moved, and by how much at most.
         genes
             Genes to model: names, positions or a boolean mask; None: all. (:func:`scrae.tl.scrae` chooses for you.)
         batch_key
@@ -206,17 +210,19 @@ class SCRAE:
         """
         if max_epochs is not None:
             at_least("max_epochs", max_epochs, 1)
-        cells = read_cells(data, layer)
+        cells = read_cells(data, layer, counts=counts)
         chosen = np.arange(cells.counts.shape[1]) if genes is None else cells.positions(genes)
-        counts = cells.counts
+        modelled = cells.counts
         if genes is not None:
-            counts = by_rows(counts, lambda rows: sp.csr_array(rows[:, chosen]), len(chosen))
-        refuse_too_few(counts, cells.where, self.settings.n_latent)
+            modelled = by_rows(modelled, lambda rows: sp.csr_array(rows[:, chosen]), len(chosen))
+        refuse_too_few(modelled, cells.where, self.settings.n_latent)
         coding = CovariateCoding.fit(cells, batch_key, categorical_covariate_keys, continuous_covariate_keys)
         covariates = coding.code(cells)
-        digest = fingerprint(counts, covariates)
+        digest = fingerprint(modelled, covariates)
         state = self._resume_state(model_dir, digest) if resume else None
-        warn_of_empty_cells(counts)
+        if cells.rounding is not None:
+            cells.rounding.warn(cells.where)
+        warn_of_empty_cells(modelled)
         names = None if cells.gene_names is None else cells.gene_names[chosen]
         with random_state_kept(self.device):
             fitting = Fitting(
@@ -224,7 +230,7 @@ class SCRAE:
                 self.settings,
                 self.random_state,
                 self.device,
-                counts,
+                modelled,
                 names,
                 coding,
                 covariates,

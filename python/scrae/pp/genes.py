@@ -49,6 +49,7 @@ def select_genes(
     layer: str | None = None,
     batch_key: str | None = None,
     *,
+    counts: str = "raw",
     max_q: float | None = None,
     min_cells: int | None = None,
     verbose: bool | None = None,
@@ -81,6 +82,8 @@ def select_genes(
     batch_key
         Column of ``adata.obs``: select within each batch and combine the ranks
         (:func:`scrae.pp.findings.combined`; ``"hvg"`` and ``"seurat_v3"`` each in scanpy's own way).
+    counts
+        ``"raw"``, or ``"round"`` for estimated counts, as in :meth:`scrae.SCRAE.fit`, which says what rounding moves.
     max_q
         Select genes with a q value of at most this only; None: whatever their q value.
     min_cells
@@ -113,12 +116,12 @@ def select_genes(
         Unknown method or option, ``n_top`` below 2, or no gene that may be selected.
     """
     _check(method, n_top, max_q, min_cells)
-    cells = read_cells(adata, layer, copy=False)
+    cells = read_cells(adata, layer, copy=False, counts=counts)
     batches = None if batch_key is None else cells.covariate(batch_key)
     arguments = _arguments(method, options, cells) | ({} if method in VARIABLE else {"verbose": verbose})
-    counts = cells.counts
+    matrix = cells.counts
     least = _least_cells(adata.n_obs) if min_cells is None else min_cells
-    detected = cells_with(counts, verbose)
+    detected = cells_with(matrix, verbose)
     eligible = np.flatnonzero(detected >= least)
     if len(eligible) < 2:
         raise Refusal(
@@ -133,11 +136,11 @@ def select_genes(
     n_asked, n_top = n_top, min(n_top, len(eligible))
 
     if method in VARIABLE:
-        found = highly_variable(counts, eligible, method, n_top, batches, verbose)
+        found = highly_variable(matrix, eligible, method, n_top, batches, verbose)
     elif batches is None:
-        found = MODELLED[method](counts, cell_totals(counts), detected, eligible, **arguments)
+        found = MODELLED[method](matrix, cell_totals(matrix), detected, eligible, **arguments)
     else:
-        found = _by_batch(method, counts, eligible, arguments, batches, str(batch_key), n_top)
+        found = _by_batch(method, matrix, eligible, arguments, batches, str(batch_key), n_top)
     best = found.order if max_q is None else found.order[found.columns["q"][found.order] <= max_q]
     _judge(method, len(best), n_asked, max_q, least)
     rank = np.full(adata.n_vars, np.nan)
@@ -147,7 +150,7 @@ def select_genes(
 
     columns = {RANK: rank, SELECTED: selected}
     if "mean" not in found.columns:
-        columns[MEAN] = means(counts, verbose)
+        columns[MEAN] = means(matrix, verbose)
     columns[DROPOUT] = (adata.n_obs - detected) / adata.n_obs
     for name, values in found.columns.items():
         columns[f"scrae_{name}"] = np.full(adata.n_vars, np.nan)

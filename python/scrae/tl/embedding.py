@@ -24,6 +24,7 @@ def scrae(
     adata: AnnData,
     *,
     layer: str | None = None,
+    counts: str = "raw",
     genes: str | Sequence[Any] | np.ndarray | None = None,
     n_genes: int = 2000,
     batch_key: str | None = None,
@@ -48,6 +49,9 @@ def scrae(
         Cells x genes with raw counts.
     layer
         Layer with raw counts; None: ``adata.X``.
+    counts
+        ``"raw"``, or ``"round"`` for estimated counts (SoupX, DecontX, CellBender, RSEM, salmon, alevin): they are
+        rounded to whole ones for the model, with a warning that says how many were moved, and by how much at most.
     genes
         Which genes to model: None takes ``adata.var["highly_variable"]`` where it is set (as scanpy's PCA does) and
         otherwise ``"hvg"``; a method of :func:`scrae.pp.select_genes` (``"hvg"``, ``"seurat_v3"``, ``"m3drop"``,
@@ -103,13 +107,14 @@ def scrae(
                 known=[*METHODS, "all"],
                 value=origin,
             )
-        select_genes(target, origin, n_genes, layer, batch_key, verbose=verbose)
+        select_genes(target, origin, n_genes, layer, batch_key, counts=counts, verbose=verbose)
         chosen = target.var[SELECTED].to_numpy()
     else:
         chosen, origin = genes, "given"
     model.fit(
         adata,
         layer=layer,
+        counts=counts,
         genes=chosen,
         batch_key=batch_key,
         categorical_covariate_keys=categorical_covariate_keys,

@@ -22,7 +22,7 @@ import scrae
 from scrae.autoencoder.autoencoder import RegularisedAutoencoder
 from scrae.autoencoder.settings import Settings
 from scrae.data.cells import Cells, read_cells
-from scrae.data.counts import Rounding, as_counts
+from scrae.data.counts import as_counts
 from scrae.model.folder import DESCRIPTION, WEIGHTS
 from scrae.pp.genes import select_genes
 from scrae.r import conversion, jobs, run_in_session
@@ -95,12 +95,6 @@ def without_counts(genes: slice, of_cells: slice) -> Callable[[np.ndarray], None
 def damaged_matrix(stage: Stage) -> None:
     stage.cells.X.indices[3] = 10**6
     read_cells(stage.cells)
-
-
-def rounded(stage: Stage) -> None:
-    rounding = Rounding()
-    as_counts(stage.cells.X * 1.01, rounding=rounding)
-    rounding.warn("these cells")
 
 
 def repeated_genes(stage: Stage) -> None:
@@ -191,7 +185,7 @@ PROVOKED: dict[str, list[Callable[[Stage], Any]]] = {
         lambda s, value=value: read_cells(of_values(s, put(3, 4, value))) for value in (0.5, -2, np.nan, np.inf, 2**25)
     ],
     "damaged_matrix": [damaged_matrix],
-    "rounded_counts": [rounded],
+    "rounded_counts": [lambda s: scrae.SCRAE(**QUICK).fit(of_values(s, lambda v: v * 1.01), counts="round")],
     "all_zero": [lambda s: read_cells(of_values(s, lambda values: values * 0))],
     "empty_cells": [
         lambda s: read_cells(of_values(s, without_counts(slice(None), slice(1)))),
