@@ -62,6 +62,9 @@ def _parser() -> argparse.ArgumentParser:
         '"scmarker", or "all" (default: var["highly_variable"], else "hvg")',
     )
     run.add_argument("--n-genes", type=int, default=2000, help="how many genes to select (default: %(default)s)")
+    run.add_argument(
+        "--feature-types", nargs="*", metavar="TYPE", help='types of features to model (default: "Gene Expression")'
+    )
     run.add_argument("--max-epochs", type=int, help="passes over the cells at most (default: by their number)")
     run.add_argument(
         "--preset", default="default", help='"default", "reference" (the published code), "scvi", ... (docs/PRESETS.md)'
@@ -121,6 +124,7 @@ def _train(options: argparse.Namespace) -> int:
         counts=counts,
         genes=options.genes,
         n_genes=options.n_genes,
+        feature_types=options.feature_types or None,
         batch_key=options.batch_key,
         categorical_covariate_keys=options.categorical_covariate_keys,
         continuous_covariate_keys=options.continuous_covariate_keys,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ import scipy.sparse as sp
 from scrae._errors import CountsError, Refusal
 from scrae._messages import first_few, some, unknown
 from scrae.data.counts import WHERE_COUNTS_ARE, Rounding, as_counts, empty_cells, looks_like_counts
+from scrae.data.features import GENES
 from scrae.data.files import cells_on_disk
 from scrae.data.on_disk import is_on_disk
 from scrae.data.sparse_format import refuse_malformed
@@ -51,7 +52,14 @@ class Cells:
             A name that is not there, a mask of the wrong length, a gene named twice, none at all.
         """
         n_genes = self.counts.shape[1]
-        given = np.asarray(genes)
+        if isinstance(genes, Set):
+            raise Refusal(
+                f"genes is a {type(genes).__name__}, which has no order: give a list, such as sorted(genes)",
+                "genes_without_order",
+            )
+        if isinstance(genes, str):
+            genes = [genes]
+        given = np.asarray(genes if hasattr(genes, "__array__") else list(genes))
         if given.dtype == bool:
             if given.shape != (n_genes,):
                 raise ValueError(f"the mask of genes has {given.size} entries; {self.where} has {n_genes} genes")
@@ -95,8 +103,8 @@ class Cells:
         missing = int(column.isna().sum())
         if missing:
             raise Refusal(
-                f"adata.obs[{key!r}] has {missing:,} missing value(s) in {len(column):,} cells; fill them "
-                f"(adata.obs[{key!r}] = adata.obs[{key!r}].astype(str)) or drop those cells",
+                f"adata.obs[{key!r}] has {missing:,} missing value(s) in {len(column):,} cells; write the level that "
+                f"they belong to, or drop those cells: adata = adata[adata.obs[{key!r}].notna()].copy()",
                 "missing_values",
                 column=key,
                 n=missing,
@@ -152,7 +160,15 @@ class Cells:
         if key not in obs:
             known = list(map(str, obs.columns))
             raise Refusal(unknown("column", key, known, "adata.obs"), "unknown_column", column=key, known=known)
-        return obs[key]
+        found = obs[key]
+        if found.ndim > 1:
+            raise Refusal(
+                f"adata.obs has {found.shape[1]:,} columns named {key!r}: leave one, or rename them",
+                "repeated_column",
+                column=key,
+                n=found.shape[1],
+            )
+        return found
 
 
 def read_cells(data: Any, layer: str | None = None, *, copy: bool = True, counts: str = "raw") -> Cells:
@@ -180,7 +196,7 @@ def read_cells(data: Any, layer: str | None = None, *, copy: bool = True, counts
     rounding = Rounding.asked(counts)
     if isinstance(data, str | os.PathLike):
         data, layer = cells_on_disk(data, layer, counts=counts), None
-    if hasattr(data, "obs_names") and hasattr(data, "var_names"):
+    if _is_table_of_cells(data):
         return _read_anndata(data, layer, copy, rounding)
     if layer is not None:
         raise ValueError(f"layer={layer!r} needs an AnnData; a matrix has no layers")
@@ -188,9 +204,49 @@ def read_cells(data: Any, layer: str | None = None, *, copy: bool = True, counts
     return _refuse_empty_cells(Cells(matrix, None, "the matrix", rounding=rounding))
 
 
-def _read_anndata(adata: Any, layer: str | None, copy: bool, rounding: Rounding | None) -> Cells:
-    if layer is not None and layer not in adata.layers:
-        raise ValueError(unknown("layer", layer, list(adata.layers), "adata.layers"))
+def require_anndata(data: Any, who: str) -> None:
+    """Refuse what is no AnnData, with what to do instead.
+
+    Raises
+    ------
+    ValueError
+        A matrix, a path, a MuData, or something else.
+    """
+    if _is_table_of_cells(data):
+        return
+    if isinstance(data, str | os.PathLike):
+        given, cure = "the path of a file", "read it with anndata.read_h5ad, or call scrae.SCRAE().fit(path)"
+    elif hasattr(data, "shape"):
+        given, cure = "a matrix", "put it into one, anndata.AnnData(matrix), or call scrae.SCRAE().fit(matrix)"
+    else:
+        given, cure = f"an object of type {type(data).__name__}", "put the counts into one, cells x genes"
+    raise Refusal(f"{who} needs an AnnData, not {given}: {cure}", "no_anndata", given=given)
+
+
+def _is_table_of_cells(data: Any) -> bool:
+    """Whether it is an AnnData.
+
+    Raises
+    ------
+    ValueError
+        It is a MuData, which holds several.
+    """
+    if hasattr(data, "mod") and hasattr(data, "obs_names"):
+        names = [str(name) for name in data.mod]
+        first = next((name for name in names if name.lower() in GENES), names[0] if names else "rna")
+        raise Refusal(
+            f"this is a MuData of {some(names) or 'no modality'}: give the AnnData of one of them, mdata[{first!r}]",
+            "several_modalities",
+            names=first_few(names),
+        )
+    return hasattr(data, "obs_names") and hasattr(data, "var_names")
+
+
+def _read_anndata(adata: Any, layer: Any, copy: bool, rounding: Rounding | None) -> Cells:
+    if layer is not None and (not isinstance(layer, str) or layer not in adata.layers):
+        hint = " adata.X is used where layer is left out." if layer == "X" else ""
+        hint = ' adata.raw.to_adata() gives what is in "raw".' if layer == "raw" and adata.raw is not None else hint
+        raise ValueError(unknown("layer", layer, list(adata.layers), "adata.layers") + hint)
     where = "adata.X" if layer is None else f"adata.layers[{layer!r}]"
     gene_names = np.asarray(adata.var_names.astype(str), dtype=object)
     if not adata.var_names.is_unique:

@@ -133,7 +133,11 @@ def as_counts(
     """
     source: Any = matrix if sp.issparse(matrix) else _dense(matrix, where)
     if source.ndim != 2:
-        raise CountsError(f"{where} has {source.ndim} dimension(s); counts are a matrix of cells x genes.", "no_table")
+        raise CountsError(
+            f"{where} is no table ({type(matrix).__name__}): it has {source.ndim} dimension(s); counts are a matrix of "
+            "cells x genes.",
+            "no_table",
+        )
     n_cells, n_genes = source.shape
     if n_cells == 0 or n_genes == 0:
         raise CountsError(

@@ -7,6 +7,7 @@ import shutil
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -257,11 +258,13 @@ def read_counts(path: Path) -> AnnData:
     import anndata
     import scanpy as sc
 
+    read_10x = partial(sc.read_10x_h5, gex_only=False)  # what is to be modelled is asked and told later
+    read_folder = partial(sc.read_10x_mtx, gex_only=False)
     if not path.exists():
         raise FileNotFoundError(f"there is no {path}")
-    readers: dict[str, Any] = {".h5ad": anndata.read_h5ad, ".h5": sc.read_10x_h5, ".zarr": anndata.read_zarr}
+    readers: dict[str, Any] = {".h5ad": anndata.read_h5ad, ".h5": read_10x, ".zarr": anndata.read_zarr}
     if path.is_dir() and path.suffix != ".zarr":
-        readers[path.suffix] = sc.read_10x_mtx
+        readers[path.suffix] = read_folder
     elif path.suffix not in readers:
         raise ValueError(
             f"{path} is not h5ad, zarr, 10x .h5 or a 10x folder; scanpy reads many other formats and writes h5ad"
