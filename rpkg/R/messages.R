@@ -192,6 +192,9 @@ WORDS <- list(
     },
 
     # -- columns of cell metadata ----------------------------------------------
+    no_name = function(f, where) {
+        paste0("a column is named by text, not by ", typed(f$value), ".")
+    },
     repeated_column = function(f, where) {
         paste0(
             "there are ", how_many(f$n, "column"), " '", f$column, "'. Leave one, ",

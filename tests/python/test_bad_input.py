@@ -575,3 +575,17 @@ def test_a_layer_that_is_none_is_named(small, quick, layer):
     small.layers["counts"] = small.X.copy()
     with pytest.raises(ValueError, match="adata.layers has no layer"):
         scrae.tl.scrae(small, layer=layer, genes="all", **quick)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"batch_key": ["batch"]}, r"a column of adata.obs is named by text, not by \['batch'\]"),
+        ({"categorical_covariate_keys": 3}, "adata.obs has no column '3'"),
+        ({"genes": [["gene1", "gene2"], ["gene3", "gene4"]]}, "genes is a table of 2 dimensions"),
+        ({"genes": "gene1"}, "one gene"),
+    ],
+)
+def test_one_value_and_several_are_told_apart(small, quick, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        scrae.SCRAE(**quick).fit(small, **arguments)

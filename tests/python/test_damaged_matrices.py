@@ -7,6 +7,7 @@ what it can read the same counts have to come: nothing ends the process, and not
 from __future__ import annotations
 
 import re
+import warnings
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -280,3 +281,40 @@ def test_what_is_whole_within_the_rounding_of_float32_is_whole(value: float, dty
 def test_a_fraction_is_shown_with_the_digits_that_make_it_one(value: float, shown: str) -> None:
     with pytest.raises(scrae.CountsError, match=rf"fractional \(the first: {shown}, cell number 0, gene number 1\)"):
         as_counts(np.array([[1, value]]))
+
+
+@pytest.mark.parametrize("place", ["X", "layer"])
+@pytest.mark.parametrize("of", ["indices", "indptr"])
+def test_a_view_of_a_damaged_matrix_is_not_sliced(place: str, of: str) -> None:
+    adata = anndata.AnnData(sp.csr_matrix(np.ones((N_CELLS, N_GENES))))
+    adata.layers["counts"] = adata.X.copy()
+    damaged = adata.X if place == "X" else adata.layers["counts"]
+    getattr(damaged, of)[2] = 10**7
+    for ask in (
+        lambda view: scrae.tl.scrae(view, copy=True, genes="all"),
+        lambda view: scrae.tl.stability(view, 2),
+        lambda view: scrae.SCRAE().fit(view),
+    ):
+        with pytest.raises(scrae.CountsError, match="is damaged"):
+            ask(adata[1:4])
+
+
+@pytest.mark.parametrize("what", ["one matrix", "one matrix and tables"])
+def test_files_of_old_anndata_and_seuratdisk_are_read_from_disk(what: str, tmp_path: Path) -> None:
+    path = stored(tmp_path / "old.h5ad", healthy())
+    expected = read_cells(path).counts.toarray()
+    with h5py.File(path, "r+") as file:
+        for name in list(file["X"].attrs):
+            del file["X"].attrs[name]
+        file["X"].attrs["h5sparse_format"], file["X"].attrs["h5sparse_shape"] = "csr", (N_CELLS, N_GENES)
+        if what != "one matrix":
+            for name in list(file.attrs):
+                del file.attrs[name]
+            for name, names in (("obs", "abcde"), ("var", "uvwxyz")):
+                del file[name]
+                file[name] = np.array([(one.encode(),) for one in names], dtype=[("index", "S1")])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # anndata speaks of the age of the file
+        cells = read_cells(path)
+    np.testing.assert_array_equal(cells.counts.toarray(), expected)
+    assert "".join(cells.gene_names) == "uvwxyz"

@@ -11,7 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from scrae._errors import CountsError, Refusal
-from scrae._messages import first_few, some, unknown
+from scrae._messages import first_few, shown, some, unknown
 from scrae.data.counts import WHERE_COUNTS_ARE, Rounding, as_counts, empty_cells, looks_like_counts
 from scrae.data.features import GENES
 from scrae.data.files import cells_on_disk
@@ -60,6 +60,10 @@ class Cells:
         if isinstance(genes, str):
             genes = [genes]
         given = np.asarray(genes if hasattr(genes, "__array__") else list(genes))
+        if given.ndim != 1:
+            raise ValueError(
+                f"genes is a table of {given.ndim} dimensions: give a list of names or positions, or a mask"
+            )
         if given.dtype == bool:
             if given.shape != (n_genes,):
                 raise ValueError(f"the mask of genes has {given.size} entries; {self.where} has {n_genes} genes")
@@ -153,7 +157,9 @@ class Cells:
         column = self._column(key)
         return np.where(column.isna(), unlabeled_category, column.astype(str)).astype(object)
 
-    def _column(self, key: str) -> Any:
+    def _column(self, key: Any) -> Any:
+        if not isinstance(key, str):
+            raise Refusal(f"a column of adata.obs is named by text, not by {shown(key)}", "no_name", value=str(key))
         if self.source is None:
             raise ValueError(f"{key!r} is a column of adata.obs: give an AnnData, not a matrix")
         obs = self.source.obs
@@ -258,7 +264,7 @@ def _read_anndata(adata: Any, layer: Any, copy: bool, rounding: Rounding | None)
             n=len(repeated),
             names=first_few(repeated),
         )
-    _refuse_malformed_source(adata, layer, where)
+    refuse_damaged_source(adata)
     matrix = adata.X if layer is None else adata.layers[layer]
     if matrix is None:
         raise CountsError(f"{where} is empty: there is no matrix. {_suggestion(adata, layer)}", "no_matrix")
@@ -272,11 +278,19 @@ def _read_anndata(adata: Any, layer: Any, copy: bool, rounding: Rounding | None)
     return _refuse_empty_cells(Cells(counts, gene_names, where, adata, rounding))
 
 
-def _refuse_malformed_source(adata: Any, layer: str | None, where: str) -> None:
-    """Look at what a view is of: anndata slices that as soon as it is asked for the matrix."""
+def refuse_damaged_source(adata: Any) -> None:
+    """Look at what a view is of, before anndata slices it to give or copy a matrix.
+
+    Raises
+    ------
+    CountsError
+        The arrays of a sparse matrix do not fit together.
+    """
     source = getattr(adata, "_adata_ref", None) if getattr(adata, "is_view", False) else None
-    if source is not None and not source.isbacked:
-        matrix = source.X if layer is None else source.layers[layer]
+    if source is None or source.isbacked:
+        return
+    places = {"adata.X": source.X} | {f"adata.layers[{name!r}]": layer for name, layer in source.layers.items()}
+    for where, matrix in places.items():
         if sp.issparse(matrix):
             refuse_malformed(matrix, where)
 

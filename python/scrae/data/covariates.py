@@ -73,7 +73,9 @@ class CovariateCoding:
         continuous: str | Iterable[str] | None,
     ) -> CovariateCoding:
         """Take levels and scales from the training cells; levels of one cell and constant numbers are refused."""
-        keys = list(dict.fromkeys([*([batch_key] if batch_key else []), *_columns(others)]))
+        if batch_key is not None:
+            cells.covariate(batch_key)  # one name: before it is a key of anything
+        keys = list(dict.fromkeys([*([] if batch_key is None else [batch_key]), *_columns(others)]))
         levels: dict[str, list[str]] = {}
         for key in keys:
             names, numbers = np.unique(cells.covariate(key), return_counts=True)
@@ -147,6 +149,7 @@ def _columns(named: str | Iterable[str] | None) -> list[str]:
     """Names of columns: text is the name of one, and a set has an order, so that a seed gives the same bits."""
     if named is None:
         return []
-    if isinstance(named, str):
-        return [named]
-    return sorted(named) if isinstance(named, Set) else list(named)
+    if isinstance(named, str) or not isinstance(named, Iterable):
+        return [str(named)]
+    names = [str(name) for name in named]
+    return sorted(names) if isinstance(named, Set) else names

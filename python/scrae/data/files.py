@@ -72,11 +72,24 @@ def cells_on_disk(path: str | os.PathLike[str], layer: str | None = None, *, cou
         if where not in file:
             raise CountsError(f"{path} has no {where}: there is no matrix", "no_matrix")
         obs, var = read(file["obs"]), read(file["var"])
+        if not (hasattr(obs, "index") and hasattr(var, "index")):
+            obs, var = _old_tables(path)
         parts = _checked(file[where], f"{where} of {path}", obs.index, var.index, rounding)
         checked = on_disk(parts, len(var))
     if rounding is not None:
         rounding.warn(f"{where} of {path}")
     return AnnData(X=sp.csr_matrix(checked), obs=obs, var=var)
+
+
+def _old_tables(path: Path) -> tuple[Any, Any]:
+    """``obs`` and ``var`` as anndata before 0.7 wrote them: in its reader of whole files alone they are tables."""
+    import anndata
+
+    adata = anndata.read_h5ad(path, backed="r")
+    try:
+        return adata.obs.copy(), adata.var.copy()
+    finally:
+        adata.file.close()
 
 
 def map_cells(path: str | os.PathLike[str], layer: str | None = None) -> AnnData:

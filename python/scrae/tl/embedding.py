@@ -13,7 +13,7 @@ import pandas as pd
 from scrae._errors import Notice, Refusal
 from scrae._messages import first_few, some
 from scrae.compute.whole_numbers import at_least
-from scrae.data.cells import require_anndata
+from scrae.data.cells import refuse_damaged_source, require_anndata
 from scrae.data.features import marked, of_types
 from scrae.model import SCRAE
 from scrae.pp import select_genes
@@ -100,6 +100,7 @@ def scrae(
     (700, 10)
     """
     require_anndata(adata, "scrae.tl.scrae")
+    refuse_damaged_source(adata)
     model = SCRAE(preset, random_state=random_state, device=device, verbose=verbose, **settings)
     target = adata.copy() if copy else adata
     n_genes = at_least("n_genes", n_genes, 2)

@@ -11,6 +11,7 @@ from sklearn.metrics import adjusted_rand_score
 from scrae._errors import Refusal
 from scrae.compute.progress import progress_bar
 from scrae.compute.whole_numbers import at_least, seed
+from scrae.data.cells import refuse_damaged_source, require_anndata
 from scrae.metrics import leiden
 from scrae.tl.embedding import scrae
 
@@ -72,6 +73,8 @@ def stability(
             least=2,
             value=n_runs,
         )
+    require_anndata(adata, "scrae.tl.stability")
+    refuse_damaged_source(adata)
     # Shares the counts with the user's object, but not the tables that a run writes to.
     cells = anndata.AnnData(adata.X, obs=adata.obs.copy(), var=adata.var.copy(), layers=dict(adata.layers))
     first = seed(random_state)

@@ -216,6 +216,7 @@ PROVOKED: dict[str, list[Callable[[Stage], Any]]] = {
     "no_anndata": [lambda s: scrae.tl.scrae(s.cells.X), lambda s: scrae.tl.scrae("cells")],
     "several_modalities": [lambda s: read_cells(SimpleNamespace(mod={"rna": s.cells}, obs_names=["a"]))],
     "genes_without_order": [lambda s: s.fit(genes={"gene1", "gene2"})],
+    "no_name": [lambda s: read_cells(s.cells).covariate(3)],
     "repeated_column": [lambda s: read_cells(twice(s)).covariate("donor")],
     "neither_yes_nor_no": [lambda s: scrae.tl.scrae(of_features(s, "highly_variable", "maybe"))],
     "no_feature_types": [lambda s: scrae.tl.scrae(s.cells, feature_types="Peaks")],
