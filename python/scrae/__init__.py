@@ -14,7 +14,7 @@ from scrae._version import __version__
 
 if TYPE_CHECKING:
     from scrae import datasets, metrics, pl, pp, tl
-    from scrae.data.counts import CountsError
+    from scrae._errors import CountsError
     from scrae.model import SCRAE
     from scrae.model.fitted import NotFittedError
     from scrae.model.stored import ModelFolderError
@@ -29,7 +29,7 @@ _MODULES = ("datasets", "metrics", "pl", "pp", "tl")
 _NAMES = {
     "SCRAE": "scrae.model",
     "NotFittedError": "scrae.model.fitted",
-    "CountsError": "scrae.data.counts",
+    "CountsError": "scrae._errors",
     "ModelFolderError": "scrae.model.stored",
     "TrainingDiverged": "scrae.training.loop",
 }

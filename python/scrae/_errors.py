@@ -34,6 +34,10 @@ class Refusal(Coded, ValueError):
     """What was given cannot be used; the message says where, how many, and what to do."""
 
 
+class CountsError(Refusal):
+    """The matrix is not one of raw counts, or holds nothing to learn from."""
+
+
 class UnknownName(Coded, TypeError):
     """An argument has a name that nobody knows."""
 

@@ -43,6 +43,11 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("input", type=Path, help="h5ad, zarr, 10x .h5, or a 10x folder with matrix.mtx[.gz]")
     run.add_argument("--out", type=Path, required=True, help="h5ad or zarr to write, with obsm['X_scrae']")
     run.add_argument("--layer", help="layer with raw counts (default: X)")
+    run.add_argument(
+        "--round",
+        action="store_true",
+        help="round estimated counts (SoupX, DecontX, CellBender, RSEM, salmon, alevin) to whole ones",
+    )
     run.add_argument("--batch-key", help="column of obs whose effect the decoder shall explain")
     run.add_argument(
         "--categorical-covariate-keys", nargs="*", default=[], metavar="KEY", help="further columns of that kind"
@@ -57,6 +62,9 @@ def _parser() -> argparse.ArgumentParser:
         '"scmarker", or "all" (default: var["highly_variable"], else "hvg")',
     )
     run.add_argument("--n-genes", type=int, default=2000, help="how many genes to select (default: %(default)s)")
+    run.add_argument(
+        "--feature-types", nargs="*", metavar="TYPE", help='types of features to model (default: "Gene Expression")'
+    )
     run.add_argument("--max-epochs", type=int, help="passes over the cells at most (default: by their number)")
     run.add_argument(
         "--preset", default="default", help='"default", "reference" (the published code), "scvi", ... (docs/PRESETS.md)'
@@ -112,15 +120,18 @@ def _train(options: argparse.Namespace) -> int:
     from scrae.data.files import cells_on_disk, read_counts, write_beside, write_whole
 
     settings = {} if options.n_latent is None else {"n_latent": options.n_latent}
+    counts = "round" if options.round else "raw"
     if options.from_disk:
-        adata, layer = cells_on_disk(options.input, options.layer), None
+        adata, layer = cells_on_disk(options.input, options.layer, counts=counts), None
     else:
         adata, layer = read_counts(options.input), options.layer
     tl.scrae(
         adata,
         layer=layer,
+        counts=counts,
         genes=options.genes,
         n_genes=options.n_genes,
+        feature_types=options.feature_types or None,
         batch_key=options.batch_key,
         categorical_covariate_keys=options.categorical_covariate_keys,
         continuous_covariate_keys=options.continuous_covariate_keys,

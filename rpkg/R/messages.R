@@ -102,6 +102,15 @@ WORDS <- list(
     no_table = function(f, where) {
         paste0(where, " is no table of genes and cells.")
     },
+    no_anndata = function(f, where) {
+        paste0(where, " is ", f$given, ". Cells with names are needed.")
+    },
+    several_modalities = function(f, where) {
+        paste0(where, " holds ", quoted(f$names), ". Give one of them.")
+    },
+    genes_without_order = function(f, where) {
+        "the features have no order. Give a vector of names."
+    },
     no_cells_or_genes = function(f, where) {
         paste0(
             where, " is empty: it has ", how_many(f$n_genes, "gene"), " and ",
@@ -118,6 +127,18 @@ WORDS <- list(
             ngettext(f$n, "is ", "are "), sub("NaN", "NA", f$kind, fixed = TRUE),
             " (the first: ", number_of_python(f$value), ", gene '", f$gene, "', cell '", f$cell,
             "'). ", RAW_COUNTS
+        )
+    },
+    damaged_matrix = function(f, where) {
+        paste0(
+            where, " is damaged: ", f$fault, ". Read it anew from its source."
+        )
+    },
+    rounded_counts = function(f, where) {
+        paste0(
+            count(f$n), " of ", how_many(f$n_entries, "value"), " that are not ",
+            "zero in ", where, ngettext(f$n, " was", " were"), " rounded to whole ",
+            "counts, by ", format(f$largest, digits = 3), " at most"
         )
     },
     all_zero = function(f, where) {
@@ -171,6 +192,40 @@ WORDS <- list(
     },
 
     # -- columns of cell metadata ----------------------------------------------
+    no_name = function(f, where) {
+        paste0("a column is named by text, not by ", typed(f$value), ".")
+    },
+    repeated_column = function(f, where) {
+        paste0(
+            "there are ", how_many(f$n, "column"), " '", f$column, "'. Leave one, ",
+            "or rename them."
+        )
+    },
+    neither_yes_nor_no = function(f, where) {
+        paste0(
+            "column '", f$column, "' says neither yes nor no for ",
+            share_of(f$n, f$n_genes, "gene"), " (", quoted(f$names), ")."
+        )
+    },
+    no_feature_types = function(f, where) {
+        paste0(
+            "types of features are asked for, and there is no column ",
+            quoted(f$names), " that says what is what."
+        )
+    },
+    no_feature_of_type = function(f, where) {
+        paste0(
+            "none of ", how_many(f$n_features, "feature"), " is of the type asked ",
+            "for. Column '", f$column, "' has ", quoted(f$names), "."
+        )
+    },
+    other_features_left_out = function(f, where) {
+        paste0(
+            share_of(f$n, f$n_features, "feature"), ngettext(f$n, " is", " are"),
+            " not gene expression (", quoted(f$names), ") and ",
+            ngettext(f$n, "is", "are"), " left out"
+        )
+    },
     unknown_column = function(f, where) {
         paste0("there is no column '", f$column, "'; ", hint(f$column, f$known))
     },

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 
 import anndata
@@ -13,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import scrae
+from scrae.cli import main
 from scrae.data.counts import as_counts
 
 
@@ -361,3 +363,229 @@ def test_a_single_wrong_value_anywhere_is_found(where, value):
 def test_what_is_no_matrix_of_numbers_is_refused(matrix, message):
     with pytest.raises(scrae.CountsError, match=message):
         as_counts(matrix)
+
+
+@pytest.mark.parametrize("door", ["memory", "disk", "command line", "command line, from disk"])
+def test_estimated_counts_are_rounded_where_that_is_asked_for(small, quick, door, tmp_path, capsys):
+    adata = small.copy()
+    adata.X = adata.X.astype(np.float64)
+    adata.X.data[:3] += [0.25, -0.125, 0.375]
+    path = tmp_path / "estimated.h5ad"
+    adata.write_h5ad(path)
+    moved = r"3 of [\d,]+ stored entries of .* were rounded to whole counts, by 0.375 at most"
+    with pytest.raises(scrae.CountsError, match=r'CellBender.* can be rounded: counts="round" \(scrae run: --round\)'):
+        scrae.SCRAE(**quick).fit(adata)
+    if door.startswith("command"):
+        rest = ["--genes", "all", "--max-epochs", "1", "--round", *(["--from-disk"] if "disk" in door else [])]
+        with warnings.catch_warnings():
+            warnings.simplefilter("default")  # as a command line has it
+            assert main(["run", str(path), "--out", str(tmp_path / "out.h5ad"), *rest]) == 0
+        assert re.search(moved, capsys.readouterr().err)
+        return
+    model, genes = scrae.SCRAE(**quick), np.full(30, True)
+    with pytest.warns(UserWarning, match=moved) as said:
+        _ = model.fit(path, counts="round") if door == "disk" else scrae.tl.scrae(adata, counts="round", **quick)
+    found = model.embed() if door == "disk" else adata.obsm["X_scrae"]
+    genes = genes if door == "disk" else adata.var["scrae_selected"].to_numpy()
+    assert len([warning for warning in said if "rounded" in str(warning.message)]) == 1
+    np.testing.assert_array_equal(found, scrae.SCRAE(**quick).fit(small, genes=genes).embed())
+
+
+def test_counts_are_raw_or_rounded(small, quick):
+    with pytest.raises(ValueError, match='counts=\'floor\' is not known; choose "raw" or "round"'):
+        scrae.tl.scrae(small, counts="floor", **quick)
+
+
+@pytest.mark.parametrize(
+    ("seed", "message"),
+    [
+        (3.7, "random_state must be a whole number of at least 0, not 3.7"),
+        (-1, "whole number of at least 0, not -1"),
+        (2**32, "whole number below 4,294,967,296"),
+        (True, "not True"),
+        (None, "not None"),
+        ("1", "not '1'"),
+    ],
+)
+def test_a_seed_is_one_that_all_generators_take(small, quick, seed, message):
+    with pytest.raises(ValueError, match=message):
+        scrae.SCRAE(random_state=seed)
+    if seed is not None:
+        with pytest.raises(ValueError, match=message):
+            scrae.SCRAE(**quick).fit(small).sample(2, random_state=seed)
+
+
+def test_the_largest_seed_and_whole_floats_work(small, quick):
+    model = scrae.SCRAE(**quick | {"random_state": 2**32 - 1, "n_latent": 3.0, "max_epochs": np.float64(2)}).fit(small)
+    expected = scrae.SCRAE(**quick | {"random_state": 2**32 - 1, "n_latent": 3, "max_epochs": 2}).fit(small)
+    np.testing.assert_array_equal(model.embed(), expected.embed())
+
+
+@pytest.mark.parametrize("value", [-1, np.nan, "30", None, True])
+def test_seconds_between_checkpoints_are_a_number(small, quick, value):
+    with pytest.raises(ValueError, match="checkpoint_seconds must"):
+        scrae.SCRAE(**quick).fit(small, checkpoint_seconds=value)
+
+
+@pytest.mark.parametrize("value", [20.5, "20", 1, True, None])
+def test_the_number_of_genes_is_whole(small, quick, value):
+    with pytest.raises(ValueError, match="n_genes must be a whole number of at least 2"):
+        scrae.tl.scrae(small, n_genes=value, **quick)
+
+
+NINE = [True] * 9 + [False] * 21
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pd.array(NINE, dtype="object"),
+        pd.array([True] * 9 + [np.nan] * 21, dtype="object"),
+        pd.array([True] * 9 + [None] * 20 + [False], dtype="object"),
+        pd.array([True] * 9 + [pd.NA] * 10 + [False] * 11, dtype="boolean"),
+        ["TRUE"] * 9 + ["FALSE"] * 21,
+        pd.Categorical(["True"] * 9 + ["False"] * 20 + [None]),
+        [1.0] * 9 + [0.0] * 20 + [np.nan],
+        [1] * 9 + [0] * 21,
+    ],
+)
+def test_genes_are_marked_in_every_way_that_says_yes_or_no(small, quick, values):
+    small.var["highly_variable"] = values
+    scrae.tl.scrae(small, **quick)
+    assert list(small.uns["scrae"]["genes"]) == [f"gene{i}" for i in range(9)]
+
+
+@pytest.mark.parametrize("value", ["yes", 2, -1, 0.5, "", "NA"])
+def test_genes_marked_in_another_way_are_refused(small, quick, value):
+    small.var["highly_variable"] = pd.Series([value, True, False] * 10, index=small.var_names, dtype=object)
+    with pytest.raises(ValueError, match=r'adata.var\["highly_variable"\] says neither yes nor no for 10 of 30 genes'):
+        scrae.tl.scrae(small, **quick)
+
+
+def test_one_column_may_be_named_without_a_list(small, quick):
+    small.obs["sex"] = ["f", "m", "m"] * 20
+    small.obs["score"] = np.linspace(0, 1, 60)
+    one = scrae.SCRAE(**quick).fit(small, categorical_covariate_keys="sex", continuous_covariate_keys="score")
+    several = scrae.SCRAE(**quick).fit(small, categorical_covariate_keys=["sex"], continuous_covariate_keys={"score"})
+    np.testing.assert_array_equal(one.embed(), several.embed())
+
+
+def test_the_advice_on_missing_labels_makes_no_label_of_them(small, quick):
+    small.obs["donor"] = [None, "a", "b"] * 20
+    with pytest.raises(ValueError, match=r"20 missing value\(s\).*adata = adata\[(.*)\].copy\(\)$") as refused:
+        scrae.tl.scrae(small, batch_key="donor", genes="all", **quick)
+    adata = small  # as the advice calls it
+    adata = adata[eval(re.search(r"adata\[(.*)\].copy", str(refused.value)).group(1), {"adata": adata})].copy()
+    scrae.tl.scrae(adata, batch_key="donor", genes="all", **quick)
+    assert set(adata.obs["donor"]) == {"a", "b"}
+
+
+def test_a_column_that_stands_there_twice_is_refused(small, quick):
+    small.obs = pd.concat([small.obs[["batch"]], small.obs[["batch"]]], axis=1)
+    with pytest.raises(ValueError, match="adata.obs has 2 columns named 'batch'"):
+        scrae.tl.scrae(small, batch_key="batch", genes="all", **quick)
+
+
+@pytest.mark.parametrize("column", ["feature_types", "modality"])
+@pytest.mark.parametrize("genes", ["all", "hvg", "m3drop", "highly_variable"])
+def test_features_that_are_no_genes_are_left_out(small, quick, column, genes):
+    with_antibodies, gene = small.copy(), np.arange(30) % 3 > 0
+    of_genes = small[:, gene].copy()
+    names = ["Gene Expression", "Antibody Capture"] if column == "feature_types" else ["rna", "prot"]
+    with_antibodies.var[column] = np.where(gene, *names)
+    chosen = {} if genes == "highly_variable" else {"genes": genes}
+    for adata in (with_antibodies, of_genes):
+        if not chosen:
+            adata.var["highly_variable"] = True
+    with pytest.warns(UserWarning, match=rf"10 of 30 features are not gene expression \('{names[1]}'\)"):
+        scrae.tl.scrae(with_antibodies, n_genes=12, **chosen, **quick)
+    scrae.tl.scrae(of_genes, n_genes=12, **chosen, **quick)
+    np.testing.assert_array_equal(with_antibodies.obsm["X_scrae"], of_genes.obsm["X_scrae"])
+    if genes in ("hvg", "m3drop"):
+        pd.testing.assert_frame_equal(with_antibodies.var.loc[gene, of_genes.var.columns], of_genes.var)
+        assert not with_antibodies.var.loc[~gene, "scrae_selected"].any()
+
+
+def test_other_features_are_modelled_where_they_are_asked_for(small, quick):
+    small.var["feature_types"] = ["Peaks"] * 20 + ["Antibody Capture"] * 10
+    with pytest.raises(ValueError, match=r"none of 30 features .* gene expression.*'Antibody Capture', 'Peaks'"):
+        scrae.tl.scrae(small, genes="all", **quick)
+    scrae.tl.scrae(small, genes="all", feature_types="Peaks", **quick)
+    assert len(small.uns["scrae"]["genes"]) == 20
+    scrae.tl.scrae(small, genes=[f"gene{i}" for i in range(10, 30)], **quick)  # named: asked for
+    del small.var["feature_types"]
+    with pytest.raises(ValueError, match="no column 'feature_types' or 'modality'"):
+        scrae.tl.scrae(small, genes="all", feature_types="Peaks", **quick)
+
+
+class MuData:
+    """What of a MuData tells it from an AnnData."""
+
+    def __init__(self, adata):
+        self.mod, self.obs_names, self.var_names, self.obs, self.var = {"rna": adata}, [], [], adata.obs, adata.var
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (lambda a, _: a.X, r"scrae.tl.scrae needs an AnnData, not a matrix: .*anndata.AnnData\(matrix\)"),
+        (lambda a, _: a.X.toarray(), "not a matrix"),
+        (lambda a, path: path / "cells.h5ad", "not the path of a file: read it with anndata.read_h5ad"),
+        (lambda a, _: "cells.h5ad", "not the path of a file"),
+        (lambda a, _: MuData(a), r"a MuData of 'rna': give the AnnData of one of them, mdata\['rna'\]"),
+        (lambda a, _: None, "an object of type NoneType"),
+        (lambda a, _: [a], "an object of type list"),
+    ],
+)
+def test_other_objects_are_refused_with_what_to_do(small, quick, given, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        scrae.tl.scrae(given(small, tmp_path), **quick)
+    if "MuData" in message:
+        with pytest.raises(ValueError, match=message):
+            scrae.SCRAE(**quick).fit(given(small, tmp_path))
+
+
+def test_genes_are_given_in_an_order(small, quick):
+    with pytest.raises(ValueError, match=r"genes is a set, which has no order: give a list, such as sorted\(genes\)"):
+        scrae.tl.scrae(small, genes={"gene1", "gene2", "gene3"}, **quick)
+    listed = scrae.SCRAE(**quick).fit(small, genes=[f"gene{i}" for i in range(5)])
+    drawn = scrae.SCRAE(**quick).fit(small, genes=(f"gene{i}" for i in range(5)))
+    np.testing.assert_array_equal(listed.embed(), drawn.embed())
+
+
+class Dask:
+    """An array of dask with sparse blocks: numpy makes an object of it."""
+
+    dask, shape, ndim = {}, (60, 30), 2
+
+    def __init__(self, matrix):
+        self.matrix = matrix
+
+    def compute(self):
+        return self.matrix
+
+
+def test_an_array_of_dask_is_computed(small, quick):
+    expected = scrae.SCRAE(**quick).fit(small).embed()
+    np.testing.assert_array_equal(scrae.SCRAE(**quick).fit(Dask(small.X)).embed(), expected)
+
+
+@pytest.mark.parametrize("layer", ["X", 3, ["counts"]])
+def test_a_layer_that_is_none_is_named(small, quick, layer):
+    small.layers["counts"] = small.X.copy()
+    with pytest.raises(ValueError, match="adata.layers has no layer"):
+        scrae.tl.scrae(small, layer=layer, genes="all", **quick)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"batch_key": ["batch"]}, r"a column of adata.obs is named by text, not by \['batch'\]"),
+        ({"categorical_covariate_keys": 3}, "adata.obs has no column '3'"),
+        ({"genes": [["gene1", "gene2"], ["gene3", "gene4"]]}, "genes is a table of 2 dimensions"),
+        ({"genes": "gene1"}, "one gene"),
+    ],
+)
+def test_one_value_and_several_are_told_apart(small, quick, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        scrae.SCRAE(**quick).fit(small, **arguments)

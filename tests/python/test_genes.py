@@ -245,7 +245,7 @@ def test_names_and_numbers_that_are_wrong_are_refused(made):
         scrae.pp.select_genes(made, "danb_dispersion", max_q=0.1)
     with pytest.raises(ValueError, match="above 0 and at most 1, not 5"):
         scrae.pp.select_genes(made, "danb", max_q=5)
-    with pytest.raises(ValueError, match="min_cells must be at least 1"):
+    with pytest.raises(ValueError, match="min_cells must be a whole number of at least 1"):
         scrae.pp.select_genes(made, "danb", min_cells=0)
     with pytest.raises(ValueError, match="SCMarker: gene_cells must be at least 0, not -1"):
         scrae.pp.select_genes(made, "scmarker", gene_cells=-1)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
-from scrae._errors import Refusal
-from scrae._messages import first_few, some, unknown
-from scrae.data.counts import WHERE_COUNTS_ARE, CountsError, as_counts, empty_cells, looks_like_counts
+from scrae._errors import CountsError, Refusal
+from scrae._messages import first_few, shown, some, unknown
+from scrae.data.counts import WHERE_COUNTS_ARE, Rounding, as_counts, empty_cells, looks_like_counts
+from scrae.data.features import GENES
 from scrae.data.files import cells_on_disk
 from scrae.data.on_disk import is_on_disk
+from scrae.data.sparse_format import refuse_malformed
 
 
 @dataclass(frozen=True)
@@ -31,12 +33,15 @@ class Cells:
         Where the counts came from, for messages.
     source
         The AnnData, or None for a bare matrix.
+    rounding
+        What was rounded to whole counts, where that was asked for.
     """
 
     counts: sp.csr_array
     gene_names: np.ndarray | None
     where: str
     source: Any = None
+    rounding: Rounding | None = None
 
     def positions(self, genes: Sequence[Any] | np.ndarray) -> np.ndarray:
         """Positions of genes given by name, by position or as a boolean mask over all genes.
@@ -47,7 +52,18 @@ class Cells:
             A name that is not there, a mask of the wrong length, a gene named twice, none at all.
         """
         n_genes = self.counts.shape[1]
-        given = np.asarray(genes)
+        if isinstance(genes, Set):
+            raise Refusal(
+                f"genes is a {type(genes).__name__}, which has no order: give a list, such as sorted(genes)",
+                "genes_without_order",
+            )
+        if isinstance(genes, str):
+            genes = [genes]
+        given = np.asarray(genes if hasattr(genes, "__array__") else list(genes))
+        if given.ndim != 1:
+            raise ValueError(
+                f"genes is a table of {given.ndim} dimensions: give a list of names or positions, or a mask"
+            )
         if given.dtype == bool:
             if given.shape != (n_genes,):
                 raise ValueError(f"the mask of genes has {given.size} entries; {self.where} has {n_genes} genes")
@@ -91,8 +107,8 @@ class Cells:
         missing = int(column.isna().sum())
         if missing:
             raise Refusal(
-                f"adata.obs[{key!r}] has {missing:,} missing value(s) in {len(column):,} cells; fill them "
-                f"(adata.obs[{key!r}] = adata.obs[{key!r}].astype(str)) or drop those cells",
+                f"adata.obs[{key!r}] has {missing:,} missing value(s) in {len(column):,} cells; write the level that "
+                f"they belong to, or drop those cells: adata = adata[adata.obs[{key!r}].notna()].copy()",
                 "missing_values",
                 column=key,
                 n=missing,
@@ -141,17 +157,27 @@ class Cells:
         column = self._column(key)
         return np.where(column.isna(), unlabeled_category, column.astype(str)).astype(object)
 
-    def _column(self, key: str) -> Any:
+    def _column(self, key: Any) -> Any:
+        if not isinstance(key, str):
+            raise Refusal(f"a column of adata.obs is named by text, not by {shown(key)}", "no_name", value=str(key))
         if self.source is None:
             raise ValueError(f"{key!r} is a column of adata.obs: give an AnnData, not a matrix")
         obs = self.source.obs
         if key not in obs:
             known = list(map(str, obs.columns))
             raise Refusal(unknown("column", key, known, "adata.obs"), "unknown_column", column=key, known=known)
-        return obs[key]
+        found = obs[key]
+        if found.ndim > 1:
+            raise Refusal(
+                f"adata.obs has {found.shape[1]:,} columns named {key!r}: leave one, or rename them",
+                "repeated_column",
+                column=key,
+                n=found.shape[1],
+            )
+        return found
 
 
-def read_cells(data: Any, layer: str | None = None, *, copy: bool = True) -> Cells:
+def read_cells(data: Any, layer: str | None = None, *, copy: bool = True, counts: str = "raw") -> Cells:
     """Read and check counts.
 
     Parameters
@@ -163,6 +189,8 @@ def read_cells(data: Any, layer: str | None = None, *, copy: bool = True) -> Cel
         Layer of the AnnData that holds raw counts; None: ``adata.X``.
     copy
         False: the counts may share their memory with ``data`` (:func:`scrae.data.counts.as_counts`).
+    counts
+        ``"raw"``, or ``"round"`` for estimated counts that are to be rounded to whole ones.
 
     Raises
     ------
@@ -171,18 +199,60 @@ def read_cells(data: Any, layer: str | None = None, *, copy: bool = True) -> Cel
     ValueError
         No such layer, gene names that are not unique.
     """
+    rounding = Rounding.asked(counts)
     if isinstance(data, str | os.PathLike):
-        data, layer = cells_on_disk(data, layer), None
-    if hasattr(data, "obs_names") and hasattr(data, "var_names"):
-        return _read_anndata(data, layer, copy)
+        data, layer = cells_on_disk(data, layer, counts=counts), None
+    if _is_table_of_cells(data):
+        return _read_anndata(data, layer, copy, rounding)
     if layer is not None:
         raise ValueError(f"layer={layer!r} needs an AnnData; a matrix has no layers")
-    return _refuse_empty_cells(Cells(as_counts(data, copy=copy), None, "the matrix"))
+    matrix = as_counts(_in_memory(data), copy=copy, rounding=rounding)
+    return _refuse_empty_cells(Cells(matrix, None, "the matrix", rounding=rounding))
 
 
-def _read_anndata(adata: Any, layer: str | None, copy: bool) -> Cells:
-    if layer is not None and layer not in adata.layers:
-        raise ValueError(unknown("layer", layer, list(adata.layers), "adata.layers"))
+def require_anndata(data: Any, who: str) -> None:
+    """Refuse what is no AnnData, with what to do instead.
+
+    Raises
+    ------
+    ValueError
+        A matrix, a path, a MuData, or something else.
+    """
+    if _is_table_of_cells(data):
+        return
+    if isinstance(data, str | os.PathLike):
+        given, cure = "the path of a file", "read it with anndata.read_h5ad, or call scrae.SCRAE().fit(path)"
+    elif hasattr(data, "shape"):
+        given, cure = "a matrix", "put it into one, anndata.AnnData(matrix), or call scrae.SCRAE().fit(matrix)"
+    else:
+        given, cure = f"an object of type {type(data).__name__}", "put the counts into one, cells x genes"
+    raise Refusal(f"{who} needs an AnnData, not {given}: {cure}", "no_anndata", given=given)
+
+
+def _is_table_of_cells(data: Any) -> bool:
+    """Whether it is an AnnData.
+
+    Raises
+    ------
+    ValueError
+        It is a MuData, which holds several.
+    """
+    if hasattr(data, "mod") and hasattr(data, "obs_names"):
+        names = [str(name) for name in data.mod]
+        first = next((name for name in names if name.lower() in GENES), names[0] if names else "rna")
+        raise Refusal(
+            f"this is a MuData of {some(names) or 'no modality'}: give the AnnData of one of them, mdata[{first!r}]",
+            "several_modalities",
+            names=first_few(names),
+        )
+    return hasattr(data, "obs_names") and hasattr(data, "var_names")
+
+
+def _read_anndata(adata: Any, layer: Any, copy: bool, rounding: Rounding | None) -> Cells:
+    if layer is not None and (not isinstance(layer, str) or layer not in adata.layers):
+        hint = " adata.X is used where layer is left out." if layer == "X" else ""
+        hint = ' adata.raw.to_adata() gives what is in "raw".' if layer == "raw" and adata.raw is not None else hint
+        raise ValueError(unknown("layer", layer, list(adata.layers), "adata.layers") + hint)
     where = "adata.X" if layer is None else f"adata.layers[{layer!r}]"
     gene_names = np.asarray(adata.var_names.astype(str), dtype=object)
     if not adata.var_names.is_unique:
@@ -194,38 +264,62 @@ def _read_anndata(adata: Any, layer: str | None, copy: bool) -> Cells:
             n=len(repeated),
             names=first_few(repeated),
         )
+    refuse_damaged_source(adata)
     matrix = adata.X if layer is None else adata.layers[layer]
     if matrix is None:
         raise CountsError(f"{where} is empty: there is no matrix. {_suggestion(adata, layer)}", "no_matrix")
     if isinstance(matrix, sp.csr_matrix | sp.csr_array) and is_on_disk(matrix):
         copy = False  # it is ours, and too large
     try:
-        counts = as_counts(_in_memory(matrix), where, adata.obs_names, adata.var_names, copy=copy)
+        counts = as_counts(_in_memory(matrix), where, adata.obs_names, adata.var_names, copy=copy, rounding=rounding)
     except CountsError as error:
         text = f"{error} {_suggestion(adata, layer)}".strip()
         raise CountsError(text, error.code, **error.fields) from None
-    return _refuse_empty_cells(Cells(counts, gene_names, where, adata))
+    return _refuse_empty_cells(Cells(counts, gene_names, where, adata, rounding))
+
+
+def refuse_damaged_source(adata: Any) -> None:
+    """Look at what a view is of, before anndata slices it to give or copy a matrix.
+
+    Raises
+    ------
+    CountsError
+        The arrays of a sparse matrix do not fit together.
+    """
+    source = getattr(adata, "_adata_ref", None) if getattr(adata, "is_view", False) else None
+    if source is None or source.isbacked:
+        return
+    places = {"adata.X": source.X} | {f"adata.layers[{name!r}]": layer for name, layer in source.layers.items()}
+    for where, matrix in places.items():
+        if sp.issparse(matrix):
+            refuse_malformed(matrix, where)
 
 
 def _in_memory(matrix: Any) -> Any:
-    """A backed matrix (h5py data set or anndata's sparse data set) in memory; others as they are."""
+    """A backed matrix (h5py data set or anndata's sparse data set) or one of dask in memory; others as they are."""
+    if hasattr(matrix, "dask") and hasattr(matrix, "compute"):
+        return matrix.compute()  # its blocks may be sparse, which numpy could not put together
     if hasattr(matrix, "to_memory"):
         return matrix.to_memory()
-    if hasattr(matrix, "todense") or isinstance(matrix, np.ndarray):
-        return matrix
-    return matrix[:]
+    return matrix[:] if hasattr(matrix, "chunks") and not isinstance(matrix, np.ndarray) else matrix
 
 
 def _suggestion(adata: Any, layer: str | None) -> str:
     """The call that would work, if the object holds counts elsewhere."""
     for name in adata.layers:
-        if name != layer and looks_like_counts(_in_memory(adata.layers[name][:200])):
+        if name != layer and _holds_counts(adata.layers[name]):
             return f'adata.layers[{name!r}] does hold whole counts: pass layer="{name}".'
-    if layer is not None and adata.X is not None and looks_like_counts(_in_memory(adata.X[:200])):
+    if layer is not None and adata.X is not None and _holds_counts(adata.X):
         return "adata.X does hold whole counts: leave layer out."
-    if adata.raw is not None and looks_like_counts(_in_memory(adata.raw.X[:200])):
+    if adata.raw is not None and _holds_counts(adata.raw.X):
         return "adata.raw.X does hold whole counts: pass adata.raw.to_adata()."
     return ""
+
+
+def _holds_counts(matrix: Any) -> bool:
+    """Whether its first cells do; of a matrix on disk no more than these are read."""
+    whole = sp.issparse(matrix) or isinstance(matrix, np.ndarray)
+    return looks_like_counts(matrix if whole else _in_memory(matrix[:200]))
 
 
 def _refuse_empty_cells(cells: Cells) -> Cells:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -66,10 +66,16 @@ class CovariateCoding:
 
     @classmethod
     def fit(
-        cls, cells: Cells, batch_key: str | None, others: Iterable[str], continuous: Iterable[str]
+        cls,
+        cells: Cells,
+        batch_key: str | None,
+        others: str | Iterable[str] | None,
+        continuous: str | Iterable[str] | None,
     ) -> CovariateCoding:
         """Take levels and scales from the training cells; levels of one cell and constant numbers are refused."""
-        keys = list(dict.fromkeys([*([batch_key] if batch_key else []), *others]))
+        if batch_key is not None:
+            cells.covariate(batch_key)  # one name: before it is a key of anything
+        keys = list(dict.fromkeys([*([] if batch_key is None else [batch_key]), *_columns(others)]))
         levels: dict[str, list[str]] = {}
         for key in keys:
             names, numbers = np.unique(cells.covariate(key), return_counts=True)
@@ -85,7 +91,7 @@ class CovariateCoding:
                 )
             levels[key] = [str(name) for name in names]
         scales: dict[str, Sequence[float]] = {}
-        for key in dict.fromkeys(continuous):
+        for key in dict.fromkeys(_columns(continuous)):
             values = cells.numbers(key)
             if np.ptp(values) == 0:
                 raise Refusal(
@@ -137,3 +143,13 @@ class CovariateCoding:
         for j, (key, (mean, sd)) in enumerate(self.scales.items()):
             values[:, j] = (cells.numbers(key) - mean) / sd
         return Covariates(codes, tuple(map(len, self.levels.values())), values)
+
+
+def _columns(named: str | Iterable[str] | None) -> list[str]:
+    """Names of columns: text is the name of one, and a set has an order, so that a seed gives the same bits."""
+    if named is None:
+        return []
+    if isinstance(named, str) or not isinstance(named, Iterable):
+        return [str(named)]
+    names = [str(name) for name in named]
+    return sorted(names) if isinstance(named, Set) else names

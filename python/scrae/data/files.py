@@ -7,6 +7,7 @@ import shutil
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,11 +16,12 @@ import numpy as np
 import scipy.sparse as sp
 
 from scrae._deprecation import warn_of_old_name
-from scrae._errors import Refusal
+from scrae._errors import CountsError, Refusal
 from scrae._messages import some, unknown
 from scrae.compute.atomic import refuse_unwritable, sweep, written_aside
-from scrae.data.counts import CountsError, as_counts
+from scrae.data.counts import Rounding, as_counts
 from scrae.data.on_disk import edges, on_disk
+from scrae.data.sparse_format import OF_FILE, refuse_malformed_group, refuse_malformed_positions
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -29,7 +31,7 @@ PARTS = {"X", "layers", "obs", "obsm", "obsp", "raw", "uns", "var", "varm", "var
 OF_ZARR = {".zattrs", ".zgroup", ".zmetadata", "zarr.json"}  # what describes them
 
 
-def cells_on_disk(path: str | os.PathLike[str], layer: str | None = None) -> AnnData:
+def cells_on_disk(path: str | os.PathLike[str], layer: str | None = None, *, counts: str = "raw") -> AnnData:
     """The cells of an h5ad file or a zarr store with their counts on disk.
 
     The counts are checked and copied, a block of cells at a time, into a file without a name where temporary files are
@@ -42,6 +44,8 @@ def cells_on_disk(path: str | os.PathLike[str], layer: str | None = None) -> Ann
         h5ad or zarr (a folder), as anndata writes them, with the counts by cell: CSR, or dense.
     layer
         Layer with raw counts; None: ``X``.
+    counts
+        ``"round"``: estimated counts are rounded to whole ones, with a warning that says by how much.
 
     Returns
     -------
@@ -59,7 +63,7 @@ def cells_on_disk(path: str | os.PathLike[str], layer: str | None = None) -> Ann
     from anndata import AnnData
 
     read, _ = _elements()
-    path = Path(path)
+    path, rounding = Path(path), Rounding.asked(counts)
     if not path.exists():
         raise FileNotFoundError(f"there is no {path}")
     with _opened(path, "r") as file:
@@ -72,9 +76,24 @@ def cells_on_disk(path: str | os.PathLike[str], layer: str | None = None) -> Ann
         if where not in file:
             raise CountsError(f"{path} has no {where}: there is no matrix", "no_matrix")
         obs, var = read(file["obs"]), read(file["var"])
-        parts = _checked(file[where], f"{where} of {path}", obs.index, var.index)
-        counts = on_disk(parts, len(var))
-    return AnnData(X=sp.csr_matrix(counts), obs=obs, var=var)
+        if not (hasattr(obs, "index") and hasattr(var, "index")):
+            obs, var = _old_tables(path)
+        parts = _checked(file[where], f"{where} of {path}", obs.index, var.index, rounding)
+        checked = on_disk(parts, len(var))
+    if rounding is not None:
+        rounding.warn(f"{where} of {path}")
+    return AnnData(X=sp.csr_matrix(checked), obs=obs, var=var)
+
+
+def _old_tables(path: Path) -> tuple[Any, Any]:
+    """``obs`` and ``var`` as anndata before 0.7 wrote them: in its reader of whole files alone they are tables."""
+    import anndata
+
+    adata = anndata.read_h5ad(path, backed="r")
+    try:
+        return adata.obs.copy(), adata.var.copy()
+    finally:
+        adata.file.close()
 
 
 def map_cells(path: str | os.PathLike[str], layer: str | None = None) -> AnnData:
@@ -112,25 +131,53 @@ def _opened(path: Path, mode: Literal["r", "r+"]) -> Iterator[Any]:
             file.close()
 
 
-def _checked(stored: Any, where: str, cell_names: Any, gene_names: Any) -> Iterator[sp.csr_array]:
+def _checked(
+    stored: Any, where: str, cell_names: Any, gene_names: Any, rounding: Rounding | None
+) -> Iterator[sp.csr_array]:
     """Counts a block of cells at a time."""
-    sparse = hasattr(stored, "keys")
-    kind = stored.attrs.get("encoding-type", "?") if sparse else "array"
+    shape = len(cell_names), len(gene_names)
+    kind = _stored_as(stored)
     if kind not in ("csr_matrix", "array"):
         raise ValueError(
             f"{where} is stored as {kind}; cells are read one after the other, so it has to be CSR: "
             "adata.X = adata.X.tocsr() where it fits in memory"
         )
-    n_cells, n_genes = len(cell_names), len(gene_names)
-    indptr = stored["indptr"][:].astype(np.int64) if sparse else np.arange(n_cells + 1, dtype=np.int64) * n_genes
+    sparse = kind == "csr_matrix"
+    if sparse:
+        indptr = refuse_malformed_group(stored, shape, False, where)
+    elif tuple(stored.shape) == shape:
+        indptr = np.arange(shape[0] + 1, dtype=np.int64) * shape[1]
+    else:
+        said = " x ".join(map(str, stored.shape))
+        raise CountsError(
+            f"{where} is a table of {said}, where there are {shape[0]:,} cells and {shape[1]:,} genes", "no_table"
+        )
     for start, stop in pairwise(edges(indptr)):
         if sparse:
             entries = slice(indptr[start], indptr[stop])
-            arrays = (stored["data"][entries], stored["indices"][entries], indptr[start : stop + 1] - entries.start)
-            block: Any = sp.csr_array(arrays, shape=(stop - start, n_genes))
+            values, positions = _part(stored["data"], entries, where), _part(stored["indices"], entries, where)
+            if positions.size and (positions.min() < 0 or positions.max() >= shape[1]):
+                refuse_malformed_positions(stored["indices"], shape[1], where)  # says how many there are in all
+            arrays = (values, positions, indptr[start : stop + 1] - entries.start)
+            block: Any = sp.csr_array(arrays, shape=(stop - start, shape[1]))
         else:
-            block = stored[start:stop]
-        yield as_counts(block, where, cell_names[start:stop], gene_names, copy=False)
+            block = _part(stored, slice(start, stop), where)
+        yield as_counts(block, where, cell_names[start:stop], gene_names, copy=False, rounding=rounding)
+
+
+def _part(stored: Any, entries: slice, where: str) -> np.ndarray:
+    try:
+        return np.asarray(stored[entries])
+    except (OSError, RuntimeError, ValueError) as error:  # what HDF5 and the filters of zarr make of flipped bits
+        raise CountsError(f"{where} is damaged: {error}", "damaged_matrix", fault=str(error)) from error
+
+
+def _stored_as(stored: Any) -> str:
+    """How a matrix is stored, as anndata calls it: "csr_matrix", "csc_matrix", "array"."""
+    if not hasattr(stored, "keys"):
+        return "array"
+    old = stored.attrs.get("h5sparse_format")  # anndata before 0.7, and SeuratDisk
+    return str(stored.attrs.get("encoding-type", "?") if old is None else f"{old}_matrix")
 
 
 def refuse_target(path: Path, source: Path | None = None) -> None:
@@ -267,6 +314,30 @@ def _elements() -> tuple[Any, Any]:
     return read_elem, write_elem
 
 
+def _refuse_malformed_file(path: Path) -> None:
+    """Look at the index arrays of what is read whole: readers take fractions for positions, or slice what they read.
+
+    Positions are read for the matrix of a 10x file alone, whose reader slices. Others are looked at in memory, which is
+    sooner, by :func:`scrae.data.counts.as_counts`.
+    """
+    with _opened(path, "r") as file:
+        if path.suffix == ".h5":
+            for name, group in file.items():
+                if hasattr(group, "keys") and all(part in group for part in (*OF_FILE, "shape")):
+                    n_genes, n_cells = (int(n) for n in group["shape"][:])
+                    refuse_malformed_group(group, (n_cells, n_genes), False, f"{name} of {path}")
+                    refuse_malformed_positions(group["indices"], n_genes, f"{name} of {path}")
+            return
+        for place in ("X", *(f"layers/{name}" for name in file.get("layers", ())), "raw/X"):
+            stored = file.get(place)
+            if stored is not None and _stored_as(stored) in ("csr_matrix", "csc_matrix"):
+                shape = stored.attrs.get("shape", stored.attrs.get("h5sparse_shape"))
+                if shape is None or np.size(shape) != 2:
+                    fault = "it lacks its shape"
+                    raise CountsError(f"{place} of {path} is damaged: {fault}", "damaged_matrix", fault=fault)
+                refuse_malformed_group(stored, shape, _stored_as(stored) == "csc_matrix", f"{place} of {path}")
+
+
 def read_counts(path: Path) -> AnnData:
     """Read h5ad, zarr, a 10x HDF5 file or a 10x folder.
 
@@ -280,19 +351,25 @@ def read_counts(path: Path) -> AnnData:
     import anndata
     import scanpy as sc
 
+    read_10x = partial(sc.read_10x_h5, gex_only=False)  # what is to be modelled is asked and told later
+    read_folder = partial(sc.read_10x_mtx, gex_only=False)
     if not path.exists():
         raise FileNotFoundError(f"there is no {path}")
-    readers: dict[str, Any] = {".h5ad": anndata.read_h5ad, ".h5": sc.read_10x_h5, ".zarr": anndata.read_zarr}
+    readers: dict[str, Any] = {".h5ad": anndata.read_h5ad, ".h5": read_10x, ".zarr": anndata.read_zarr}
     if path.is_dir() and path.suffix != ".zarr":
-        readers[path.suffix] = sc.read_10x_mtx
+        readers[path.suffix] = read_folder
     elif path.suffix not in readers:
         raise ValueError(
             f"{path} is not h5ad, zarr, 10x .h5 or a 10x folder; scanpy reads many other formats and writes h5ad"
         )
     try:
+        if path.suffix in (".h5ad", ".h5", ".zarr"):
+            _refuse_malformed_file(path)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Variable names are not unique")  # repaired below
             adata: AnnData = readers[path.suffix](path)
+    except CountsError:
+        raise
     except Exception as error:
         raise ValueError(f"{path} cannot be read: {error}") from error
     if path.suffix not in (".h5ad", ".zarr"):

@@ -14,10 +14,11 @@ from torch import Tensor
 from scrae._deprecation import warn_of_old_name
 from scrae._errors import Refusal
 from scrae.autoencoder.presets import settings_of
-from scrae.autoencoder.settings import Settings, at_least
+from scrae.autoencoder.settings import Settings
 from scrae.compute import distributed
 from scrae.compute.device import resolve_device
 from scrae.compute.random_state import random_state_kept
+from scrae.compute.whole_numbers import at_least, not_negative, seed
 from scrae.data.cells import read_cells
 from scrae.data.counts import refuse_too_few, warn_of_empty_cells
 from scrae.data.covariates import CovariateCoding
@@ -50,7 +51,7 @@ class SCRAE:
         ``"default"``, ``"reference"`` (the published code), or another model of the field: ``"scvi"``, ``"dca"``,
         ``"scdeepcluster"``, ..., see :data:`scrae.autoencoder.presets.PRESETS` and docs/PRESETS.md.
     random_state
-        Seed. The same seed, data, settings and number of threads give the same bits on a CPU.
+        Seed, from 0 to 2**32 - 1. The same seed, data, settings and number of threads give the same bits on a CPU.
     device
         ``"auto"`` (a CUDA device if there is one), ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
     verbose
@@ -79,7 +80,7 @@ class SCRAE:
     ) -> None:
         self.preset = preset
         self.settings = settings_of(preset).changed(settings)
-        self.random_state = int(random_state)
+        self.random_state = seed(random_state)
         self.device = resolve_device(device)
         self.verbose = verbose
         self._fitted: FittedModel | None = None
@@ -156,10 +157,11 @@ class SCRAE:
         data: Any,
         *,
         layer: str | None = None,
+        counts: str = "raw",
         genes: Sequence[Any] | np.ndarray | None = None,
         batch_key: str | None = None,
-        categorical_covariate_keys: Iterable[str] = (),
-        continuous_covariate_keys: Iterable[str] = (),
+        categorical_covariate_keys: str | Iterable[str] = (),
+        continuous_covariate_keys: str | Iterable[str] = (),
         max_epochs: int | None = None,
         resume: bool = False,
         model_dir: str | os.PathLike[str] | None = None,
@@ -176,6 +178,9 @@ class SCRAE:
             is too large for memory, whose counts stay on disk (docs/SCALE.md) and give the same bits.
         layer
             Layer of the AnnData with raw counts; None: ``adata.X``.
+        counts
+            ``"raw"``, or ``"round"`` for estimated counts (SoupX, DecontX, CellBender, RSEM, salmon, alevin): they are
+            rounded to whole ones, with a warning that says how many were moved, and by how much at most.
         genes
             Genes to model: names, positions or a boolean mask; None: all. (:func:`scrae.tl.scrae` chooses for you.)
         batch_key
@@ -218,29 +223,32 @@ class SCRAE:
             Losses were not finite again and again.
         """
         if max_epochs is not None:
-            at_least("max_epochs", max_epochs, 1)
-        cells = read_cells(data, layer)
+            max_epochs = at_least("max_epochs", max_epochs, 1)
+        checkpoint_seconds = not_negative("checkpoint_seconds", checkpoint_seconds)
+        cells = read_cells(data, layer, counts=counts)
         chosen = np.arange(cells.counts.shape[1]) if genes is None else cells.positions(genes)
-        counts = cells.counts
+        modelled = cells.counts
         if genes is not None:
-            counts = by_rows(counts, lambda rows: sp.csr_array(rows[:, chosen]), len(chosen))
-        refuse_too_few(counts, cells.where, self.settings.n_latent)
+            modelled = by_rows(modelled, lambda rows: sp.csr_array(rows[:, chosen]), len(chosen))
+        refuse_too_few(modelled, cells.where, self.settings.n_latent)
         coding = CovariateCoding.fit(cells, batch_key, categorical_covariate_keys, continuous_covariate_keys)
         covariates = coding.code(cells)
-        digest = fingerprint(counts, covariates)
+        digest = fingerprint(modelled, covariates)
         names = None if cells.gene_names is None else cells.gene_names[chosen]
         written = model_dir if distributed.in_charge() else None
         with kept_for_training(written), random_state_kept(self.device):
             state = self._resume_state(model_dir, digest) if resume else None
             if written is not None and not overwrite:
                 refuse_another(written, identity(digest, self.settings, self.random_state))
-            warn_of_empty_cells(counts)
+            if cells.rounding is not None:
+                cells.rounding.warn(cells.where)
+            warn_of_empty_cells(modelled)
             fitting = Fitting(
                 self.preset,
                 self.settings,
                 self.random_state,
                 self.device,
-                counts,
+                modelled,
                 names,
                 coding,
                 covariates,
@@ -580,9 +588,11 @@ class SCRAE:
         -------
         float32 (n, n_genes), whole counts, columns as :attr:`gene_names`. Their expected total is the library size.
         """
-        seed = self.random_state if random_state is None else random_state
-        return sampling.sample(self.fitted, n, like, codes, layer, seed, batch)
+        return sampling.sample(self.fitted, n, like, codes, layer, self._seed(random_state), batch)
 
     def sample_codes(self, n: int, *, random_state: int | None = None) -> np.ndarray:
         """Codes from the regulariser's prior, float32 (n, n_latent)."""
-        return sampling.sample_codes(self.fitted, n, self.random_state if random_state is None else random_state)
+        return sampling.sample_codes(self.fitted, n, self._seed(random_state))
+
+    def _seed(self, random_state: int | None) -> int:
+        return self.random_state if random_state is None else seed(random_state)

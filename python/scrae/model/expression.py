@@ -10,7 +10,7 @@ from torch import Tensor
 
 from scrae._errors import Refusal
 from scrae._messages import shown
-from scrae.autoencoder.settings import is_number
+from scrae.compute.whole_numbers import is_number
 from scrae.data.minibatches import Minibatch
 from scrae.model.fitted import FittedModel
 

@@ -10,6 +10,7 @@ import torch
 
 from scrae._errors import Refusal
 from scrae.compute.random_state import random_state_kept
+from scrae.compute.whole_numbers import at_least
 from scrae.data.cells import read_cells
 from scrae.data.covariates import Covariates
 from scrae.data.minibatches import EVALUATION_CELLS
@@ -22,8 +23,7 @@ def sample(
 ) -> np.ndarray:
     """See :meth:`scrae.SCRAE.sample`."""
     kind = model.module.target_transform.kind
-    if n < 1:
-        raise Refusal(f"n must be at least 1, not {n}", "below_least", name="n", least=1, value=n)
+    n = at_least("n", n, 1)
     if codes not in ("cells", "prior"):
         raise Refusal(
             f'codes is "cells" or "prior", not {codes!r}',
@@ -55,6 +55,7 @@ def sample(
 
 def sample_codes(model: FittedModel, n: int, random_state: int) -> np.ndarray:
     """See :meth:`scrae.SCRAE.sample_codes`."""
+    n = at_least("n", n, 1)
     with torch.inference_mode(), random_state_kept(model.device):
         torch.manual_seed(random_state)
         return model.module.regulariser.sample(n).cpu().numpy()

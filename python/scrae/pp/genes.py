@@ -13,7 +13,9 @@ import scipy.sparse as sp
 
 from scrae._errors import Notice, Refusal
 from scrae._messages import unknown
-from scrae.data.cells import Cells, read_cells
+from scrae.compute.whole_numbers import at_least
+from scrae.data.cells import Cells, read_cells, require_anndata
+from scrae.data.on_disk import by_rows
 from scrae.pp.danb import danb, danb_dispersion, danb_variance
 from scrae.pp.findings import Findings, combined
 from scrae.pp.hvg import highly_variable
@@ -49,6 +51,8 @@ def select_genes(
     layer: str | None = None,
     batch_key: str | None = None,
     *,
+    counts: str = "raw",
+    among: np.ndarray | None = None,
     max_q: float | None = None,
     min_cells: int | None = None,
     verbose: bool | None = None,
@@ -81,6 +85,10 @@ def select_genes(
     batch_key
         Column of ``adata.obs``: select within each batch and combine the ranks
         (:func:`scrae.pp.findings.combined`; ``"hvg"`` and ``"seurat_v3"`` each in scanpy's own way).
+    counts
+        ``"raw"``, or ``"round"`` for estimated counts, as in :meth:`scrae.SCRAE.fit`, which says what rounding moves.
+    among
+        Boolean per gene: choose among these, as if there were no others. None: all.
     max_q
         Select genes with a q value of at most this only; None: whatever their q value.
     min_cells
@@ -112,13 +120,17 @@ def select_genes(
     ValueError
         Unknown method or option, ``n_top`` below 2, or no gene that may be selected.
     """
+    require_anndata(adata, "scrae.pp.select_genes")
     _check(method, n_top, max_q, min_cells)
-    cells = read_cells(adata, layer, copy=False)
+    cells = read_cells(adata, layer, copy=False, counts=counts)
     batches = None if batch_key is None else cells.covariate(batch_key)
-    arguments = _arguments(method, options, cells) | ({} if method in VARIABLE else {"verbose": verbose})
-    counts = cells.counts
-    least = _least_cells(adata.n_obs) if min_cells is None else min_cells
-    detected = cells_with(counts, verbose)
+    kept = np.arange(adata.n_vars) if among is None else np.flatnonzero(among)
+    arguments = _arguments(method, options, cells, kept) | ({} if method in VARIABLE else {"verbose": verbose})
+    matrix = cells.counts
+    if len(kept) < adata.n_vars:
+        matrix = by_rows(matrix, lambda rows: sp.csr_array(rows[:, kept]), len(kept))
+    least = _least_cells(adata.n_obs) if min_cells is None else int(min_cells)
+    detected = cells_with(matrix, verbose)
     eligible = np.flatnonzero(detected >= least)
     if len(eligible) < 2:
         raise Refusal(
@@ -130,28 +142,28 @@ def select_genes(
             least=least,
             n_cells=adata.n_obs,
         )
-    n_asked, n_top = n_top, min(n_top, len(eligible))
+    n_asked, n_top = int(n_top), min(int(n_top), len(eligible))
 
     if method in VARIABLE:
-        found = highly_variable(counts, eligible, method, n_top, batches, verbose)
+        found = highly_variable(matrix, eligible, method, n_top, batches, verbose)
     elif batches is None:
-        found = MODELLED[method](counts, cell_totals(counts), detected, eligible, **arguments)
+        found = MODELLED[method](matrix, cell_totals(matrix), detected, eligible, **arguments)
     else:
-        found = _by_batch(method, counts, eligible, arguments, batches, str(batch_key), n_top)
+        found = _by_batch(method, matrix, eligible, arguments, batches, str(batch_key), n_top)
     best = found.order if max_q is None else found.order[found.columns["q"][found.order] <= max_q]
     _judge(method, len(best), n_asked, max_q, least)
     rank = np.full(adata.n_vars, np.nan)
-    rank[eligible[found.order]] = np.arange(1, len(found.order) + 1)
+    places = kept[eligible]
+    rank[places[found.order]] = np.arange(1, len(found.order) + 1)
     selected = np.zeros(adata.n_vars, dtype=bool)
-    selected[eligible[best[:n_top]]] = True
+    selected[places[best[:n_top]]] = True
 
     columns = {RANK: rank, SELECTED: selected}
     if "mean" not in found.columns:
-        columns[MEAN] = means(counts, verbose)
-    columns[DROPOUT] = (adata.n_obs - detected) / adata.n_obs
+        columns[MEAN] = _spread(means(matrix, verbose), kept, adata.n_vars)
+    columns[DROPOUT] = _spread((adata.n_obs - detected) / adata.n_obs, kept, adata.n_vars)
     for name, values in found.columns.items():
-        columns[f"scrae_{name}"] = np.full(adata.n_vars, np.nan)
-        columns[f"scrae_{name}"][eligible] = values
+        columns[f"scrae_{name}"] = _spread(values, places, adata.n_vars)
     others = adata.var.drop(columns=[name for name in COLUMNS if name in adata.var])
     adata.var = pd.concat([others, pd.DataFrame(columns, index=others.index)], axis=1)  # column by column takes 2 ms
     adata.uns["scrae_genes"] = {
@@ -167,6 +179,13 @@ def select_genes(
     }
 
 
+def _spread(values: np.ndarray, places: np.ndarray, n_genes: int) -> np.ndarray:
+    """Values at their places among all genes, missing elsewhere."""
+    result = np.full(n_genes, np.nan)
+    result[places] = values
+    return result
+
+
 def _check(method: str, n_top: int, max_q: float | None, min_cells: int | None) -> None:
     if method not in METHODS:
         raise Refusal(
@@ -176,10 +195,9 @@ def _check(method: str, n_top: int, max_q: float | None, min_cells: int | None) 
             known=list(METHODS),
             value=method,
         )
-    if n_top < 2:
-        raise Refusal(f"n_top must be at least 2, not {n_top}", "below_least", name="n_top", least=2, value=n_top)
-    if min_cells is not None and min_cells < 1:
-        raise ValueError(f"min_cells must be at least 1, not {min_cells}")
+    at_least("n_top", n_top, 2)
+    if min_cells is not None:
+        at_least("min_cells", min_cells, 1)
     if max_q is not None:
         if method in (*VARIABLE, "danb_dispersion", "scmarker"):
             raise ValueError(
@@ -193,7 +211,7 @@ def _least_cells(n_cells: int) -> int:
     return min(MIN_CELLS, max(2, n_cells // 100))
 
 
-def _arguments(method: str, options: Mapping[str, Any], cells: Cells) -> dict[str, Any]:
+def _arguments(method: str, options: Mapping[str, Any], cells: Cells, kept: np.ndarray) -> dict[str, Any]:
     """The options as the method's function takes them."""
     known: list[str] = []
     if method in MODELLED:
@@ -215,7 +233,7 @@ def _arguments(method: str, options: Mapping[str, Any], cells: Cells) -> dict[st
         names = arguments.pop("exclude")
         if len(names):
             excluded[cells.positions(names)] = True
-        arguments["excluded"] = excluded
+        arguments["excluded"] = excluded[kept]
     return arguments
 
 

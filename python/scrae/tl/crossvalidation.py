@@ -10,6 +10,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from scrae._errors import Refusal
+from scrae.compute.whole_numbers import seed
 from scrae.data.cells import read_cells
 from scrae.model import SCRAE
 from scrae.pp.moments import means
@@ -100,7 +101,7 @@ def molecular_cross_validation(
 
 def split_molecules(counts: sp.csr_array, share: float, random_state: int = 0) -> tuple[sp.csr_array, sp.csr_array]:
     """Each molecule on the first side with probability ``share``, else on the other; both (n_cells, n_genes)."""
-    rng = np.random.default_rng(random_state)
+    rng = np.random.default_rng(seed(random_state))
     kept = rng.binomial(counts.data.astype(np.int64), share).astype(np.float32)
     one, other = (
         sp.csr_array((part, counts.indices, counts.indptr), counts.shape) for part in (kept, counts.data - kept)

@@ -11,6 +11,10 @@ import numpy as np
 import pandas as pd
 
 from scrae._errors import Notice, Refusal
+from scrae._messages import first_few, some
+from scrae.compute.whole_numbers import at_least
+from scrae.data.cells import refuse_damaged_source, require_anndata
+from scrae.data.features import marked, of_types
 from scrae.model import SCRAE
 from scrae.pp import select_genes
 from scrae.pp.genes import METHODS, SELECTED
@@ -24,11 +28,13 @@ def scrae(
     adata: AnnData,
     *,
     layer: str | None = None,
+    counts: str = "raw",
     genes: str | Sequence[Any] | np.ndarray | None = None,
     n_genes: int = 2000,
+    feature_types: str | Sequence[str] | None = None,
     batch_key: str | None = None,
-    categorical_covariate_keys: Iterable[str] = (),
-    continuous_covariate_keys: Iterable[str] = (),
+    categorical_covariate_keys: str | Iterable[str] = (),
+    continuous_covariate_keys: str | Iterable[str] = (),
     preset: str = "default",
     max_epochs: int | None = None,
     random_state: int = 0,
@@ -49,12 +55,19 @@ def scrae(
         Cells x genes with raw counts.
     layer
         Layer with raw counts; None: ``adata.X``.
+    counts
+        ``"raw"``, or ``"round"`` for estimated counts (SoupX, DecontX, CellBender, RSEM, salmon, alevin): they are
+        rounded to whole ones for the model, with a warning that says how many were moved, and by how much at most.
     genes
         Which genes to model: None takes ``adata.var["highly_variable"]`` where it is set (as scanpy's PCA does) and
         otherwise ``"hvg"``; a method of :func:`scrae.pp.select_genes` (``"hvg"``, ``"seurat_v3"``, ``"m3drop"``,
         ``"danb"``, ``"scmarker"``, ...) selects with it; ``"all"``; or names, positions or a mask.
     n_genes
         How many genes to select.
+    feature_types
+        Types of features to model (``"Antibody Capture"``, ``"Peaks"``, ...), by ``adata.var["feature_types"]`` or
+        ``adata.var["modality"]``; None: gene expression, and others are left out with a message. Features that
+        ``genes`` names are modelled whatever they are.
     batch_key
         Column of ``adata.obs``: genes are selected within batches, the decoder explains the batch effect, and the
         embedding is corrected for it.
@@ -87,6 +100,8 @@ def scrae(
     >>> adata.obsm["X_scrae"].shape
     (700, 10)
     """
+    require_anndata(adata, "scrae.tl.scrae")
+    refuse_damaged_source(adata)
     model = SCRAE(preset, random_state=random_state, device=device, verbose=verbose, **settings)
     column = f"{key_added}_clusters"
     if model.makes_clusters and column in adata.obs and not _made_clusters(adata.uns.get(key_added)):
@@ -97,11 +112,15 @@ def scrae(
             column=column,
         )
     target = adata.copy() if copy else adata
+    n_genes = at_least("n_genes", n_genes, 2)
+    features = _features(adata, feature_types) if genes is None or isinstance(genes, str) else None
     chosen: Any
     if genes is None and "highly_variable" in adata.var:
-        chosen, origin = adata.var["highly_variable"].to_numpy(dtype=bool), 'adata.var["highly_variable"]'
+        origin = 'adata.var["highly_variable"]'
+        chosen = marked(adata.var["highly_variable"], "highly_variable")
+        chosen = chosen if features is None else chosen & features
     elif isinstance(genes, str) and genes == "all":
-        chosen, origin = None, "all"
+        chosen, origin = features, "all"
     elif genes is None or isinstance(genes, str):
         origin = genes or "hvg"
         if origin not in METHODS:
@@ -112,13 +131,14 @@ def scrae(
                 known=[*METHODS, "all"],
                 value=origin,
             )
-        select_genes(target, origin, n_genes, layer, batch_key, verbose=verbose)
+        select_genes(target, origin, n_genes, layer, batch_key, counts=counts, among=features, verbose=verbose)
         chosen = target.var[SELECTED].to_numpy()
     else:
         chosen, origin = genes, "given"
     model.fit(
         adata,
         layer=layer,
+        counts=counts,
         genes=chosen,
         batch_key=batch_key,
         categorical_covariate_keys=categorical_covariate_keys,
@@ -136,6 +156,27 @@ def scrae(
     if clusters is not None:
         target.obs[column] = clusters
     return target if copy else None
+
+
+def _features(adata: AnnData, feature_types: str | Sequence[str] | None) -> np.ndarray | None:
+    """Boolean per feature that may be modelled, with a message about others; None: all of them."""
+    kept, others = of_types(adata.var, feature_types)
+    if kept.all():
+        return None
+    n = int((~kept).sum())
+    if feature_types is None:
+        warnings.warn(
+            Notice(
+                f"{n:,} of {len(kept):,} features are not gene expression ({some(others)}) and are left out; "
+                "feature_types=[...] asks for them",
+                "other_features_left_out",
+                n=n,
+                n_features=len(kept),
+                names=first_few(others),
+            ),
+            stacklevel=3,
+        )
+    return kept
 
 
 def own_clusters(model: SCRAE) -> pd.Categorical | None:

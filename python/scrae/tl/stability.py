@@ -10,6 +10,8 @@ from sklearn.metrics import adjusted_rand_score
 
 from scrae._errors import Refusal
 from scrae.compute.progress import progress_bar
+from scrae.compute.whole_numbers import at_least, seed
+from scrae.data.cells import refuse_damaged_source, require_anndata
 from scrae.metrics import leiden
 from scrae.tl.embedding import scrae
 
@@ -62,6 +64,7 @@ def stability(
     import anndata
     import pandas as pd
 
+    n_runs = at_least("n_runs", n_runs, 0)
     if n_runs < 2:
         raise Refusal(
             f"n_runs={n_runs}: clusterings are compared with each other, so at least 2 runs are needed",
@@ -70,14 +73,17 @@ def stability(
             least=2,
             value=n_runs,
         )
+    require_anndata(adata, "scrae.tl.stability")
+    refuse_damaged_source(adata)
     # Shares the counts with the user's object, but not the tables that a run writes to.
     cells = anndata.AnnData(adata.X, obs=adata.obs.copy(), var=adata.var.copy(), layers=dict(adata.layers))
-    seeds = range(random_state, random_state + n_runs)
+    first = seed(random_state)
+    seeds = range(first, first + n_runs)
     clusters = []
     with progress_bar(n_runs, "stability", "run", verbose) as bar:
-        for seed in seeds:
-            scrae(cells, random_state=seed, verbose=False, **arguments)
-            clusters.append(leiden(cells.obsm["X_scrae"], resolution, random_state=seed))
+        for of_run in seeds:
+            scrae(cells, random_state=of_run, verbose=False, **arguments)
+            clusters.append(leiden(cells.obsm["X_scrae"], resolution, random_state=of_run))
             bar.update()
     agreement = np.eye(n_runs)
     for i, j in combinations(range(n_runs), 2):

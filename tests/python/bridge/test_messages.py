@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import anndata
@@ -95,6 +96,22 @@ def without_counts(genes: slice, of_cells: slice) -> Callable[[np.ndarray], None
         values[of_cells, genes] = 0
 
     return change
+
+
+def damaged_matrix(stage: Stage) -> None:
+    stage.cells.X.indices[3] = 10**6
+    read_cells(stage.cells)
+
+
+def twice(stage: Stage) -> anndata.AnnData:
+    stage.cells.obs = pd.concat([stage.cells.obs, stage.cells.obs[["batch"]]], axis=1)
+    stage.cells.obs.columns = ["type", "donor", "donor"]
+    return stage.cells
+
+
+def of_features(stage: Stage, column: str, values: Any) -> anndata.AnnData:
+    stage.cells.var[column] = values
+    return stage.cells
 
 
 def repeated_genes(stage: Stage) -> None:
@@ -231,6 +248,8 @@ PROVOKED: dict[str, list[Callable[[Stage], Any]]] = {
     "not_counts": [
         lambda s, value=value: read_cells(of_values(s, put(3, 4, value))) for value in (0.5, -2, np.nan, np.inf, 2**25)
     ],
+    "damaged_matrix": [damaged_matrix],
+    "rounded_counts": [lambda s: scrae.SCRAE(**QUICK).fit(of_values(s, lambda v: v * 1.01), counts="round")],
     "all_zero": [lambda s: read_cells(of_values(s, lambda values: values * 0))],
     "empty_cells": [
         lambda s: read_cells(of_values(s, without_counts(slice(None), slice(1)))),
@@ -246,6 +265,17 @@ PROVOKED: dict[str, list[Callable[[Stage], Any]]] = {
         lambda s: scrae.SCRAE(**QUICK).fit(of_values(s, without_counts(slice(1, 9), slice(1))), genes=range(1, 9))
     ],
     "repeated_genes": [repeated_genes],
+    "no_anndata": [lambda s: scrae.tl.scrae(s.cells.X), lambda s: scrae.tl.scrae("cells")],
+    "several_modalities": [lambda s: read_cells(SimpleNamespace(mod={"rna": s.cells}, obs_names=["a"]))],
+    "genes_without_order": [lambda s: s.fit(genes={"gene1", "gene2"})],
+    "no_name": [lambda s: read_cells(s.cells).covariate(3)],
+    "repeated_column": [lambda s: read_cells(twice(s)).covariate("donor")],
+    "neither_yes_nor_no": [lambda s: scrae.tl.scrae(of_features(s, "highly_variable", "maybe"))],
+    "no_feature_types": [lambda s: scrae.tl.scrae(s.cells, feature_types="Peaks")],
+    "no_feature_of_type": [lambda s: scrae.tl.scrae(of_features(s, "feature_types", "Peaks"))],
+    "other_features_left_out": [
+        lambda s: scrae.tl.scrae(of_features(s, "modality", ["rna"] * 20 + ["adt"] * 10), **QUICK | {"genes": "all"})
+    ],
     "unknown_column": [lambda s: s.fit(batch_key="bach")],
     "missing_values": [lambda s: read_cells(s.column([None, *["a"] * 59])).covariate("donor")],
     "no_numbers": [lambda s: s.fit(continuous_covariate_keys=["batch"])],
@@ -330,11 +360,12 @@ PROVOKED: dict[str, list[Callable[[Stage], Any]]] = {
         settings(n_latent=0),
         settings(n_latent=2.5),
         settings(n_latent=True),
+        settings(random_state=3.7),
+        lambda s: s.model.sample(0),
+        lambda s: select_genes(s.cells, n_top=1),
         lambda s: s.fit(max_epochs=np.float64(0.5)),
     ],
     "below_least": [
-        lambda s: s.model.sample(0),
-        lambda s: select_genes(s.cells, n_top=1),
         lambda s: scrae.tl.stability(s.cells, 1),
         lambda s: select_genes(s.cells, "scmarker", width=-1),
         option("kl_mixture", n_components=0),
@@ -344,6 +375,7 @@ PROVOKED: dict[str, list[Callable[[Stage], Any]]] = {
     "not_within": [
         settings(mask_rate=1.0),
         settings(mask_rate=True),
+        settings(random_state=2**33),
         settings(dropout_rate=np.float64(-1)),
         lambda s: s.fit().fit_labels(s.cells, "type").predict(unknown_rate=1),
     ],
