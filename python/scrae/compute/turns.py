@@ -33,7 +33,9 @@ def one_at_a_time(show: bool | None = None) -> Iterator[None]:
     """
     global _threads_outside
     turn = _turn  # a forked process has another one, and this one to give back
-    number = _threads_outside or torch.get_num_threads()
+    number = torch.get_num_threads()
+    if _threads_outside is not None:  # a thread that first uses torch meanwhile is given the limit of the other one
+        number = _threads_outside
     if not turn.acquire(timeout=SECONDS_WITHOUT_A_WORD):
         if show is not False and sys.stderr is not None:
             with suppress(OSError, ValueError):  # a closed stream
@@ -43,8 +45,8 @@ def one_at_a_time(show: bool | None = None) -> Iterator[None]:
         if _threads_outside is not None:  # this thread is within already
             yield
             return
-        # A thread that first uses torch while another one limits the number starts with the limit.
-        torch.set_num_threads(number)
+        if torch.get_num_threads() != number:
+            torch.set_num_threads(number)
         _threads_outside = number
         try:
             yield

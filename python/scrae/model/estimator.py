@@ -197,6 +197,9 @@ class SCRAE:
         so. Until there is a new model, this object and ``model_dir`` are what they were: also where an error or a
         Ctrl-C in the first epoch ends a second training on the same object.
 
+        One thread of a process trains or asks a model at a time, and the others wait: torch has one random state, and
+        results shall be those of one thread. So ``on_epoch`` must not wait for a thread that does either.
+
         Raises
         ------
         scrae.CountsError
@@ -218,7 +221,7 @@ class SCRAE:
         state = self._resume_state(model_dir, digest) if resume else None
         warn_of_empty_cells(counts)
         names = None if cells.gene_names is None else cells.gene_names[chosen]
-        with random_state_kept(self.device):
+        with random_state_kept(self.device, self.verbose):
             fitting = Fitting(
                 self.preset,
                 self.settings,
@@ -331,7 +334,8 @@ class SCRAE:
             Another format version, or a damaged file.
         """
         resolved = resolve_device(device)
-        fitted = load_model(folder, resolved)
+        with random_state_kept(resolved):  # layers are drawn before they are given their weights
+            fitted = load_model(folder, resolved)
         model = cls(fitted.preset, random_state=fitted.random_state, device=device, verbose=verbose)
         model.settings = fitted.settings
         model._fitted = fitted

@@ -18,7 +18,7 @@ from scrae.regularisers.phases import Phase
 GENERATOR_MEMORY = 0.95  # of the running average: about its last 20 steps
 
 
-def towards(averages: list[Tensor], weights: list[Tensor], n_averaged: Tensor) -> None:
+def towards(averages: Sequence[Tensor], weights: Sequence[Tensor], n_averaged: Tensor | int) -> None:
     """Move running averages towards the weights of one more step: torch's own, whose function cannot be pickled."""
     get_ema_multi_avg_fn(GENERATOR_MEMORY)(averages, weights, n_averaged)  # type: ignore[no-untyped-call]
 
