@@ -62,8 +62,7 @@ def test_a_cell_is_found_again_from_another_view_of_it(pbmc):
         torch.manual_seed(0)
         network.train()
         with torch.no_grad():
-            outputs, _ = network.encoder(network.encoder_input(minibatch.counts))
-            return float(network.contrast(outputs, network.input_transform(minibatch.counts), minibatch.batch))
+            return float(network.contrast(network.forward_pass(minibatch)))
 
     assert last(100.0) + 0.1 < last(0.0) < np.log(100)
 

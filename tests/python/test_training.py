@@ -25,9 +25,9 @@ from scrae.training.loop import RETRIES, Training
 
 
 def assert_same_model(a, b):
-    for (name, mine), theirs in zip(
-        a.fitted.module.state_dict().items(), b.fitted.module.state_dict().values(), strict=True
-    ):
+    mine, theirs = (model.fitted.module.state_dict() for model in (a, b))
+    assert mine.keys() == theirs.keys()
+    for name in mine:
         assert torch.equal(mine[name], theirs[name]), name
     columns = [c for c in a.history if c != "seconds"]
     assert a.history[columns].equals(b.history[columns])
@@ -322,8 +322,22 @@ def test_losses_that_are_never_finite_end_training_with_the_best_model_kept(smal
         model.fit(small, model_dir=tmp_path)
     assert len(said) == 1
     assert model.summary["stop_reason"] == "diverged"
+    assert model.summary["epochs"] == len(model.history) > 0
     assert np.isfinite(model.embed()).all()
     np.testing.assert_array_equal(scrae.SCRAE.load(tmp_path).embed(small), model.embed())
+
+
+def test_a_training_that_diverges_in_its_first_epoch_gives_no_model(small, quick, monkeypatch, tmp_path):
+    model = scrae.SCRAE(**quick)
+    with_bad_losses(model, monkeypatch, lambda step: True)
+    with (
+        pytest.warns(RuntimeWarning, match="half the learning rates"),
+        pytest.raises(scrae.TrainingDiverged, match="there is no model to keep"),
+    ):
+        model.fit(small, model_dir=tmp_path / "model")
+    with pytest.raises(scrae.NotFittedError):
+        model.embed()
+    assert not (tmp_path / "model").exists()
 
 
 @pytest.mark.slow

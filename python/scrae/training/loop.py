@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
@@ -31,11 +31,11 @@ from scrae.compute.memory import keep_freed_memory
 from scrae.compute.progress import progress_bar
 from scrae.compute.rows import working_on
 from scrae.compute.threads import at_most
-from scrae.data.minibatches import EVALUATION_CELLS, CountData, Minibatch, even_batches
+from scrae.data.minibatches import EVALUATION_CELLS, CountData, Minibatch
 from scrae.regularisers.phases import Phase
 from scrae.training.adam import Adam
 
-SNAPSHOT_STEPS = 100  # between good states kept in memory: a copy of the model every step would cost a fifth of it
+SNAPSHOT_STEPS = 100  # at most, between good states kept in memory; a copy every step would cost a fifth of it
 RETRIES = 3  # halvings of the learning rates before training that diverges is given up
 
 
@@ -144,7 +144,7 @@ class Training:
         self.progress.stop_reason = None
         distributed.copy_from_first(self.model.state_dict().values())
         self._snapshot = self.state()
-        since_snapshot = 0
+        taken_at = self.progress.step
         if not distributed.in_charge():
             show_progress = False
         bar = progress_bar(max_epochs, "scRAE", "epoch", show_progress, initial=self.progress.epoch)
@@ -164,9 +164,8 @@ class Training:
                 self._record(losses)
                 bar.update()
                 bar.set_postfix_str(self._summary(), refresh=False)
-                since_snapshot += 1
-                if since_snapshot * self._steps_per_epoch >= SNAPSHOT_STEPS:
-                    self._snapshot, since_snapshot = self.state(), 0
+                if self.progress.step - taken_at >= min(SNAPSHOT_STEPS, max(taken_at, 1)):
+                    self._snapshot, taken_at = self.state(), self.progress.step
                 if after_epoch is not None:
                     after_epoch(self)
         if self.progress.stop_reason is None:
@@ -181,10 +180,6 @@ class Training:
             return torch.get_num_threads()
         work = settings.batch_size * self.data.n_genes * settings.n_hidden[0]
         return useful_threads(work, self.data.device.type)
-
-    @property
-    def _steps_per_epoch(self) -> int:
-        return len(even_batches(self.training_cells, self.model.settings.batch_size))
 
     def _out_of_patience(self) -> bool:
         progress = self.progress
@@ -274,22 +269,14 @@ class Training:
 
     def _back_to_snapshot(self, bar: Any) -> None:
         """Undo the steps since the last good state and go on at half the learning rates."""
-        progress = self.progress
-        factor, retries, failed_epoch = progress.learning_rate_factor / 2, progress.retries + 1, progress.epoch + 1
+        reached, best = self.progress, self.best
+        factor, retries, failed_epoch = reached.learning_rate_factor / 2, reached.retries + 1, reached.epoch + 1
         self.load_state(self._snapshot)
-        self.progress.learning_rate_factor, self.progress.retries = factor, retries
         if retries > RETRIES:
-            self.progress.stop_reason = "diverged"
-            self._take_best()
-            raise TrainingDiverged(
-                f"a loss stopped being finite in epoch {failed_epoch}, also after halving the learning rates "
-                f"{RETRIES} times; the best model so far (epoch {progress.best_epoch or self.progress.epoch}) is kept. "
-                "Try a smaller learning_rate, and look for cells with extreme counts.",
-                "diverged",
-                epoch=failed_epoch,
-                retries=RETRIES,
-                best_epoch=progress.best_epoch or self.progress.epoch,
-            )
+            if best:  # of held-out cells, with losses that were finite: better than the snapshot
+                self.progress, self.best = reached, best
+            self._give_up(failed_epoch)
+        self.progress.learning_rate_factor, self.progress.retries = factor, retries
         if retries == 1:
             warnings.warn(
                 TrainingNotice(
@@ -305,6 +292,20 @@ class Training:
         self._snapshot = self.state()
         bar.n = self.progress.epoch
         bar.refresh()
+
+    def _give_up(self, failed_epoch: int) -> NoReturn:
+        self.progress.stop_reason = "diverged"
+        self._take_best()
+        epoch = self.progress.best_epoch or self.progress.epoch
+        kept = f"the best model so far (epoch {epoch}) is kept" if epoch else "there is no model to keep"
+        raise TrainingDiverged(
+            f"a loss stopped being finite in epoch {failed_epoch}, also after halving the learning rates {RETRIES} "
+            f"times; {kept}. Try a smaller learning_rate, and look for cells with extreme counts.",
+            "diverged",
+            epoch=failed_epoch,
+            retries=RETRIES,
+            best_epoch=epoch,
+        )
 
     def _set_learning_rates(self) -> None:
         for phase in self.phases:
