@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
@@ -46,7 +47,8 @@ class SCRAE:
     device
         ``"auto"`` (a CUDA device if there is one), ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
     verbose
-        A progress bar while training: True, False, or None for one where standard error is a terminal.
+        Progress while training: True for a bar, False for nothing. None: a bar where standard error is a terminal;
+        elsewhere, as in a log, a line every 30 seconds at most and one at the end.
     **settings
         Any setting of :class:`scrae.autoencoder.settings.Settings` or option of the regulariser
         (:class:`scrae.regularisers.LearnedPrior`): ``n_latent=20``, ``mask_rate=0.5``, ``pull=1e-2``.
@@ -194,8 +196,10 @@ class SCRAE:
         Returns
         -------
         The model itself. Ctrl-C ends training early and keeps the best model so far; ``summary["stop_reason"]`` says
-        so. Until there is a new model, this object and ``model_dir`` are what they were: also where an error or a
-        Ctrl-C in the first epoch ends a second training on the same object.
+        so. SIGTERM, by which a queue takes a machine back, does the same, unless the program handles it itself.
+
+        Until there is a new model, this object and ``model_dir`` are what they were: also where an error or a Ctrl-C in
+        the first epoch ends a second training on the same object.
 
         One thread of a process trains or asks a model at a time, and the others wait: torch has one random state, and
         results shall be those of one thread. So ``on_epoch`` must not wait for a thread that does either.
@@ -265,7 +269,9 @@ class SCRAE:
             if fitting.epoch:
                 self._take(fitting.model(), model_dir)
             raise
-        if fitting.interrupted and not fitting.epoch:
+        if fitting.told_to_stop_by is not None and not fitting.epoch:
+            if fitting.told_to_stop_by == signal.SIGTERM:
+                signal.raise_signal(signal.SIGTERM)  # there is nothing to keep: it ends the program after all
             raise KeyboardInterrupt("training was interrupted before its first epoch had ended: there is no new model")
         self._take(fitting.model(), model_dir)
 
