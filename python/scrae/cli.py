@@ -13,10 +13,11 @@ from scrae._version import __version__
 
 WRONG_INPUT = 2
 INTERRUPTED = 130
+TERMINATED = 143
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; the exit status is 0, 1 (doctor found a problem), 2 (wrong input) or 130 (interrupted)."""
+    """Run the command line; the exit status is 0, 1 (a problem, says doctor), 2 (wrong input), 130 or 143 (stopped)."""
     options = _parser().parse_args(arguments)
     try:
         with warnings.catch_warnings():
@@ -155,7 +156,7 @@ def _train(options: argparse.Namespace) -> int:
             f"{summary['n_cells']:,} cells x {summary['n_genes']:,} genes, {summary['epochs']} epochs "
             f"({summary['stop_reason']}) in {summary['seconds']:.1f} s: obsm['X_scrae'] in {options.out}"
         )
-    return INTERRUPTED if summary["stop_reason"] == "interrupted" else 0
+    return {"interrupted": INTERRUPTED, "terminated": TERMINATED}.get(summary["stop_reason"], 0)
 
 
 def _info(options: argparse.Namespace) -> int:

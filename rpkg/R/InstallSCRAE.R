@@ -7,6 +7,10 @@
 #' Ubuntu: `apt-get install r-base-dev python3-venv`). scRAE's own Python code is
 #' part of this R package and is not downloaded.
 #'
+#' Every Python that this package starts imports what is installed with it and
+#' that code, and nothing of the working directory or of `PYTHONPATH`. Folders that
+#' it shall look into besides are named by `options(scrae.pythonpath = folders)`.
+#'
 #' [RunSCRAE()] looks for Python in this order: `options(scrae.python = path)`,
 #' the environment variable `RETICULATE_PYTHON`, the environment made here, and
 #' what reticulate is configured to use.
@@ -47,7 +51,7 @@ InstallSCRAE <- function(device = c("cpu", "cuda"), envname = NULL,
     if (!is.null(offline) && !dir.exists(offline)) {
         fail("there is no folder '", offline, "' with wheels")
     }
-    envname <- path.expand(envname %||% private_environment())
+    envname <- absolute(envname %||% private_environment())
     base <- base_python(python)
     say(verbose, "making ", envname, " with ", base)
     unlink(envname, recursive = TRUE)
@@ -78,6 +82,7 @@ InstallSCRAE <- function(device = c("cpu", "cuda"), envname = NULL,
     }
     pins <- pins_for(target, core)
     if (!is.null(torch.index)) {
+        if (dir.exists(torch.index)) torch.index <- normalizePath(torch.index)
         say(verbose, "installing torch from ", torch.index)
         call_python(target, c(pip, pins, "--index-url", torch.index, "torch"),
             verbose, "pip could not install torch", settings
@@ -112,9 +117,9 @@ base_python <- function(python) {
         "python3", paste0("python3.", 13:10), "/usr/bin/python3"
     )
     for (candidate in candidates) {
-        path <- Sys.which(path.expand(candidate))
-        if (nzchar(path) && python_is(path, ">= (3, 10)")) {
-            return(unname(path))
+        path <- unname(Sys.which(path.expand(candidate)))
+        if (nzchar(path) && python_is(absolute(path), ">= (3, 10)")) {
+            return(absolute(path))
         }
     }
     fail(
@@ -126,16 +131,9 @@ base_python <- function(python) {
 }
 
 python_is <- function(path, version) {
-    question <- paste0(
+    answers_yes(path, paste0(
         "import sys; sys.exit(not sys.version_info[:2] ", version, ")"
-    )
-    answer <- tryCatch(
-        processx::run(path, c("-c", question),
-            env = python_environment(), error_on_status = FALSE
-        )$status,
-        error = function(condition) 1L
-    )
-    identical(answer, 0L)
+    ))
 }
 
 # The tested versions: of the core for the Pythons that the lock is made for, of
@@ -151,10 +149,7 @@ pins_for <- function(python, core) {
 call_python <- function(python, arguments, verbose, failure,
     settings = character()) {
     echo <- if (verbose) function(line, process) message(line)
-    variables <- python_environment()
-    variables[names(settings)] <- settings
-    result <- processx::run(python, arguments,
-        env = variables, error_on_status = FALSE,
+    result <- run_python(python, arguments, settings,
         stdout_line_callback = echo, stderr_line_callback = echo
     )
     if (!identical(result$status, 0L)) {

@@ -38,9 +38,7 @@ examine <- function(found) {
         return(status)
     }
     answer <- tryCatch(
-        processx::run(found$path, c("-m", "scrae.r", "--check"),
-            env = python_environment(), error_on_status = FALSE, timeout = 300
-        ),
+        run_python(found$path, c("-m", "scrae.r", "--check"), timeout = 300),
         error = function(condition) {
             list(status = 1L, stdout = "", stderr = conditionMessage(condition))
         }

@@ -70,37 +70,67 @@ absolute <- function(path) {
     if (grepl("^(/|[A-Za-z]:)", path)) path else file.path(getwd(), path)
 }
 
-# What reticulate would use; asking does not start it.
+# What reticulate would use. It starts Pythons to find out, in the session's own
+# environment, so that must not send them elsewhere either.
 python_of_reticulate <- function() {
     if (!requireNamespace("reticulate", quietly = TRUE)) {
         return(NULL)
     }
+    set_aside <- Sys.getenv(for_other_pythons(names(Sys.getenv())), names = TRUE)
+    Sys.unsetenv(names(set_aside))
+    on.exit(if (length(set_aside)) do.call(Sys.setenv, as.list(set_aside)))
     tryCatch(reticulate::py_discover_config()$python,
         error = function(condition) NULL
     )
 }
 
 has_what_it_needs <- function(python) {
-    question <- paste(
+    answers_yes(python, paste(
         "import importlib.util as u, sys;",
         "sys.exit(not all(map(u.find_spec, ('torch', 'scanpy', 'rpy2'))))"
-    )
+    ))
+}
+
+# Whether this is a Python that ends these lines with exit status 0.
+answers_yes <- function(python, lines) {
     answer <- tryCatch(
-        processx::run(python, c("-c", question),
-            env = python_environment(), error_on_status = FALSE, timeout = 60
-        )$status,
+        run_python(python, c("-c", lines), timeout = 60)$status,
         error = function(condition) 1L
     )
     identical(answer, 0L)
 }
 
+#' Run a Python to its end
+#'
+#' In an empty folder of its own: before version 3.11, Python looks for modules in
+#' the working directory first, and the user's may hold a `json.py` of somebody.
+#' @param python,arguments Path and command line; no path in it may be relative.
+#' @param settings Environment variables besides [python_environment()].
+#' @param ... Of `processx::run()`.
+#' @return What `processx::run()` gives, whatever the exit status.
+#' @noRd
+run_python <- function(python, arguments, settings = character(), ...) {
+    folder <- tempfile("scrae-python-")
+    dir.create(folder)
+    on.exit(unlink(folder, recursive = TRUE))
+    variables <- python_environment()
+    variables[names(settings)] <- settings
+    processx::run(python, arguments,
+        env = variables, wd = folder, error_on_status = FALSE, ...
+    )
+}
+
 #' Environment variables of a Python that R starts
 #'
-#' The core that travels inside this package comes first on Python's path. What
-#' R has set for itself is taken away: its part of LD_LIBRARY_PATH would give a
-#' Python the wrong shared libraries, R_TESTS and the user's profile would run
-#' code in the R that Python hosts. Temporary files go where they are deleted with
-#' the job, or with the session.
+#' It imports what is installed with it and the core that travels inside this
+#' package, and nothing else: no module of the working directory, nothing of the
+#' user's PYTHONPATH or of another variable of that kind. Folders that shall be
+#' looked at besides are named by the option `scrae.pythonpath`.
+#'
+#' What R has set for itself is taken away, too: its part of LD_LIBRARY_PATH would
+#' give a Python the wrong shared libraries, R_TESTS and the user's profile would
+#' run code in the R that Python hosts. Temporary files go where they are deleted
+#' with the job, or with the session.
 #' @noRd
 python_environment <- function(temporary = tempdir()) {
     variables <- Sys.getenv()
@@ -108,18 +138,17 @@ python_environment <- function(temporary = tempdir()) {
     of_r <- startsWith(libraries, R.home()) |
         grepl("^/(usr/)?lib(/|$)", libraries)
     gone <- c(
-        "LD_LIBRARY_PATH", "PYTHONHOME", "R_TESTS", "R_SESSION_INITIALIZED",
-        "R_SESSION_TMPDIR"
+        for_other_pythons(names(variables)), "LD_LIBRARY_PATH", "R_TESTS",
+        "R_SESSION_INITIALIZED", "R_SESSION_TMPDIR"
     )
+    besides <- vapply(as.character(getOption("scrae.pythonpath")), absolute, "")
     result <- c(
         variables[setdiff(names(variables), gone)],
         if (!all(of_r, na.rm = TRUE)) {
             c(LD_LIBRARY_PATH = paste(libraries[!of_r], collapse = ":"))
         },
-        PYTHONPATH = paste(
-            c(core_path(), Filter(nzchar, Sys.getenv("PYTHONPATH"))),
-            collapse = .Platform$path.sep
-        ),
+        PYTHONPATH = paste(c(core_path(), besides), collapse = .Platform$path.sep),
+        PYTHONSAFEPATH = "1", # from Python 3.11 on; see run_python() for 3.10
         # The package's folder may belong to someone else.
         PYTHONDONTWRITEBYTECODE = "1",
         R_HOME = R.home(),
@@ -128,4 +157,10 @@ python_environment <- function(temporary = tempdir()) {
         R_PROFILE_USER = nullfile()
     )
     result[!duplicated(names(result), fromLast = TRUE)]
+}
+
+# Of names of environment variables, those by which users tell their own Pythons
+# what to load and how to run. (PYTHONNOUSERSITE only forbids something.)
+for_other_pythons <- function(names) {
+    setdiff(grep("^PYTHON", names, value = TRUE), "PYTHONNOUSERSITE")
 }

@@ -20,7 +20,7 @@ train <- function(source, features, n.features, covariates, n_latent, max_epochs
         source, features, n.features, covariates, n_latent, max_epochs, seed.use,
         preset, how
     )
-    if (result$summary$stop_reason == "interrupted") {
+    if (result$summary$stop_reason %in% c("interrupted", "terminated")) {
         say(
             how$verbose, "stopped in epoch ", result$summary$epochs + 1L,
             "; this is the model of epoch ", result$summary$best_epoch

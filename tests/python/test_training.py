@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import platform
 import re
@@ -12,6 +13,7 @@ import sys
 import threading
 import time
 import weakref
+from types import SimpleNamespace
 
 import anndata
 import numpy as np
@@ -19,6 +21,7 @@ import pytest
 import torch
 
 import scrae
+from scrae.compute import progress
 from scrae.compute.bfloat16 import MULTIPLICATIONS_OF_A_THREAD, multiplies_bfloat16, useful_threads
 from scrae.model.folder import STATE
 from scrae.training.loop import RETRIES, Training
@@ -218,42 +221,79 @@ def test_what_a_killed_training_leaves_is_the_model_that_fewer_epochs_give(pbmc,
     assert_same_model(shorter, scrae.SCRAE.load(left))
 
 
-def test_control_c_keeps_the_best_model_and_a_resume_goes_on(pbmc, tmp_path, monkeypatch):
-    """Pressed once, in the middle of the fourth epoch."""
-    done, pressed, step = [], [], Training._step
+@pytest.mark.parametrize(("number", "reason"), [(signal.SIGINT, "interrupted"), (signal.SIGTERM, "terminated")])
+def test_a_signal_to_stop_keeps_the_best_model_and_a_resume_goes_on(pbmc, tmp_path, monkeypatch, number, reason):
+    """Ctrl-C, or the SIGTERM of a queue: once, in the middle of the fourth epoch."""
+    done, of_the_fourth, pressed, step = [], [], [], Training._step
 
     def watched(self, phase, losses):
-        if len(done) == 3 and self.progress.step % self._steps_per_epoch == 2 and not pressed:
-            pressed.append(self.progress.step)
-            os.kill(os.getpid(), signal.SIGINT)
+        if len(done) == 3:
+            of_the_fourth.append(phase.name)
+            if len(of_the_fourth) == 3:
+                pressed.append(self.progress.step)
+                os.kill(os.getpid(), number)
         return step(self, phase, losses)
 
     settings = {"verbose": False, "early_stopping": False, "n_hidden": (32,)}
-    model, before = scrae.SCRAE(**settings, max_epochs=100_000), signal.getsignal(signal.SIGINT)
+    model, before = scrae.SCRAE(**settings, max_epochs=100_000), signal.getsignal(number)
     with monkeypatch.context() as patched:
         patched.setattr(Training, "_step", watched)
         model.fit(pbmc, model_dir=tmp_path, on_epoch=lambda epoch, *_: done.append(epoch))
     assert len(pressed) == 1
-    assert model.summary["stop_reason"] == "interrupted"
+    assert model.summary["stop_reason"] == reason
     assert model.summary["epochs"] == len(done) == 3
     np.testing.assert_array_equal(scrae.SCRAE.load(tmp_path).embed(pbmc), model.embed())
     assert_same_model(model.fit(pbmc, max_epochs=5, resume=True), scrae.SCRAE(**settings).fit(pbmc, max_epochs=5))
-    assert signal.getsignal(signal.SIGINT) is before
+    assert signal.getsignal(number) is before
 
 
 @pytest.mark.slow
-def test_control_c_on_the_command_line_writes_the_result(pbmc, tmp_path):
+@pytest.mark.parametrize(
+    ("number", "reason", "status"), [(signal.SIGINT, "interrupted", 130), (signal.SIGTERM, "terminated", 143)]
+)
+def test_a_signal_to_stop_makes_the_command_line_write_the_result(pbmc, tmp_path, number, reason, status):
     source, out, folder = tmp_path / "in.h5ad", tmp_path / "out.h5ad", tmp_path / "model"
     pbmc.write_h5ad(source)
     command = [sys.executable, "-m", "scrae.cli", "run", source, "--out", out, "--max-epochs", "100000"]
     command += ["--genes", "all", "--model-dir", folder]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         wait_for((folder / STATE).exists)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         printed = process.communicate(timeout=60)[0]
-    assert process.returncode == 130
-    assert "(interrupted)" in printed
+    assert process.returncode == status
+    assert f"({reason})" in printed
     assert anndata.read_h5ad(out).obsm["X_scrae"].shape == (700, 10)
+
+
+def test_sigterm_before_there_is_anything_to_keep_ends_the_program_as_ever():
+    code = """
+import os, signal, numpy as np, scrae
+from scrae.training.loop import Training
+step = Training._step
+
+def told(self, phase, losses):
+    if self.progress.step == 0 and phase.name == "autoencoder":
+        os.kill(os.getpid(), signal.SIGTERM)
+    return step(self, phase, losses)
+
+Training._step = told
+counts = np.random.default_rng(0).poisson(2.0, (60, 30)).astype(np.float32)
+scrae.SCRAE(n_latent=2, n_hidden=(8,), max_epochs=5, verbose=False).fit(counts)
+print("went on")
+"""
+    run = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stdout, run.stderr) == (-signal.SIGTERM, "", "")
+
+
+def test_a_program_that_handles_sigterm_itself_goes_on_doing_so(small, quick):
+    told = []
+    before = signal.signal(signal.SIGTERM, lambda *_: told.append(1))
+    try:
+        model = scrae.SCRAE(**quick).fit(small, on_epoch=lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert len(told) == 4
+    assert model.summary["stop_reason"] == "max_epochs"
 
 
 def test_training_in_another_thread_works(small, quick):
@@ -376,6 +416,42 @@ def test_the_bar_shows_when_asked_and_quiet_is_quiet(small, quick, capfd):
         printed = capfd.readouterr().err
         assert printed.lstrip("\r").startswith("scRAE:")
         assert re.search(rf"4/4 .*, {said}\]", printed)
+
+
+def test_a_log_gets_a_line_every_thirty_seconds_at_most_and_one_at_the_end(small, quick, capfd, monkeypatch):
+    """On a clock on which each epoch takes eleven seconds."""
+    done = []
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: 11.0 * len(done)))
+
+    def fit(verbose, epochs):
+        done.clear()
+        settings = quick | {"verbose": verbose, "max_epochs": epochs}
+        return scrae.SCRAE(**settings).fit(small, on_epoch=lambda *_: done.append(1)).history["reconstruction"]
+
+    loss = fit(None, 8)
+    assert capfd.readouterr().err.splitlines() == [
+        f"scRAE: 4/8 epochs, 00:33 gone, 00:33 left, loss {loss[4]:.4g}",
+        f"scRAE: 7/8 epochs, 01:06 gone, 00:09 left, loss {loss[7]:.4g}",
+        f"scRAE: 8/8 epochs, 01:28 gone, 00:00 left, loss {loss[8]:.4g}",
+    ]
+    fit(False, 8)
+    assert capfd.readouterr() == ("", "")
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: 1.2 * len(done)))
+    fit(None, 4)
+    assert capfd.readouterr() == ("", "")
+    fit(None, 5)
+    assert len(capfd.readouterr().err.splitlines()) == 1
+
+
+def test_a_log_that_cannot_be_written_does_not_end_training(small, quick, monkeypatch):
+    done = []
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: 40.0 * len(done)))
+    stream = io.StringIO()
+    monkeypatch.setattr(stream, "isatty", lambda: False)
+    stream.close()
+    monkeypatch.setattr(sys, "stderr", stream)
+    model = scrae.SCRAE(**quick | {"verbose": None}).fit(small, on_epoch=lambda *_: done.append(1))
+    assert model.summary["epochs"] == 4
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="of GNU's C library")

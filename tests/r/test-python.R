@@ -86,6 +86,88 @@ test_that("Python gets the core of this package and nothing that R set for itsel
     expect_equal(dirname(trimws(core)), file.path(scRAE:::core_path(), "scrae"))
 })
 
+# Modules that leave a mark where they are imported; the folder that holds them.
+planted_modules <- function(mark) {
+    folder <- tempfile("planted-")
+    dir.create(folder)
+    modules <- c("scrae", "json", "venv", "numpy", "sitecustomize", "usercustomize", "importlib", "torch")
+    for (name in modules) {
+        writeLines(sprintf("open(%s, 'a').write(__name__ + '\\n')", deparse(mark)), file.path(folder, paste0(name, ".py")))
+    }
+    folder
+}
+
+marks <- function(mark) if (file.exists(mark)) readLines(mark) else character()
+
+test_that("no Python runs what lies in the working directory or on the user's PYTHONPATH", {
+    mark <- tempfile("mark-")
+    planted <- planted_modules(mark)
+    before <- setwd(planted)
+    on.exit({
+        setwd(before)
+        unlink(c(planted, mark, "environment"), recursive = TRUE)
+    })
+    plain <- getOption("scrae.python")
+    # The trap works: a Python that is started without care runs it.
+    suppressWarnings(system2(plain, c("-c", shQuote("import json, numpy")),
+        env = paste0("PYTHONPATH=", planted), stdout = FALSE, stderr = FALSE
+    ))
+    expect_true(all(c("sitecustomize", "json", "numpy") %in% marks(mark)))
+    unlink(mark)
+    variables <- c(
+        PYTHONPATH = paste("", planted, sep = .Platform$path.sep), PYTHONSTARTUP = file.path(planted, "json.py"),
+        PYTHONUSERBASE = planted, PYTHONINSPECT = "1"
+    )
+    with_environment(variables, {
+        status <- SCRAEStatus(verbose = FALSE, refresh = TRUE)
+        expect_true(status$ready)
+        expect_equal(marks(mark), character())
+        expect_true(scRAE:::has_what_it_needs(plain))
+        expect_equal(scRAE:::base_python(plain), plain)
+        expect_equal(marks(mark), character())
+        # Up to where pip has no wheels: the environment has been made then.
+        empty <- file.path(planted, "wheels")
+        dir.create(empty)
+        expect_error(
+            InstallSCRAE(envname = "environment", offline = "wheels", python = plain, verbose = FALSE), "pip found no"
+        )
+        expect_equal(marks(mark), character())
+        quick(made_counts(), features = "all", max_epochs = 1)
+        scRAE:::python_of_reticulate()
+        expect_equal(marks(mark), character())
+        expect_equal(Sys.getenv(names(variables)), variables)
+    })
+})
+
+test_that("a folder that an option names is on Python's path, behind the core", {
+    mark <- tempfile("mark-")
+    planted <- planted_modules(mark)
+    unlink(file.path(planted, setdiff(list.files(planted), c("scrae.py", "numpy.py"))))
+    before <- options(scrae.pythonpath = planted)
+    on.exit({
+        options(before)
+        unlink(c(planted, mark), recursive = TRUE)
+    })
+    scRAE:::run_python(getOption("scrae.python"), c("-c", "import numpy, scrae"))
+    expect_equal(marks(mark), "numpy")
+})
+
+test_that("a Python older than safe paths finds nothing to import where it is started", {
+    old <- Sys.which("python3.10")
+    listed <- scRAE:::run_python(getOption("scrae.python"), c("-c", "import os; print(os.listdir())"))$stdout
+    expect_equal(trimws(listed), "[]")
+    skip_if_not(nzchar(old), "no Python 3.10")
+    mark <- tempfile("mark-")
+    planted <- planted_modules(mark)
+    before <- setwd(planted)
+    on.exit({
+        setwd(before)
+        unlink(c(planted, mark), recursive = TRUE)
+    })
+    scRAE:::run_python(old, c("-c", "import json"))
+    expect_equal(marks(mark), character())
+})
+
 test_that("the core in the R package is the one of this folder", {
     folder <- testthat::test_path("..", "..", "python", "scrae")
     skip_if_not(dir.exists(folder), "not in a clone")

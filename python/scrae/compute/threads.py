@@ -11,19 +11,23 @@ from itertools import pairwise
 
 import torch
 
+from scrae.compute.turns import one_at_a_time
+
 
 @contextmanager
 def threads_of_torch_kept() -> Iterator[None]:
     """Keep torch's number of threads while scanpy works.
 
     numba, which scanpy uses, sets the number of OpenMP threads of the whole process, torch's included. Sums in torch
-    then run in another order (other last bits), and on a busy machine many times more slowly.
+    then run in another order (other last bits), and on a busy machine many times more slowly. A training in another
+    thread would see the change, and numba's loops must not run in two threads at once: they wait for each other.
     """
-    number = torch.get_num_threads()
-    try:
-        yield
-    finally:
-        torch.set_num_threads(number)
+    with one_at_a_time():
+        number = torch.get_num_threads()
+        try:
+            yield
+        finally:
+            torch.set_num_threads(number)
 
 
 @contextmanager

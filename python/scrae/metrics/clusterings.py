@@ -7,6 +7,7 @@ from sklearn.cluster import KMeans
 from sklearn.metrics import silhouette_score
 
 from scrae.compute.threads import threads_of_torch_kept
+from scrae.compute.turns import one_at_a_time
 
 RESOLUTIONS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.3)
 SILHOUETTE_CELLS = 2000
@@ -47,7 +48,10 @@ def leiden(
         sc.pp.neighbors(cells, use_rep="embedding", n_neighbors=n_neighbors, random_state=random_state)
 
     def clusters(at: float) -> np.ndarray:
-        sc.tl.leiden(cells, resolution=at, random_state=random_state, flavor="igraph", n_iterations=2, directed=False)
+        with one_at_a_time():  # igraph has one source of random numbers
+            sc.tl.leiden(
+                cells, resolution=at, random_state=random_state, flavor="igraph", n_iterations=2, directed=False
+            )
         return np.asarray(cells.obs["leiden"].astype(str))
 
     if resolution is not None:

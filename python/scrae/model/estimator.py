@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
@@ -55,7 +56,8 @@ class SCRAE:
     device
         ``"auto"`` (a CUDA device if there is one), ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
     verbose
-        A progress bar while training: True, False, or None for one where standard error is a terminal.
+        Progress while training: True for a bar, False for nothing. None: a bar where standard error is a terminal;
+        elsewhere, as in a log, a line every 30 seconds at most and one at the end.
     **settings
         Any setting of :class:`scrae.autoencoder.settings.Settings` or option of the regulariser
         (:class:`scrae.regularisers.LearnedPrior`): ``n_latent=20``, ``mask_rate=0.5``, ``pull=1e-2``.
@@ -210,8 +212,13 @@ class SCRAE:
         Returns
         -------
         The model itself. Ctrl-C ends training early and keeps the best model so far; ``summary["stop_reason"]`` says
-        so. Until there is a new model, this object and ``model_dir`` are what they were: also where an error or a
-        Ctrl-C in the first epoch ends a second training on the same object.
+        so. SIGTERM, by which a queue takes a machine back, does the same, unless the program handles it itself.
+
+        Until there is a new model, this object and ``model_dir`` are what they were: also where an error or a Ctrl-C in
+        the first epoch ends a second training on the same object.
+
+        One thread of a process trains or asks a model at a time, and the others wait: torch has one random state, and
+        results shall be those of one thread. So ``on_epoch`` must not wait for a thread that does either.
 
         Raises
         ------
@@ -236,7 +243,7 @@ class SCRAE:
         digest = fingerprint(modelled, covariates)
         names = None if cells.gene_names is None else cells.gene_names[chosen]
         written = model_dir if distributed.in_charge() else None
-        with kept_for_training(written), random_state_kept(self.device):
+        with kept_for_training(written), random_state_kept(self.device, self.verbose):
             state = self._resume_state(model_dir, digest) if resume else None
             if written is not None and not overwrite:
                 refuse_another(written, identity(digest, self.settings, self.random_state))
@@ -286,7 +293,9 @@ class SCRAE:
             if fitting.epoch:
                 self._take(fitting.model(), model_dir)
             raise
-        if fitting.interrupted and not fitting.epoch:
+        if fitting.told_to_stop_by is not None and not fitting.epoch:
+            if fitting.told_to_stop_by == signal.SIGTERM:
+                signal.raise_signal(signal.SIGTERM)  # there is nothing to keep: it ends the program after all
             raise KeyboardInterrupt("training was interrupted before its first epoch had ended: there is no new model")
         self._take(fitting.model(), model_dir)
 
@@ -355,7 +364,8 @@ class SCRAE:
             Another format version, or a damaged file.
         """
         resolved = resolve_device(device)
-        fitted = load_model(folder, resolved)
+        with random_state_kept(resolved):  # layers are drawn before they are given their weights
+            fitted = load_model(folder, resolved)
         model = cls(fitted.preset, random_state=fitted.random_state, device=device, verbose=verbose)
         model.settings = fitted.settings
         model._fitted = fitted

@@ -16,6 +16,7 @@ from scrae._errors import Notice, Refusal
 from scrae._messages import first_few, some, unknown
 from scrae.autoencoder.autoencoder import RegularisedAutoencoder
 from scrae.autoencoder.settings import Settings
+from scrae.compute.turns import one_at_a_time
 from scrae.data.cells import Cells, read_cells
 from scrae.data.covariates import CovariateCoding, Covariates
 from scrae.data.minibatches import EVALUATION_CELLS, CountData, Minibatch
@@ -171,8 +172,8 @@ class FittedModel:
     def row_of_each(
         self, counts: sp.csr_array, covariates: Covariates, of: Callable[[Minibatch], Tensor]
     ) -> np.ndarray:
-        """``of`` of all cells, a row for each."""
-        with torch.inference_mode():
+        """``of`` of all cells, a row for each. (A training in another thread would have its products rounded.)"""
+        with one_at_a_time(), torch.inference_mode():
             data = self.data(counts, covariates)
             return data.row_of_each(lambda minibatch: of(minibatch).cpu(), EVALUATION_CELLS).numpy()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -23,7 +24,7 @@ from scrae.posthoc.finish import finish
 from scrae.posthoc.population import Population
 from scrae.posthoc.principal_components import PrincipalComponents
 from scrae.posthoc.readout import Readout
-from scrae.training.loop import Training
+from scrae.training.loop import STOPPED_BY, Training
 
 SMALLEST_VALIDATION = 10  # fewer held-out cells say too little to stop by
 
@@ -89,9 +90,10 @@ class Fitting:
         return self.training.progress.epoch
 
     @property
-    def interrupted(self) -> bool:
-        """Whether Ctrl-C ended training."""
-        return self.training.progress.stop_reason == "interrupted"
+    def told_to_stop_by(self) -> signal.Signals | None:
+        """The signal that ended training; None: none did."""
+        reason = self.training.progress.stop_reason
+        return next((number for number, name in STOPPED_BY.items() if name == reason), None)
 
     def epochs(self, max_epochs: int | None) -> int:
         """How many epochs there will be at most."""

@@ -168,7 +168,7 @@ def _select(arguments: dict[str, Any], cells: Callable[[], AnnData], folder: Pat
     from scrae.pp.genes import RANK, SELECTED
 
     adata = cells()
-    select_genes(adata, arguments["method"], arguments["n_top"], batch_key=arguments.get("batch_key"))
+    select_genes(adata, arguments["method"], arguments["n_top"], batch_key=arguments.get("batch_key"), verbose=False)
     table = adata.var[adata.var[SELECTED]]
     return {"genes": table.sort_values(RANK, kind="stable").index.astype(str).tolist()}
 
@@ -220,7 +220,7 @@ def _chosen_genes(arguments: dict[str, Any], adata: AnnData, emit: Emit) -> np.n
     if not selection:
         return np.asarray(adata.var_names != OTHER_GENES)
     emit("stage", text=f"choosing {selection['n_top']:,} genes ({selection['method']})")
-    select_genes(adata, selection["method"], selection["n_top"], batch_key=arguments.get("batch_key"))
+    select_genes(adata, selection["method"], selection["n_top"], batch_key=arguments.get("batch_key"), verbose=False)
     return np.asarray(adata.var[SELECTED])
 
 

@@ -18,6 +18,11 @@ from scrae.regularisers.phases import Phase
 GENERATOR_MEMORY = 0.95  # of the running average: about its last 20 steps
 
 
+def towards(averages: Sequence[Tensor], weights: Sequence[Tensor], n_averaged: Tensor | int) -> None:
+    """Move running averages towards the weights of one more step: torch's own, whose function cannot be pickled."""
+    get_ema_multi_avg_fn(GENERATOR_MEMORY)(averages, weights, n_averaged)  # type: ignore[no-untyped-call]
+
+
 def gradient_penalty(critic: Critic, codes: Tensor, prior: Tensor, mix: Tensor) -> Tensor:
     """mean (||grad C(z_avg)|| - 1)^2 with z_avg = a z + (1 - a) G(n) (Gulrajani et al. 2017).
 
@@ -182,8 +187,7 @@ class LearnedPrior(FixedPrior):
     def __init__(self, n_latent: int, *, prior_hidden: Sequence[int] = (32, 32), **options: Any) -> None:
         super().__init__(n_latent, **options)
         self.generator = Generator(n_latent, prior_hidden)
-        average = get_ema_multi_avg_fn(GENERATOR_MEMORY)  # type: ignore[no-untyped-call]
-        self.averaged_generator = AveragedModel(self.generator, multi_avg_fn=average)
+        self.averaged_generator = AveragedModel(self.generator, multi_avg_fn=towards)
         self.averaged_generator.requires_grad_(False)
 
     def generator_loss(self, n: int) -> Tensor:

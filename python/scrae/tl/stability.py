@@ -46,7 +46,7 @@ def stability(
     random_state
         Seed of the first run; the others follow it.
     verbose
-        A progress bar over the runs: True, False, or None for one where standard error is a terminal.
+        Progress over the runs, as in :class:`scrae.SCRAE`.
     **arguments
         Of :func:`scrae.tl.scrae`: ``layer``, ``genes``, ``batch_key``, ``max_epochs``, settings of the model.
 

@@ -36,6 +36,7 @@ from scrae.regularisers.phases import Phase
 from scrae.training.adam import Adam
 
 SNAPSHOT_STEPS = 100  # at most, between good states kept in memory; a copy every step would cost a fifth of it
+STOPPED_BY = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 RETRIES = 3  # halvings of the learning rates before training that diverges is given up
 
 
@@ -115,6 +116,7 @@ class Training:
         self.best: dict[str, Tensor] = {}
         self._snapshot: dict[str, Tensor] = {}
         self._interrupted = False
+        self._told_by = STOPPED_BY[signal.SIGINT]
         keep_freed_memory()
 
     # -- the loop ---------------------------------------------------------------------------------------------------
@@ -132,14 +134,14 @@ class Training:
         max_epochs
             Total number of epochs, those before a resume included.
         show_progress
-            True, False, or None for a bar where standard error is a terminal.
+            True, False or None, as for :func:`scrae.compute.progress.progress_bar`.
         after_epoch
             Called at the end of each epoch, for checkpoints.
 
         Returns
         -------
-        Why training stopped: ``"max_epochs"``, ``"early_stopping"``, ``"converged"`` (the regulariser says so) or
-        ``"interrupted"``.
+        Why training stopped: ``"max_epochs"``, ``"early_stopping"``, ``"converged"`` (the regulariser says so),
+        ``"interrupted"`` (Ctrl-C) or ``"terminated"`` (SIGTERM).
         """
         self.progress.stop_reason = None
         distributed.copy_from_first(self.model.state_dict().values())
@@ -156,14 +158,14 @@ class Training:
                     break
                 losses = self._epoch()
                 if self._interrupted:
-                    self.progress.stop_reason = "interrupted"
+                    self.progress.stop_reason = self._told_by
                     break
                 if losses is None:
                     self._back_to_snapshot(bar)
                     continue
                 self._record(losses)
-                bar.update()
                 bar.set_postfix_str(self._summary(), refresh=False)
+                bar.update()
                 if self.progress.step - taken_at >= min(SNAPSHOT_STEPS, max(taken_at, 1)):
                     self._snapshot, taken_at = self.state(), self.progress.step
                 if after_epoch is not None:
@@ -313,24 +315,32 @@ class Training:
 
     @contextmanager
     def _interrupts(self) -> Iterator[None]:
-        """Ctrl-C ends training after the step in hand; a second one ends the program as usual.
+        """Ctrl-C, and SIGTERM where it would end the program, end training after the step in hand.
 
-        Signals reach the main thread only, so elsewhere nothing is changed.
+        A second one of its kind has its usual effect. Signals reach the main thread only, so elsewhere nothing is
+        changed.
         """
         self._interrupted = False
         if threading.current_thread() is not threading.main_thread():
             yield
             return
 
-        def on_interrupt(number: int, frame: FrameType | None) -> None:
-            self._interrupted = True
-            signal.signal(signal.SIGINT, before)
+        # Whoever handles SIGTERM already, as training on several processes does, goes on doing so.
+        usual = signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+        caught = [signal.SIGINT, signal.SIGTERM] if usual else [signal.SIGINT]
 
-        before = signal.signal(signal.SIGINT, on_interrupt)
+        def on_signal(number: int, frame: FrameType | None) -> None:
+            self._interrupted, self._told_by = True, STOPPED_BY[signal.Signals(number)]
+            signal.signal(number, before[number])
+
+        before: dict[int, Any] = {number: signal.getsignal(number) for number in caught}
+        for number in caught:
+            signal.signal(number, on_signal)
         try:
             yield
         finally:
-            signal.signal(signal.SIGINT, before)
+            for number in caught:
+                signal.signal(number, before[number])
 
     # -- state ------------------------------------------------------------------------------------------------------
 
