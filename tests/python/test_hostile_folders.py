@@ -251,14 +251,16 @@ def test_loads_beside_saves_give_one_model_or_the_other(models, cells):
     known = [scrae.SCRAE.load(models / name).embed(cells) for name in "01"]
     command = [sys.executable, "-c", SAVING, models / "0", models / "1", target]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        process.stdout.readline()
-        seen = set()
-        for _ in range(150):
-            found = scrae.SCRAE.load(target)
-            assert found.random_state in (0, 1)
-            np.testing.assert_array_equal(found.embed(cells), known[found.random_state])
-            seen.add(found.random_state)
-        process.kill()
+        try:
+            process.stdout.readline()
+            seen = set()
+            for _ in range(150):
+                found = scrae.SCRAE.load(target)
+                assert found.random_state in (0, 1)
+                np.testing.assert_array_equal(found.embed(cells), known[found.random_state])
+                seen.add(found.random_state)
+        finally:
+            process.kill()
     assert seen == {0, 1}
 
 

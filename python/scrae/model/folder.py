@@ -57,6 +57,7 @@ WEIGHTS = "weights.safetensors"
 STATE = "training_state.safetensors"
 READOUT, FINISHED = "readout.", "finished."  # of names of tensors: the read-out's, and in a state the finished model's
 WAITING = re.compile(rf"\.({re.escape(WEIGHTS)}|{re.escape(STATE)})\.[0-9a-f]{{32}}|{re.escape(LOCK)}\.[0-9a-f]{{32}}")
+MOVES = 4  # as often a reader can be passed by what one save moves into place
 TRIES = 50  # to read a folder that is written into all the time
 UNUSABLE = (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError, RuntimeError)
 """What descriptions and tensors of the right kind, but without sense, come to where a model is made of them."""
@@ -291,16 +292,20 @@ def read_description(folder: str | os.PathLike[str]) -> dict[str, Any]:
 
 def _read(path: Path) -> _Set:
     """One consistent set of files, also while somebody saves: then it is read again."""
-    failed: object = path  # what the list of files was when they did not agree with it
+    failures = 0  # since the list of files was another one
     for _ in range(TRIES):
-        listed = read_text(path / DESCRIPTION) if os.path.lexists(path / DESCRIPTION) else None
+        listed = _list_of_files(path)
         try:
             return _belonging(path, listed)
         except (ModelFolderError, FileNotFoundError):
-            if listed == failed:
+            failures = failures + 1 if _list_of_files(path) == listed else 0
+            if failures > MOVES:
                 raise
-            failed = listed
     raise damaged(path / DESCRIPTION, "it is written all the time")
+
+
+def _list_of_files(path: Path) -> bytes | None:
+    return read_text(path / DESCRIPTION) if os.path.lexists(path / DESCRIPTION) else None
 
 
 def _belonging(path: Path, listed: bytes | None) -> _Set:
