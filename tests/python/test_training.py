@@ -28,7 +28,7 @@ def assert_same_model(a, b):
     for (name, mine), theirs in zip(
         a.fitted.module.state_dict().items(), b.fitted.module.state_dict().values(), strict=True
     ):
-        assert torch.equal(mine[name], theirs[name]), name
+        assert torch.equal(mine, theirs), name
     columns = [c for c in a.history if c != "seconds"]
     assert a.history[columns].equals(b.history[columns])
 
