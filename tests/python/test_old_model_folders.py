@@ -26,7 +26,7 @@ def make():
 
 
 def test_there_are_folders_of_each_format():
-    assert {model.split("/")[0] for model in MODELS} >= {"format2"}
+    assert {model.split("/")[0] for model in MODELS} >= {"format2", "format3"}
     assert len(MODELS) >= 5
 
 
