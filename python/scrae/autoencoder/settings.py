@@ -196,7 +196,7 @@ class Settings:
                     of=self.regulariser,
                 )
             if known[name].startswith("Sequence"):
-                options[name] = _widths(name, value)
+                options[name] = _widths(name, value, least=0)  # a generator or critic may be linear
             _of_kind(name, value, known[name])
 
     @classmethod
@@ -260,9 +260,11 @@ def _of_kind(name: str, value: Any, kind: str) -> None:
             )
 
 
-def _widths(name: str, widths: Any) -> tuple[int, ...]:
+def _widths(name: str, widths: Any, least: int = 1) -> tuple[int, ...]:
+    """As whole numbers; refuse fewer than ``least`` of them."""
     listed = list(widths) if isinstance(widths, Iterable) and not isinstance(widths, str) else [widths]
-    if not listed or not all(is_number(width) and float(width).is_integer() and width >= 1 for width in listed):
+    whole = all(is_number(width) and float(width).is_integer() and width >= 1 for width in listed)
+    if len(listed) < least or not whole:
         raise Refusal(
             f"{name} must be one or more positive widths, not {widths!r}", "no_widths", name=name, value=widths
         )
