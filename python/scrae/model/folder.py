@@ -13,7 +13,6 @@ import hashlib
 import json
 import os
 import uuid
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -35,6 +34,7 @@ from scrae.model.fitted import FittedModel
 from scrae.posthoc.cell_types import CellTypes
 from scrae.posthoc.population import Population
 from scrae.posthoc.readout import Readout
+from scrae.training.loop import below
 
 FORMAT_VERSION = 3
 READ_VERSIONS = (2, 3)
@@ -142,7 +142,7 @@ def load_model(folder: str | os.PathLike[str], device: torch.device) -> FittedMo
         if header["save_id"] != description.get("save_id"):
             description = header
     elif resumable is not None:  # it was killed before it could save
-        description, tensors = resumable[0], _below(FINISHED, resumable[1])
+        description, tensors = resumable[0], below(FINISHED, resumable[1])
     else:
         raise FileNotFoundError(f"{str(path)!r} holds no scRAE model: {WEIGHTS} is missing")
     state = None
@@ -158,7 +158,7 @@ def _model(
     scales = description.get("covariate_scales", {})  # absent before 0.1.0 had them
     coding = CovariateCoding(description["covariate_levels"], description["batch_key"], scales)
     module = RegularisedAutoencoder(settings, description["n_genes"], coding.width, coding.n_batches)
-    readout = _below(READOUT, tensors)
+    readout = below(READOUT, tensors)
     try:
         module.load_state_dict({name: value for name, value in tensors.items() if not name.startswith(READOUT)})
         fitted_readout = Readout.from_tensors(readout).to(device) if readout else None
@@ -196,7 +196,7 @@ def _without_readout(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """A state of format 2, where the read-out was a part of the network, as one of format 3."""
     kinds = (FINISHED, "best.", "model.")  # the first is only of checkpoints, the second where cells are held out
     kind = next(kind for kind in kinds if any(name.startswith(kind) for name in state))
-    finished = {FINISHED + name: value for name, value in _below(kind, state).items()}
+    finished = {FINISHED + name: value for name, value in below(kind, state).items()}
     of_readout = ("model." + READOUT, "best." + READOUT)
     return {name: value for name, value in state.items() if not name.startswith(of_readout)} | finished
 
@@ -245,10 +245,6 @@ def _checked(description: dict[str, Any], path: Path) -> dict[str, Any]:
             known=list(READ_VERSIONS),
         )
     return description
-
-
-def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
 def fingerprint(counts: sp.csr_array, covariates: Covariates) -> str:
