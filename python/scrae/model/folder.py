@@ -51,6 +51,7 @@ from scrae.model.stored import (
 from scrae.posthoc.cell_types import CellTypes
 from scrae.posthoc.population import Population
 from scrae.posthoc.readout import Readout
+from scrae.training.loop import below
 
 DESCRIPTION = "scrae.json"
 WEIGHTS = "weights.safetensors"
@@ -355,7 +356,7 @@ def _listed(path: Path, name: str, description: dict[str, Any]) -> Stored:
 def _of_state(state: Stored, path: Path) -> _Set:
     """A checkpoint alone: training was killed before it could save."""
     tensors = _of_format_3(state)
-    return _Set(state.description, path / STATE, _below(FINISHED, tensors), _of_training(state))
+    return _Set(state.description, path / STATE, below(FINISHED, tensors), _of_training(state))
 
 
 def _of_format_3(state: Stored) -> dict[str, Tensor]:
@@ -386,7 +387,7 @@ def _without_readout(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """A state of format 2, where the read-out was a part of the network, as one of format 3."""
     kinds = (FINISHED, "best.", "model.")  # the first is only of checkpoints, the second where cells are held out
     kind = next((kind for kind in kinds if any(name.startswith(kind) for name in state)), FINISHED)
-    finished = {FINISHED + name: value for name, value in _below(kind, state).items()}
+    finished = {FINISHED + name: value for name, value in below(kind, state).items()}
     of_readout = ("model." + READOUT, "best." + READOUT)
     return {name: value for name, value in state.items() if not name.startswith(of_readout)} | finished
 
@@ -394,7 +395,7 @@ def _without_readout(state: dict[str, Tensor]) -> dict[str, Tensor]:
 def _model(found: _Set, device: torch.device) -> FittedModel:
     """The model that a set of files is; refused before anything as large as it says is made."""
     description, place = found.description, found.place
-    readout = _below(READOUT, found.tensors)
+    readout = below(READOUT, found.tensors)
     weights = {name: value for name, value in found.tensors.items() if not name.startswith(READOUT)}
     try:
         settings = Settings(**description["settings"])
@@ -451,14 +452,10 @@ def _check_state(state: Mapping[str, Tensor], shapes: RegularisedAutoencoder, pl
     if "random_state" not in state or "progress" not in state:
         raise damaged(place, "the random state or the progress is missing")
     try:
-        shapes.load_state_dict({name: value.to("meta") for name, value in _below("model.", state).items()})
+        shapes.load_state_dict({name: value.to("meta") for name, value in below("model.", state).items()})
         json.loads(bytes(state["progress"].tolist()))
     except UNUSABLE as error:
         raise damaged(place, error) from error
-
-
-def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
 def fingerprint(counts: sp.csr_array, covariates: Covariates) -> str:

@@ -367,17 +367,18 @@ class Training:
     def load_state(self, tensors: dict[str, Tensor]) -> None:
         """Take up training where :meth:`state` was taken."""
         self.progress = Progress(**json.loads(bytes(tensors["progress"].tolist())))
-        self.model.load_state_dict(_below("model.", tensors))
-        self.best = _copy(_below("best.", tensors))
+        self.model.load_state_dict(below("model.", tensors))
+        self.best = _copy(below("best.", tensors))
         for name, optimiser in self.optimisers.items():
-            optimiser.load_state(_below(f"optimiser.{name}.", tensors))
+            optimiser.load_state(below(f"optimiser.{name}.", tensors))
         torch.set_rng_state(tensors["random_state"].cpu())
         if self.data.device.type == "cuda" and "random_state_cuda" in tensors:
             torch.cuda.set_rng_state(tensors["random_state_cuda"].cpu(), self.data.device)
         self._set_learning_rates()
 
 
-def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Those whose names begin with ``prefix``, by the rest of their names."""
     return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
 
 
