@@ -162,7 +162,9 @@ def measure(counts: sp.csr_array, widths: tuple[int, ...], rounds: int) -> tuple
             for name, (share, call) in parts.items():
                 measured[name].append(share * processor_time(call))
         measured[BARE].append(sum(share * processor_time(call) for share, call in products))
-        measured[WHOLE].append(processor_time(training._epoch) / training._steps_per_epoch)
+        before = training.progress.step
+        of_epoch = processor_time(training._epoch)
+        measured[WHOLE].append(of_epoch / (training.progress.step - before))
     return {name: float(np.median(times)) for name, times in measured.items()}, training
 
 

@@ -6,12 +6,13 @@ import inspect
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from numbers import Integral, Real
-from typing import Any, TypeGuard
+from typing import Any
 
 import numpy as np
 
 from scrae._errors import Refusal, UnknownName
 from scrae._messages import shown, unknown
+from scrae.compute.whole_numbers import at_least, is_number
 from scrae.data.transforms import CountTransform
 from scrae.likelihoods import Likelihood
 from scrae.networks.layers import ACTIVATIONS, NORMALISATIONS
@@ -23,6 +24,14 @@ KINDS: dict[str, tuple[Any, str]] = {  # of settings, by the beginning of their 
     "bool": (Integral | np.bool_, "True or False"),
     "int": (Real, "a number"),
     "float": (Real, "a number"),
+}
+WHOLE = {  # settings that are whole numbers, and the least that each may be
+    "n_latent": 1,
+    "batch_size": 2,
+    "max_epochs": 1,
+    "patience": 1,
+    "n_pcs": 0,
+    "dispersion_steps": 0,
 }
 STEPS = 1000  # steps of the autoencoder that a default training takes, whatever the number of cells
 
@@ -166,11 +175,9 @@ class Settings:
                     "scaled_target",
                     likelihood=self.likelihood,
                 )
-        at_least("n_latent", self.n_latent, 1)
-        at_least("batch_size", self.batch_size, 2)
-        for name in ("max_epochs", "patience"):
+        for name, least in WHOLE.items():
             if getattr(self, name) is not None:
-                at_least(name, getattr(self, name), 1)
+                object.__setattr__(self, name, at_least(name, getattr(self, name), least))
         _within("mask_rate", self.mask_rate, 0.0, 1.0)
         _within("dropout_rate", self.dropout_rate, 0.0, 1.0)
         _within("decoder_dropout_rate", self.decoder_dropout_rate or 0.0, 0.0, 1.0)
@@ -179,12 +186,10 @@ class Settings:
             if getattr(self, name) is not None and not getattr(self, name) > 0:
                 value = getattr(self, name)
                 raise Refusal(f"{name} must be positive, not {value}", "not_positive", name=name, value=value)
-        for name in ("noise_sd", "weight_decay", "contrast_weight", "n_pcs", "smoothing"):
+        for name in ("noise_sd", "weight_decay", "contrast_weight", "smoothing"):
             if not getattr(self, name) >= 0:
                 value = getattr(self, name)
                 raise Refusal(f"{name} must not be negative, not {value}", "negative", names=[name], values=[value])
-        at_least("n_pcs", self.n_pcs, 0)
-        at_least("dispersion_steps", self.dispersion_steps, 0)
         known = _options_of(self.regulariser)
         for name, value in options.items():
             if name not in known:
@@ -244,11 +249,6 @@ def _options_of(regulariser: str) -> dict[str, str]:
     return options
 
 
-def is_number(value: Any) -> TypeGuard[float]:
-    """Whether it is one number, of Python or numpy."""
-    return isinstance(value, Real) and not isinstance(value, bool)
-
-
 def _of_kind(name: str, value: Any, kind: str) -> None:
     """Refuse text where a number is meant, several values where one is meant, and the like; ``kind`` as annotated."""
     if value is None and "None" in kind:
@@ -278,24 +278,6 @@ def _one_of(name: str, value: str, allowed: Iterable[str]) -> None:
             "not_one_of",
             name=name,
             known=list(allowed),
-            value=value,
-        )
-
-
-def at_least(name: str, value: Any, least: int) -> None:
-    """Refuse what is not a whole number of at least ``least``.
-
-    Raises
-    ------
-    ValueError
-        The message names the setting.
-    """
-    if not is_number(value) or not float(value).is_integer() or value < least:
-        raise Refusal(
-            f"{name} must be a whole number of at least {least}, not {shown(value)}",
-            "no_whole_number",
-            name=name,
-            least=least,
             value=value,
         )
 
