@@ -13,6 +13,8 @@ import pytest
 import scrae
 from pictures import assert_file_shows, legend_of, ticks_of
 
+pytestmark = pytest.mark.slow
+
 
 def test_rows_that_are_there_are_not_measured_again(program, tmp_path):
     resumed = program("experiment").resumed
@@ -92,7 +94,6 @@ def test_table_of_genes_shows_honest_beside_oracle_and_means_of_choices_that_all
     assert lines[5] == "| **mean** | 0.533 / *0.600* | - | - |"
 
 
-@pytest.mark.slow
 def test_one_command_scores_choices_of_genes_honestly_and_by_the_oracle(program, tmp_path, monkeypatch, capsys):
     adata = scrae.datasets.pbmc()[::4].copy()
     adata.write_h5ad(tmp_path / "klein_1000.h5ad")
@@ -117,7 +118,6 @@ def test_one_command_scores_choices_of_genes_honestly_and_by_the_oracle(program,
     assert (tmp_path / "tables.md").read_text() in capsys.readouterr().out
 
 
-@pytest.mark.slow
 def test_one_command_compares_presets_and_goes_on_where_it_was_ended(program, tmp_path, monkeypatch, capsys, saved):
     scrae.datasets.pbmc()[::4].write_h5ad(tmp_path / "pbmc.h5ad")
 

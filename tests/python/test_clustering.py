@@ -228,6 +228,7 @@ def test_clusters_are_asked_for_in_vain_where_there_are_none(groups):
         scrae.SCRAE(**QUICK).fit(groups[0], max_epochs=1).clusters()
 
 
+@pytest.mark.slow
 def test_one_call_writes_the_clusters_as_categories_that_h5ad_keeps(pbmc, tmp_path):
     options = QUICK | {"genes": "all", "pretraining_epochs": 1, "n_clusters": 12}
     scrae.tl.scrae(pbmc, preset="scdeepcluster", max_epochs=3, key_added="dec", **options)

@@ -13,6 +13,8 @@ import pytest
 
 import scrae
 
+pytestmark = pytest.mark.slow
+
 PROJECT = Path(__file__).parents[2]
 
 LIKELIHOOD = """

@@ -127,6 +127,7 @@ def test_in_memory_a_damaged_matrix_is_refused_and_no_other_is_made_of_it(mutati
         np.testing.assert_array_equal(read_cells(adata, "counts").counts.toarray(), expected)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=120)
 @given(mutations=MUTATIONS)
 def test_in_files_a_damaged_matrix_is_refused_and_no_other_is_made_of_it(

@@ -65,6 +65,7 @@ def test_a_file_gives_the_bits_that_its_counts_in_memory_give(stored, pbmc, sett
     assert not on_disk.is_on_disk(in_memory.fitted.training_cells[0])
 
 
+@pytest.mark.slow
 def test_what_is_shuffled_in_buffers_gives_the_same_bits_from_disk(stored, pbmc, monkeypatch):
     monkeypatch.setattr(scrae.data.minibatches, "shuffled", partial(shuffled, block=7, buffer=60))
     monkeypatch.setattr(scrae.data.minibatches, "CHUNK", 50)

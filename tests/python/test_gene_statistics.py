@@ -58,6 +58,7 @@ def test_m3drop_finds_the_minimum_of_the_package_s_objective_and_its_p_values_th
     assert fitted["sigma"] == pytest.approx(fit["m3drop_sigma"], rel=3e-3)
 
 
+@pytest.mark.slow
 @every_dataset
 def test_m3drop_as_the_package_runs_it_differs_by_where_its_optimiser_stops(packages, name):
     """Its K is up to 6e-6 off the minimum; with that K in the place of ours every p value is the package's."""

@@ -357,6 +357,7 @@ def test_read_counts_are_told_from_umis_by_scmarker(made):
 # Memory
 
 
+@pytest.mark.slow
 @every_method
 def test_no_dense_copy_of_the_counts_is_made(method):
     rng = np.random.default_rng(0)

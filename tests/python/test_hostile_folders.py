@@ -75,6 +75,7 @@ def test_a_description_of_another_training_is_refused(models):
     refused(models / "0", WEIGHTS, STATE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [DESCRIPTION, WEIGHTS, STATE])
 @pytest.mark.parametrize("alone", [False, True])
 def test_no_flipped_bit_passes(folder, cells, name, alone):

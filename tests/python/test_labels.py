@@ -11,6 +11,8 @@ from sklearn.neighbors import KNeighborsClassifier
 import scrae
 from scrae.posthoc.cell_types import fit_cell_types
 
+pytestmark = pytest.mark.slow
+
 UNSEEN = "CD19+ B"
 SETTINGS = {"n_hidden": (64,), "max_epochs": 60, "verbose": False}
 
@@ -96,7 +98,6 @@ def test_types_come_back_from_a_saved_model(fitted, tenth, tmp_path):
     np.testing.assert_allclose(again, fitted.predict(adata, return_probabilities=True), atol=1e-12)
 
 
-@pytest.mark.slow
 def test_cells_of_a_type_that_the_reference_lacks_are_called_unknown_far_more_often_than_known_ones(pbmc):
     reference = pbmc[(pbmc.obs["cell_type"] != UNSEEN).to_numpy()].copy()
     model = scrae.SCRAE(**SETTINGS).fit(reference[::2].copy()).fit_labels(reference[::2].copy(), "cell_type")

@@ -58,6 +58,7 @@ def test_mmd_between_batches_equals_a_double_loop_and_needs_two_batches():
     assert batch_mmd(codes, torch.ones(9, dtype=torch.int64)) == 0
 
 
+@pytest.mark.slow
 def test_saucie_uses_fewer_units_the_more_entropy_costs(pbmc):
     def used(weight):
         options = {"n_hidden": (64, 32), "entropy_weight": weight, "distance_weight": 0.0, "verbose": False}
@@ -66,6 +67,7 @@ def test_saucie_uses_fewer_units_the_more_entropy_costs(pbmc):
     assert used(1.0) < used(1e-3) - 0.3
 
 
+@pytest.mark.slow
 def test_saucie_brings_batches_together(small, quick):
     shifted = small.copy()
     shifted.X = shifted.X.toarray()

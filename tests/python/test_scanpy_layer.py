@@ -121,6 +121,7 @@ def test_one_call_equals_the_estimator(pbmc):
     np.testing.assert_array_equal(pbmc.obsm["X_scrae"], model.embed())
 
 
+@pytest.mark.slow
 def test_highly_variable_genes_are_used_where_they_are_set(pbmc, quick):
     pbmc.var["highly_variable"] = np.arange(765) % 3 == 0
     scrae.tl.scrae(pbmc, **quick)

@@ -10,6 +10,8 @@ from sklearn.metrics import roc_auc_score
 
 import scrae
 
+pytestmark = pytest.mark.slow
+
 CONCORDANCES = ["mean", "variance", "zero_fraction", "correlation", "library_size"]
 
 
@@ -47,7 +49,6 @@ def test_concordance_tells_equal_from_proportional(pbmc):
     assert report["classifier_auc"] > 0.9
 
 
-@pytest.mark.slow
 def test_synthetic_cells_are_hard_to_tell_from_real_ones_those_of_the_prior_easy(fitted, pbmc):
     of_prior = scrae.tl.compare_cells(pbmc.X, fitted.sample(700, codes="prior"))
     report = scrae.tl.sample_report(pbmc, fitted)
@@ -56,7 +57,6 @@ def test_synthetic_cells_are_hard_to_tell_from_real_ones_those_of_the_prior_easy
     assert (report[CONCORDANCES] > 0.8).all()
 
 
-@pytest.mark.slow
 def test_cells_drawn_from_the_prior_are_nearer_to_real_ones_than_independent_genes(fitted, pbmc):
     report = scrae.tl.sample_report(pbmc, fitted)
     apart = scrae.tl.compare_cells(pbmc.X, independent(pbmc.X.toarray()))
@@ -75,7 +75,6 @@ def test_sets_that_cannot_be_compared_are_refused(pbmc):
         scrae.tl.compare_cells(pbmc.X, np.log1p(pbmc.X.toarray()))
 
 
-@pytest.mark.slow
 def test_doublets_and_cells_with_shuffled_genes_stand_out(fitted, pbmc):
     rng = np.random.default_rng(0)
     kinds = pbmc.obs["cell_type"].astype(str).to_numpy()

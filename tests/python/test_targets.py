@@ -136,6 +136,7 @@ def test_what_comes_while_it_trains_is_not_replaced_either(h5ad, small, tmp_path
     assert (out / "images").is_dir()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".h5ad", ".zarr"])
 def test_a_result_of_before_is_replaced(h5ad, small, tmp_path, suffix):
     out = write(small, tmp_path / f"out{suffix}")

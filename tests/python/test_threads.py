@@ -21,6 +21,8 @@ from scrae.compute import turns
 from scrae.compute.threads import at_most
 from scrae.compute.turns import one_at_a_time
 
+pytestmark = pytest.mark.slow
+
 
 def in_threads(*tasks):
     """What each gives; all begin at once."""

@@ -264,6 +264,7 @@ def test_a_signal_to_stop_makes_the_command_line_write_the_result(pbmc, tmp_path
     assert anndata.read_h5ad(out).obsm["X_scrae"].shape == (700, 10)
 
 
+@pytest.mark.slow
 def test_sigterm_before_there_is_anything_to_keep_ends_the_program_as_ever():
     code = """
 import os, signal, numpy as np, scrae
@@ -397,6 +398,7 @@ def test_without_early_stopping_all_cells_train_for_all_epochs(small, quick):
     assert "validation_reconstruction" not in model.history
 
 
+@pytest.mark.slow
 def test_training_improves_the_likelihood_of_cells_it_never_saw(pbmc):
     history = scrae.SCRAE(max_epochs=15, verbose=False).fit(pbmc).history
     assert history["validation_reconstruction"].iloc[-1] < 0.9 * history["validation_reconstruction"].iloc[0]
@@ -453,6 +455,7 @@ def test_a_log_that_cannot_be_written_does_not_end_training(small, quick, monkey
     assert model.summary["epochs"] == 4
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="of GNU's C library")
 def test_no_steps_losses_are_kept_beside_the_arrays_of_the_next(pbmc, quick, monkeypatch):
     """Small pieces that outlive the large arrays of their step cost hundreds of megabytes for a million cells."""
@@ -469,6 +472,7 @@ def test_no_steps_losses_are_kept_beside_the_arrays_of_the_next(pbmc, quick, mon
     assert len(pieces) > 5 * len(model.history)
 
 
+@pytest.mark.slow
 def test_freed_gradients_are_not_asked_for_anew_in_every_step():
     """Page faults took a fifth of a step where they were. Without this there are some or none, as an import (which may
     free a large block, too) had it: so the first count is before any."""

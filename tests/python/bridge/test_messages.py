@@ -36,6 +36,8 @@ from scrae.r.answers import plain
 from scrae.r.events import described
 from scrae.regularisers import Regulariser
 
+pytestmark = pytest.mark.slow
+
 R_FILES = Path(__file__).parents[3] / "rpkg" / "R"
 QUICK: dict[str, Any] = {"n_latent": 2, "n_hidden": (8,), "batch_size": 16, "max_epochs": 2, "verbose": False}
 OF_PYTHON = re.compile(
