@@ -12,8 +12,9 @@ from sklearn.neighbors import kneighbors_graph
 import scrae
 from scrae.data.covariates import Covariates
 from scrae.data.minibatches import CountData
+from scrae.posthoc.integration import without_covariates
 from scrae.posthoc.principal_components import PrincipalComponents
-from scrae.posthoc.readout import AVERAGED, NEIGHBOURS, STEPS, Readout
+from scrae.posthoc.readout import AVERAGED, NEIGHBOURS, SPREAD, STEPS, Readout
 
 
 def data_of(adata) -> CountData:
@@ -84,6 +85,39 @@ def test_the_embedding_keeps_the_widest_axes_of_what_is_joined(pbmc):
     np.testing.assert_allclose(embedding * np.sign((embedding * expected).sum(0)), expected, atol=1e-3)
 
 
+def test_residual_axes_are_the_next_components_unsmoothed_and_equally_wide(pbmc):
+    settings = {"n_latent": 4, "n_hidden": (32, 16), "n_pcs": 10, "max_epochs": 3, "verbose": False}
+    model = scrae.SCRAE(**settings, n_residual=6).fit(pbmc)
+    embedding = model.embed()
+    first, residual = np.split(embedding, [4], axis=1)
+    np.testing.assert_array_equal(first, scrae.SCRAE(**settings).fit(pbmc).embed())
+    np.testing.assert_allclose(residual.std(0, ddof=1), SPREAD * np.sqrt(first.var(0, ddof=1).mean()), rtol=1e-3)
+    x = coordinates_of(model, pbmc)
+    known = model.fitted.readout.axes.numpy()
+    left = (x - x.mean(0)) @ (np.eye(30) - known @ known.T)
+    expected = PCA(6).fit_transform(left)
+    expected *= np.sign((expected * residual).sum(0)) * residual.std(0) / expected.std(0)
+    np.testing.assert_allclose(residual, expected, atol=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("settings", "n_columns"),
+    [
+        ({}, 30),
+        ({"n_latent": 12}, 32),
+        ({"n_latent": 2}, 2),
+        ({"n_latent": 2, "n_residual": 3}, 5),
+        ({"n_residual": 0}, 10),
+        ({"n_hidden": (6,), "n_pcs": 4}, 20),
+        ({"n_pcs": 0, "smoothing": 0}, 10),
+        ({"preset": "scvi"}, 10),
+    ],
+    ids=str,
+)
+def test_the_embedding_has_twenty_axes_more_where_ten_are_asked_for(pbmc, settings, n_columns):
+    assert scrae.SCRAE(**settings, max_epochs=1, verbose=False).fit(pbmc).embed().shape == (700, n_columns)
+
+
 def test_without_components_and_smoothing_the_embedding_is_the_codes(small, quick):
     model = scrae.SCRAE(**quick, n_pcs=0, smoothing=0).fit(small)
     assert np.array_equal(model.embed(), model.codes())
@@ -93,8 +127,8 @@ def test_without_components_and_smoothing_the_embedding_is_the_codes(small, quic
 def test_read_out_embedding_survives_saving_and_meets_new_cells(pbmc, tmp_path):
     model = scrae.SCRAE(n_pcs=5, smoothing=0.5, max_epochs=3, verbose=False).fit(pbmc)
     embedding = model.embed()
-    assert embedding.shape == model.codes().shape == (700, 10)
-    assert not np.array_equal(embedding, model.codes())
+    assert embedding.shape == (700, 30)
+    assert model.codes().shape == (700, 10)
     model.save(tmp_path)
     loaded = scrae.SCRAE.load(tmp_path)
     assert np.array_equal(loaded.embed(pbmc), embedding)
@@ -154,6 +188,27 @@ def test_what_a_batch_adds_to_the_codes_is_taken_out_for_new_cells_too(pbmc):
     assert batches_over_kinds(embedding) < 0.4 * batches_over_kinds(standardised)
 
 
+def test_residual_axes_are_taken_of_what_harmony_has_corrected(pbmc):
+    rng = np.random.default_rng(0)
+    kind, batch = rng.integers(3, size=700), rng.integers(2, size=700)
+    x = 6 * np.eye(3, 24)[kind] + 2 * np.eye(24)[3] * batch[:, None] + rng.normal(scale=0.5, size=(700, 24))
+    features = torch.as_tensor(x, dtype=torch.float32)
+    covariates = Covariates.categorical(batch[:, None], (2,))
+    data = CountData(sp.csr_array(pbmc.X), covariates, torch.device("cpu"), has_batch=True)
+    cells = torch.arange(700)
+    readout = Readout.fit(data, cells, lambda minibatch: features[minibatch.cells], (2, 22), None, 2.0, n_residual=8)
+
+    x = readout.coordinates(features, data.minibatch(cells).counts).numpy().astype(np.float64)
+    near = kneighbors_graph(x, AVERAGED, include_self=True).toarray() / AVERAGED
+    v = x + near @ (without_covariates(x, covariates) - x)
+    known = readout.axes.numpy()
+    expected = PCA(8).fit_transform((v - v.mean(0)) @ (np.eye(24) - known @ known.T))
+    residual = readout(features, data.minibatch(cells).counts).numpy()[:, 2:]
+    expected *= np.sign((expected * residual).sum(0)) * residual.std(0) / expected.std(0)
+    np.testing.assert_allclose(residual, expected, atol=2e-3)
+    assert np.abs(v - x).max() > 0.1
+
+
 def test_more_components_than_genes_allow_are_cut(small, quick):
     model = scrae.SCRAE(**quick, n_pcs=100).fit(small)
     assert model.fitted.readout.components.loadings.shape == (30, 29)
@@ -173,7 +228,7 @@ def test_a_fraction_of_a_component_is_refused():
         scrae.SCRAE(n_pcs=2.5)
 
 
-@pytest.mark.parametrize("setting", ["n_pcs", "smoothing"])
+@pytest.mark.parametrize("setting", ["n_pcs", "smoothing", "n_residual"])
 def test_negative_settings_of_the_read_out_are_refused(setting):
     with pytest.raises(ValueError, match=f"{setting} must (not be negative|be a whole number of at least 0)"):
         scrae.SCRAE(**{setting: -1})

@@ -20,6 +20,7 @@ _PLAIN: dict[str, Any] = {
     "contrast_weight": 0.0,
     "n_pcs": 0,
     "smoothing": 0.0,
+    "n_residual": 0,
     "dispersion_steps": 0,
     "bfloat16": False,
     "early_stopping": False,

@@ -31,6 +31,7 @@ WHOLE = {  # settings that are whole numbers, and the least that each may be
     "max_epochs": 1,
     "patience": 1,
     "n_pcs": 0,
+    "n_residual": 0,
     "dispersion_steps": 0,
 }
 STEPS = 1000  # steps of the autoencoder that a default training takes, whatever the number of cells
@@ -82,11 +83,14 @@ class Settings:
         Its temperature.
     n_pcs
         Principal components of the scaled genes that join the codes and the encoder's last hidden layer in the
-        embedding, whose dimensions stay ``n_latent`` (:class:`scrae.posthoc.readout.Readout`); what a batch or
-        another covariate adds is taken out of all.
+        embedding (:class:`scrae.posthoc.readout.Readout`); what a batch or another covariate adds is taken out of all.
     smoothing
         How far the embedding is moved towards what surrounds a cell (:class:`scrae.posthoc.readout.Readout`); 0:
         not at all. With both 0 the embedding is the codes.
+    n_residual
+        Further axes of the embedding, of what the first ``n_latent`` leave over: neighbour graphs want them, and
+        k-means can do without (:class:`scrae.posthoc.readout.Readout`). None: 20, but none where ``n_latent`` is below
+        10, since whoever asks for two dimensions wants two.
     library
         ``"observed"`` (total counts of the cell) or ``"learned"`` (an output of the encoder).
     library_weight
@@ -137,6 +141,7 @@ class Settings:
     contrast_temperature: float = 0.5
     n_pcs: int = 30
     smoothing: float = 2.0
+    n_residual: int | None = None
     library: str = "observed"
     library_weight: float = 1.0
     dispersion: str = "gene"
@@ -203,6 +208,13 @@ class Settings:
             if known[name].startswith("Sequence"):
                 options[name] = _widths(name, value, least=0)  # a generator or critic may be linear
             _of_kind(name, value, known[name])
+
+    @property
+    def residual_axes(self) -> int:
+        """How many residual axes the embedding has."""
+        if self.n_residual is not None:
+            return self.n_residual
+        return 20 if self.n_latent >= 10 else 0
 
     @classmethod
     def names(cls) -> list[str]:

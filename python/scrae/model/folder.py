@@ -104,7 +104,7 @@ def refuse_another(folder: str | os.PathLike[str], training: str) -> None:
     path = Path(folder)
     if not any(os.path.lexists(path / name) for name in (DESCRIPTION, WEIGHTS)):
         return
-    if training_id(read_description(path)) != training:
+    if _identity_of(read_description(path)) != training:
         raise Refusal(
             f"{str(path)!r} holds a model that was trained on other data or with other settings; choose another "
             "folder, or replace that model with overwrite=True (--overwrite on the command line)",
@@ -225,12 +225,16 @@ def training_id(description: Mapping[str, Any]) -> str:
     """What tells trainings apart: their data, settings and seed. To go on for more epochs is the same training."""
     if "training_id" in description:
         return str(description["training_id"])
-    settings = Settings(**description["settings"])  # of format 2, with what has become a setting since
-    return identity(description["fingerprint"], settings, description["random_state"])
+    return _identity_of(description)  # of format 2
+
+
+def _identity_of(description: Mapping[str, Any]) -> str:
+    """The same as it is today: settings that have come since have their defaults."""
+    return identity(description["fingerprint"], Settings(**description["settings"]), description["random_state"])
 
 
 def identity(fingerprint: str, settings: Settings, random_state: int) -> str:
-    """The same, of its parts."""
+    """What tells trainings apart, of its parts."""
     parts = [fingerprint, asdict(settings) | {"max_epochs": None}, random_state]
     return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=16).hexdigest()
 

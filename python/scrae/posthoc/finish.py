@@ -52,7 +52,9 @@ def finish(
     readout = None
     if settings.n_pcs or settings.smoothing:
         widths = settings.n_latent, module.encoder.hidden.n_output
-        readout = Readout.fit(data, cells, module.features, widths, components, settings.smoothing, random_state)
+        readout = Readout.fit(
+            data, cells, module.features, widths, components, settings.smoothing, random_state, settings.residual_axes
+        )
     with torch.no_grad():
         codes = data.row_of_each(module.encode, EVALUATION_CELLS, cells).cpu().numpy()
         log_library = data.row_of_each(

@@ -3,7 +3,9 @@
 Codes follow curves that a count model finds and a linear one does not, and the hidden layer that they are taken from
 keeps what ten of them have no room for; principal components of the scaled genes give each gene the same weight, which
 a likelihood of counts does not. Joined, and smoothed over the neighbour graph, they cluster better than any of them
-(docs/TRIED.md).
+(docs/TRIED.md). A neighbour graph of smoothed axes alone falls into too many communities: cells of one type lie on
+curves. The residual axes, which are not smoothed, fill the types with the differences between their cells, as the later
+components of a PCA do.
 """
 
 from __future__ import annotations
@@ -28,22 +30,25 @@ STEPS = 30  # of the random walk
 BLOCK = 1024  # cells in hand at once
 CONSTANT = 1e-6  # standard deviation below which a feature does not vary
 AVERAGED = 6  # landmarks around a cell with which it moves
+SPREAD = 0.45  # standard deviation of a residual axis, over the root mean square of those of the first axes
 
 
 @dataclass(frozen=True)
 class Readout:
-    """The first principal axes of y, as many as there are codes.
+    """The first principal axes of y, as many as there are codes; then axes of what these leave over.
 
         x    = [(z - mean(z)) / sd(z), (h - mean(h)) / sd(h), (s - mean(s)) V]
-        y(x) = x + mean over the nearest landmarks l of [u_l - x_l + weight * (P^t u)_l]
-        e(y) = (y - mean(y)) U
+        v(x) = x + mean over the nearest landmarks l of [u_l - x_l]
+        y(x) = v(x) + mean over the same landmarks of weight * (P^t u)_l
+        e(x) = [(y - mean(y)) U, (v - mean(v)) W]
 
     z are codes, h the encoder's last hidden layer, s the scaled genes. Over the training cells the learned part and the
     linear part of x have mean square norm 1 each, and z and h the same share of it. u are the landmarks' x without
     what batches and other covariates add to them (:mod:`scrae.posthoc.integration`), and x where there are none. P is
     the random walk on the symmetric neighbour graph of u (every landmark its own neighbour, too), V holds the principal
-    axes of s of all training cells, U those of the landmarks' y. New cells need no batch: they move as the landmarks
-    around them do.
+    axes of s of all training cells, U those of the landmarks' y. W are the principal axes of (v - mean(v))(I - U U^T),
+    scaled so that each has :data:`SPREAD` times the root mean square spread of the first axes. New cells need no batch:
+    they move as the landmarks around them do.
 
     Attributes
     ----------
@@ -56,6 +61,12 @@ class Readout:
         mean(y), (n_dimensions,).
     axes
         U, (n_dimensions, n_latent).
+    correction
+        u - x at the landmarks, (n_landmarks, n_dimensions); none where covariates add nothing.
+    residual_centre
+        mean(v), (n_dimensions,).
+    residual_axes
+        W, (n_dimensions, n_residual).
     components
         The linear part; None: learned features alone.
     """
@@ -66,6 +77,9 @@ class Readout:
     shift: Tensor
     centre: Tensor
     axes: Tensor
+    correction: Tensor
+    residual_centre: Tensor
+    residual_axes: Tensor
     components: PrincipalComponents | None = None
 
     @classmethod
@@ -78,6 +92,7 @@ class Readout:
         components: PrincipalComponents | None,
         weight: float,
         random_state: int = 0,
+        n_residual: int = 0,
     ) -> Readout:
         """Take from the trained encoder what the embedding needs.
 
@@ -97,6 +112,8 @@ class Readout:
             Of the smoothed part; 0: none.
         random_state
             Seed of the correction for covariates.
+        n_residual
+            Number of residual axes, at most; those that there are dimensions for are taken.
         """
         with torch.no_grad():
             minibatches = list(data.in_order(BLOCK, landmarks))
@@ -107,15 +124,21 @@ class Readout:
             # A feature that is the same in all landmarks says nothing, and must not blow up in a new cell.
             factor = torch.where(sd > CONSTANT, share.sqrt() / sd, 0.0)
             n_dimensions = sum(widths) + (0 if components is None else components.loadings.shape[1])
-            nowhere, nothing = every.new_zeros(0, n_dimensions), every.new_zeros(0, n_dimensions)
-            centre, axes = every.new_zeros(n_dimensions), torch.eye(n_dimensions, widths[0]).to(every)
-            still = cls(every.mean(0), factor, nowhere, nothing, centre, axes, components)
+            none, centre = every.new_zeros(0, n_dimensions), every.new_zeros(n_dimensions)
+            axes, no_axes = torch.eye(n_dimensions, widths[0]).to(every), every.new_zeros(n_dimensions, 0)
+            still = cls(every.mean(0), factor, none, none, centre, axes, none, centre, no_axes, components)
             parts = zip(learned, minibatches, strict=True)
             x = torch.cat([still.coordinates(part, minibatch.counts) for part, minibatch in parts])
-            shift = _shift(x, data.covariates(landmarks), weight, random_state)
+            shift, correction = _shifts(x, data.covariates(landmarks), weight, random_state)
             moving = still if shift is None else replace(still, landmarks=x, shift=shift)
+            if correction is not None:
+                moving = replace(moving, correction=correction)
             centre, axes = _principal_axes(moving.shifted(x), widths[0])
-            return replace(moving, centre=centre, axes=axes)
+            shown = replace(moving, centre=centre, axes=axes)
+            if not n_residual:
+                return shown
+            residual_centre, residual_axes = shown._residual(x, n_residual)
+            return replace(shown, residual_centre=residual_centre, residual_axes=residual_axes)
 
     def coordinates(self, features: Tensor, counts: SparseRows) -> Tensor:
         """x, (n_cells, n_dimensions)."""
@@ -124,14 +147,40 @@ class Readout:
 
     def shifted(self, coordinates: Tensor) -> Tensor:
         """y(x), (n_cells, n_dimensions)."""
-        if not len(self.landmarks):
-            return coordinates
-        near = nearest(coordinates, self.landmarks, min(AVERAGED, len(self.landmarks)))
-        return coordinates + self.shift[near].mean(1)
+        return self._moved(coordinates, self.shift, self._near(coordinates))
 
     def __call__(self, features: Tensor, counts: SparseRows) -> Tensor:
-        """The embedding, (n_cells, n_latent)."""
-        return (self.shifted(self.coordinates(features, counts)) - self.centre) @ self.axes
+        """The embedding, (n_cells, n_latent + n_residual)."""
+        x = self.coordinates(features, counts)
+        near = self._near(x)
+        first = (self._moved(x, self.shift, near) - self.centre) @ self.axes
+        if not self.residual_axes.shape[1]:
+            return first
+        return torch.cat(
+            [first, (self._moved(x, self.correction, near) - self.residual_centre) @ self.residual_axes], 1
+        )
+
+    def _near(self, coordinates: Tensor) -> Tensor | None:
+        """The landmarks around each cell, int64 (n_cells, AVERAGED); None: there are none."""
+        n = len(self.landmarks)
+        return nearest(coordinates, self.landmarks, min(AVERAGED, n)) if n else None
+
+    @staticmethod
+    def _moved(coordinates: Tensor, shift: Tensor, near: Tensor | None) -> Tensor:
+        return coordinates + shift[near].mean(1) if len(shift) else coordinates
+
+    def _residual(self, coordinates: Tensor, n_axes: int) -> tuple[Tensor, Tensor]:
+        """mean(v) and W, from the landmarks' x."""
+        v = self._moved(coordinates, self.correction, self._near(coordinates)).double()
+        first = (self.shifted(coordinates) - self.centre) @ self.axes
+        known = self.axes.double()
+        left = v - v.mean(0)
+        left -= left @ known @ known.T
+        _, axes = _principal_axes(left, min(n_axes, known.shape[0] - known.shape[1]))
+        sd = (left @ axes).std(0)
+        spread = SPREAD * first.double().var(0).mean().sqrt()
+        scaled = torch.where(sd > CONSTANT, axes * (spread / sd.clamp(min=CONSTANT)), 0.0)
+        return v.mean(0).to(coordinates), scaled.to(coordinates)
 
     def to(self, device: torch.device) -> Readout:
         """The same on another device."""
@@ -144,7 +193,14 @@ class Readout:
 
     @classmethod
     def from_tensors(cls, tensors: dict[str, Tensor]) -> Readout:
-        """What :meth:`tensors` gave."""
+        """What :meth:`tensors` gave; without residual axes where it had none of them, as before 0.2.0."""
+        n_dimensions = len(tensors["centre"])
+        without = {
+            "correction": torch.zeros(0, n_dimensions),
+            "residual_centre": torch.zeros(n_dimensions),
+            "residual_axes": torch.zeros(n_dimensions, 0),
+        }
+        tensors = without | tensors
         own = {field.name: tensors[field.name] for field in fields(cls) if field.name != "components"}
         has_components = tensors.get("loadings", torch.zeros(0)).numel() > 0
         return cls(**own, components=PrincipalComponents.from_tensors(tensors) if has_components else None)
@@ -153,14 +209,19 @@ class Readout:
         return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "components"}
 
 
-def _shift(coordinates: Tensor, covariates: Covariates, weight: float, random_state: int) -> Tensor | None:
-    """Where landmarks with these coordinates and covariates move, (n_landmarks, n_dimensions); None: nowhere."""
+def _shifts(
+    coordinates: Tensor, covariates: Covariates, weight: float, random_state: int
+) -> tuple[Tensor | None, Tensor | None]:
+    """y - x and u - x of landmarks with these coordinates and covariates, (n_landmarks, n_dimensions); None: 0."""
     x = coordinates.double().cpu().numpy()
     corrected = without_covariates(x, covariates, random_state)
-    shift = corrected - x
-    if weight:
-        shift += weight * _walked(corrected)
-    return torch.as_tensor(shift, dtype=coordinates.dtype, device=coordinates.device) if shift.any() else None
+    correction = corrected - x
+    shift = correction + weight * _walked(corrected) if weight else correction
+
+    def moved(values: np.ndarray) -> Tensor | None:
+        return torch.as_tensor(values, dtype=coordinates.dtype, device=coordinates.device) if values.any() else None
+
+    return moved(shift), moved(correction)
 
 
 def _walked(coordinates: np.ndarray) -> np.ndarray:
@@ -177,14 +238,14 @@ def _walked(coordinates: np.ndarray) -> np.ndarray:
     return coordinates
 
 
-def _principal_axes(shifted: Tensor, n_axes: int) -> tuple[Tensor, Tensor]:
-    """Mean and first principal axes of the landmarks' y, signs so that the largest entry is positive.
+def _principal_axes(points: Tensor, n_axes: int) -> tuple[Tensor, Tensor]:
+    """Mean and first principal axes of points, signs so that the largest entry of an axis is positive.
 
     In double precision, since an eigenvector turns where two eigenvalues are close.
     """
-    values = shifted.double().cpu().numpy()
+    values = points.double().cpu().numpy()
     mean = values.mean(0)
     _, axes = np.linalg.eigh((values - mean).T @ (values - mean))
     axes = axes[:, ::-1][:, :n_axes]
     axes = axes * np.sign(axes[np.abs(axes).argmax(0), np.arange(axes.shape[1])])
-    return torch.as_tensor(mean).to(shifted), torch.as_tensor(axes.copy()).to(shifted)
+    return torch.as_tensor(mean).to(points), torch.as_tensor(axes.copy()).to(points)
