@@ -22,7 +22,7 @@ def fitted(_pbmc):
 def test_embedding_of_the_training_cells_is_that_of_the_same_cells_given_again(fitted, pbmc):
     np.testing.assert_array_equal(fitted.embed(), fitted.embed(pbmc))
     assert fitted.embed().dtype == np.float32
-    assert fitted.embed().shape == (700, 10)
+    assert fitted.embed().shape == (700, 30)
 
 
 def test_embedding_does_not_depend_on_the_order_of_cells_or_genes(fitted, pbmc):
@@ -237,7 +237,7 @@ def test_a_continuous_covariate_is_taken_out_of_the_embedding_and_known_to_the_d
     means = model.denoise()[number < 35].mean(0), model.denoise()[number > 65].mean(0)
     caught_more = np.log(means[1] / means[0])
     assert np.median(caught_more[rises]) > 0.5 > -0.5 > np.median(caught_more[~rises])
-    assert model.map(high).shape == (high.n_obs, 10)  # new cells need no number
+    assert model.map(high).shape == (high.n_obs, 30)  # new cells need no number
     np.testing.assert_allclose(model.denoise(low), model.denoise()[number < 35], rtol=1e-4)
 
 
@@ -263,8 +263,8 @@ def test_new_levels_of_a_covariate_are_refused_where_they_matter(pbmc):
     model = scrae.SCRAE(n_hidden=(16,), max_epochs=2, verbose=False).fit(adata, batch_key="batch")
     query = adata[:50].copy()
     query.obs["batch"] = "new"
-    assert model.map(query).shape == (50, 10)
-    assert model.embed(query).shape == (50, 10)
+    assert model.map(query).shape == (50, 30)
+    assert model.embed(query).shape == (50, 30)
     with pytest.raises(ValueError, match=r"1 level\(s\) that the model was not trained on \('new'\)"):
         model.denoise(query)
 

@@ -101,7 +101,7 @@ def test_selection_that_cannot_be_done_says_why(pbmc, small):
 def test_one_call_adds_the_embedding_and_what_describes_it(pbmc, tmp_path):
     result = scrae.tl.scrae(pbmc, n_genes=300, max_epochs=3, verbose=False)
     assert result is None
-    assert pbmc.obsm["X_scrae"].shape == (700, 10)
+    assert pbmc.obsm["X_scrae"].shape == (700, 30)
     record = pbmc.uns["scrae"]
     assert len(record["genes"]) == 300
     assert record["params"]["genes"] == "hvg"

@@ -261,7 +261,7 @@ def test_a_signal_to_stop_makes_the_command_line_write_the_result(pbmc, tmp_path
         printed = process.communicate(timeout=60)[0]
     assert process.returncode == status
     assert f"({reason})" in printed
-    assert anndata.read_h5ad(out).obsm["X_scrae"].shape == (700, 10)
+    assert anndata.read_h5ad(out).obsm["X_scrae"].shape == (700, 30)
 
 
 @pytest.mark.slow

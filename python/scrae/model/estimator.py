@@ -385,7 +385,9 @@ class SCRAE:
 
         Returns
         -------
-        float32 (n_cells, n_latent), cells in their order.
+        float32 (n_cells, n_latent + 20), cells in their order. The first ``n_latent`` columns draw the cells of a type
+        together, for k-means; the others, which a neighbour graph wants beside them, keep the differences between its
+        cells. Published presets, and models of fewer than 10 latent dimensions, have the first alone.
         """
         return embedding.embed(self.fitted, data, layer)
 
@@ -417,7 +419,7 @@ class SCRAE:
 
         Returns
         -------
-        float32 (n_cells, n_latent).
+        As in :meth:`embed`.
 
         Raises
         ------

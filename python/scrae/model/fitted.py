@@ -93,7 +93,7 @@ class FittedModel:
         return next(self.module.parameters()).device
 
     def embedding(self, minibatch: Minibatch) -> Tensor:
-        """The embedding of a minibatch, (n_cells, n_latent): codes as they are, or read out."""
+        """The embedding of a minibatch, (n_cells, n_latent) as codes are, or read out, with residual axes."""
         if self.readout is None:
             return self.module.encode(minibatch)
         return self.readout(self.module.features(minibatch), minibatch.counts)

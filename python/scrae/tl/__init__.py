@@ -1,5 +1,6 @@
 """Tools: the embedding, how far it can be trusted, and what is asked of it."""
 
+from scrae.tl.cluster import cluster
 from scrae.tl.crossvalidation import molecular_cross_validation
 from scrae.tl.differential import differential_expression
 from scrae.tl.embedding import scrae
@@ -8,6 +9,7 @@ from scrae.tl.stability import stability
 from scrae.tl.synthetic import compare_cells, sample_report
 
 __all__ = [
+    "cluster",
     "compare_cells",
     "differential_expression",
     "molecular_cross_validation",

@@ -87,9 +87,10 @@ def scrae(
 
     Returns
     -------
-    None, or the copy. ``obsm["X_scrae"]`` is float32 (n_cells, n_latent); ``uns["scrae"]`` holds ``params``,
-    ``history`` (a DataFrame), ``summary`` (stop reason, seconds, versions, ...) and ``genes``; a selection made here
-    is written to ``adata.var`` as :func:`scrae.pp.select_genes` does. A model that makes clusters itself (presets
+    None, or the copy. ``obsm["X_scrae"]`` is the embedding, float32 (n_cells, 30) by default
+    (:meth:`scrae.SCRAE.embed`); ``uns["scrae"]`` holds ``params``, ``history`` (a DataFrame), ``summary`` (stop reason,
+    seconds, versions, ...) and ``genes``; a selection made here is written to ``adata.var`` as
+    :func:`scrae.pp.select_genes` does. A model that makes clusters itself (presets
     ``"scdeepcluster"`` and ``"sczidesk"``) writes them to ``obs["scrae_clusters"]``, categories "0", "1", ...
 
     Examples
@@ -98,7 +99,7 @@ def scrae(
     >>> adata = scrae.datasets.pbmc()
     >>> scrae.tl.scrae(adata, max_epochs=3, verbose=False)
     >>> adata.obsm["X_scrae"].shape
-    (700, 10)
+    (700, 30)
     """
     require_anndata(adata, "scrae.tl.scrae")
     refuse_damaged_source(adata)
@@ -207,7 +208,8 @@ def description(model: SCRAE, layer: str | None, genes: str) -> dict[str, Any]:
     settings = {name: _storable(value) for name, value in model.settings_dict().items()}
     return {
         "params": settings
-        | {"preset": model.preset, "random_state": model.random_state, "layer": layer or "X", "genes": genes},
+        | {"preset": model.preset, "random_state": model.random_state, "layer": layer or "X", "genes": genes}
+        | {"batch_key": _storable(model.fitted.coding.batch_key)},
         "history": model.history.reset_index(),
         "summary": model.summary,
         "genes": np.asarray([] if model.gene_names is None else model.gene_names, dtype=object),

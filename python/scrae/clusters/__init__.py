@@ -1,0 +1,11 @@
+"""Clusters without a number of clusters: communities of a neighbour graph, joined where nothing parts them.
+
+The user's door is :func:`scrae.tl.cluster`; here are its steps, one to a file, which know arrays and no AnnData.
+"""
+
+from scrae.clusters.confidence import Agreement, agreement
+from scrae.clusters.graph import neighbour_graph
+from scrae.clusters.landmarks import Landmarks
+from scrae.clusters.tree import LEVELS, ClusterTree, grow
+
+__all__ = ["LEVELS", "Agreement", "ClusterTree", "Landmarks", "agreement", "grow", "neighbour_graph"]

@@ -1,0 +1,70 @@
+"""The graph of shared neighbours, and its communities."""
+
+from __future__ import annotations
+
+import random
+
+import igraph
+import numpy as np
+import scipy.sparse as sp
+import torch
+
+from scrae.compute.neighbours import nearest
+from scrae.compute.turns import one_at_a_time
+
+NEIGHBOURS = 20  # of a cell, itself among them
+PRUNED = 1 / 15  # overlap below which two cells are not joined
+
+
+def neighbour_graph(embedding: np.ndarray) -> sp.csr_array:
+    """Weights between cells: how far their nearest neighbours are the same (Jaccard index), as in Seurat.
+
+    Parameters
+    ----------
+    embedding
+        float (n_cells, n_dimensions).
+
+    Returns
+    -------
+    Symmetric, from 1/15 to 1, float64 (n_cells, n_cells), without a diagonal.
+    """
+    n = len(embedding)
+    k = min(NEIGHBOURS, n)
+    points = torch.as_tensor(np.asarray(embedding, dtype=np.float32))
+    near = nearest(points, points, k).numpy()
+    incidence = sp.csr_array((np.ones(near.size), near.ravel(), np.arange(0, near.size + 1, k)), shape=(n, n))
+    graph = (incidence @ incidence.T).tocoo()
+    weight = graph.data / (2 * k - graph.data)
+    kept = (weight >= PRUNED) & (graph.row != graph.col)
+    return sp.csr_array((weight[kept], (graph.row[kept], graph.col[kept])), shape=(n, n))
+
+
+def communities(graph: sp.csr_array, resolution: float, random_state: int, n_tries: int = 1) -> np.ndarray:
+    """Communities by modularity (Leiden; Traag et al. 2019), int (n_cells,): the best of some tries.
+
+    Parameters
+    ----------
+    graph
+        Symmetric weights, (n_cells, n_cells).
+    resolution
+        Above 0; the larger, the more communities.
+    random_state
+        Seed of the first try; the others follow it.
+    n_tries
+        How often to begin anew.
+    """
+    upper = sp.triu(graph, 1).tocoo()
+    edges = np.column_stack([upper.row, upper.col])
+    best, best_quality = np.zeros(graph.shape[0], dtype=int), -np.inf
+    with one_at_a_time():  # igraph has one source of random numbers
+        known = igraph.Graph(n=graph.shape[0], edges=edges, edge_attrs={"weight": upper.data})
+        for attempt in range(n_tries):
+            igraph.set_random_number_generator(random.Random(random_state + attempt))
+            try:
+                found = known.community_leiden("modularity", weights="weight", resolution=resolution, n_iterations=-1)
+            finally:
+                igraph.set_random_number_generator(random)
+            quality = known.modularity(found.membership, weights="weight", resolution=resolution)
+            if quality > best_quality:
+                best, best_quality = np.asarray(found.membership), quality
+    return best

@@ -1,0 +1,301 @@
+"""Clusters of cells, without a number of clusters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+from scrae._errors import Refusal
+from scrae._messages import unknown
+from scrae.clusters import LEVELS, ClusterTree, Landmarks, agreement, grow, neighbour_graph
+from scrae.clusters.tree import WITHIN
+from scrae.compute.whole_numbers import seed
+from scrae.data.cells import refuse_damaged_source, require_anndata
+from scrae.tl.expression import log_expression, principal_components
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+MARKERS = 5  # genes that are named for each cluster
+ONE_BATCH = 0.95  # share of a cluster's cells from which on it is said to be of one batch
+
+
+def cluster(
+    adata: AnnData,
+    *,
+    level: str | int = "default",
+    resolution: float = 1.0,
+    key: str = "scrae",
+    layer: str | None = None,
+    batch_key: str | None = None,
+    random_state: int = 0,
+    key_added: str | None = None,
+    copy: bool = False,
+) -> AnnData | None:
+    """Find the clusters of an embedding; nobody has to say how many there are.
+
+    Communities of the neighbour graph of the embedding are joined, the two that lie least apart first. Two groups of
+    cells are two clusters if they lie further apart than one group that is cut in two would
+    (:func:`scrae.clusters.separation.separation`): 1.25 times as far for the default, 1.6 times for ``level="broad"``
+    and 1.1 times for ``level="fine"``. Parts of one community have to lie half as far again. All levels are cuts of one tree, so that each is nested in the next.
+
+    Parameters
+    ----------
+    adata
+        Cells with an embedding from :func:`scrae.tl.scrae`. Distances are measured in the expression, so counts (or
+        log-normalised values) have to be there, too.
+    level
+        ``"default"``, ``"broad"`` or ``"fine"``; or the number of clusters, where it is known.
+    resolution
+        Above 1: more clusters than the level gives, below 1: fewer; the separation that is asked for is divided by it.
+    key
+        The embedding is ``obsm["X_" + key]``; what describes it, ``uns[key]``.
+    layer
+        Layer with counts; None: where the embedding was trained on, or ``adata.X``.
+    batch_key
+        Column of ``adata.obs``; None: the one that the embedding was trained with. Differences between batches are then
+        no differences between clusters, and clusters of one batch alone are marked.
+    random_state
+        Seed.
+    key_added
+        Clusters go to ``obs[key_added]``; None: ``key + "_clusters"``.
+    copy
+        Return a changed copy and leave ``adata`` alone.
+
+    Returns
+    -------
+    None, or the copy, with
+
+    - ``obs["scrae_clusters"]``: categories "0", "1", ... in the order of the tree, so that neighbours have neighbouring
+      numbers;
+    - ``obs["scrae_cluster_confidence"]``: share of resamplings of the cells in which a cell fell to its cluster again,
+      from 0 to 1;
+    - ``uns["scrae_clusters"]``: ``params``; ``clusters``, a row for each cluster (number of cells, stability from 0 to
+      1, nearest cluster, separation from it, genes that are higher than there, the batch if it is of one batch alone);
+      and ``tree``, a row for each pair of groups that was judged (their numbers of cells, separation, whether they were
+      kept apart, and why).
+
+    Of more than 20,000 cells so many are clustered, and the others take the cluster of those around them.
+
+    Raises
+    ------
+    ValueError
+        No embedding of that name, no such level, more clusters asked for than there are groups, or a column
+        ``key_added`` that is not the work of an earlier call.
+
+    Examples
+    --------
+    >>> import scrae
+    >>> adata = scrae.datasets.pbmc()
+    >>> scrae.tl.scrae(adata, max_epochs=5, verbose=False)
+    >>> scrae.tl.cluster(adata)
+    >>> adata.obs["scrae_clusters"].cat.categories[0]
+    '0'
+    """
+    require_anndata(adata, "scrae.tl.cluster")
+    refuse_damaged_source(adata)
+    random_state = seed(random_state)
+    column = key_added or f"{key}_clusters"
+    confidence_column = f"{column.removesuffix('s')}_confidence"
+    _refuse_before_work(adata, level, resolution, key, column)
+    trained = adata.uns.get(key, {}).get("params", {})
+    layer = layer if layer is not None else {"X": None}.get(trained.get("layer", "X"), trained.get("layer"))
+    batch_key = batch_key if batch_key is not None else _none_of_text(trained.get("batch_key"))
+    if batch_key is not None and batch_key not in adata.obs:
+        raise Refusal(
+            unknown("column", batch_key, adata.obs.columns, "adata.obs"),
+            "unknown_column",
+            column=batch_key,
+            known=list(map(str, adata.obs.columns)),
+        )
+    target = adata.copy() if copy else adata
+
+    whole = np.asarray(adata.obsm[f"X_{key}"], dtype=np.float64)
+    landmarks = Landmarks.of(whole, random_state)
+    embedding = whole[landmarks.cells]
+    expression = log_expression(adata, layer, landmarks.cells)
+    batch = None if batch_key is None else adata.obs[batch_key].astype(str).to_numpy()[landmarks.cells]
+    modelled = _modelled(adata, adata.uns.get(key, {}).get("genes"))
+    coordinates = principal_components(expression[:, modelled], batch, random_state)
+
+    graph = neighbour_graph(embedding)
+    tree = grow(graph, embedding, coordinates, random_state)
+    least = _least(tree, level, resolution)
+    nodes = tree.nodes(least)
+    found = tree.clusters(nodes)
+    again = agreement(graph, found, random_state)
+    clusters, confidence = landmarks.spread(found, again.of_cells)
+
+    names = [str(i) for i in range(len(nodes))]
+    target.obs[column] = pd.Categorical.from_codes(clusters, pd.Index(names))
+    target.obs[confidence_column] = confidence
+    target.uns[column] = {
+        "params": {
+            "level": level if isinstance(level, str) else int(level),
+            "resolution": float(resolution),
+            "separation": least,
+            "key": key,
+            "batch_key": "None" if batch_key is None else batch_key,
+            "random_state": random_state,
+        },
+        "clusters": _clusters_table(found, clusters, embedding, coordinates, expression, adata.var_names, again, batch),
+        "tree": _tree_table(tree, nodes, least),
+    }
+    return target if copy else None
+
+
+def _refuse_before_work(adata: AnnData, level: Any, resolution: Any, key: str, column: str) -> None:
+    if f"X_{key}" not in adata.obsm:
+        raise Refusal(
+            f"adata.obsm has no 'X_{key}': call scrae.tl.scrae(adata) first, or name the embedding with key=",
+            "no_embedding",
+            name=key,
+        )
+    if not np.isfinite(np.asarray(adata.obsm[f"X_{key}"])).all():
+        raise Refusal(f"adata.obsm['X_{key}'] holds values that are not finite", "not_finite", name=key)
+    number = isinstance(level, (int, np.integer)) and not isinstance(level, bool) and level >= 1
+    if not number and not (isinstance(level, str) and level in LEVELS):
+        raise Refusal(
+            f"level={level!r} is none of {', '.join(map(repr, LEVELS))}, nor a number of clusters",
+            "not_one_of",
+            name="level",
+            known=list(LEVELS),
+            value=str(level),
+        )
+    if not (isinstance(resolution, (int, float, np.number)) and 0 < resolution < np.inf):
+        raise Refusal(
+            f"resolution must be positive, not {resolution!r}", "not_positive", name="resolution", value=resolution
+        )
+    if column in adata.obs and column not in adata.uns and not _of_the_model(adata, key, column):
+        raise Refusal(
+            f"adata.obs[{column!r}] exists and is not the work of an earlier call: the clusters would replace it. "
+            "Rename that column, or choose another key_added.",
+            "column_of_user",
+            column=column,
+        )
+
+
+def _of_the_model(adata: AnnData, key: str, column: str) -> bool:
+    """Whether the column holds the clusters of a model that makes clusters itself."""
+    from scrae.tl.embedding import _made_clusters
+
+    return column == f"{key}_clusters" and _made_clusters(adata.uns.get(key))
+
+
+def _none_of_text(value: Any) -> str | None:
+    return None if value is None or value == "None" else str(value)
+
+
+def _modelled(adata: AnnData, genes: Any) -> np.ndarray:
+    """Positions of the genes that the embedding was trained on; all where these are not known."""
+    known = adata.var_names.get_indexer(list(map(str, genes))) if genes is not None and len(genes) else np.array([-1])
+    return known if (known >= 0).all() else np.arange(adata.n_vars)
+
+
+def _least(tree: ClusterTree, level: str | int, resolution: float) -> float:
+    """The separation from which on two groups are two clusters."""
+    if isinstance(level, str):
+        return LEVELS[level] / float(resolution)
+    if level > tree.n_leaves:
+        raise Refusal(
+            f"level={level} clusters are asked for, and the cells fall into {tree.n_leaves} groups at most",
+            "too_many_clusters",
+            n=int(level),
+            most=tree.n_leaves,
+        )
+    return tree.least_for(int(level))
+
+
+def _clusters_table(
+    found: np.ndarray,
+    clusters: np.ndarray,
+    embedding: np.ndarray,
+    coordinates: np.ndarray,
+    expression: sp.csr_array,
+    genes: Sequence[str],
+    again: Any,
+    batch: np.ndarray | None,
+) -> pd.DataFrame:
+    from scrae.clusters.separation import separation
+
+    n = int(found.max()) + 1
+    centres = np.stack([embedding[found == i].mean(0) for i in range(n)])
+    moments = [_moments(expression[found == i]) for i in range(n)]
+    rows = []
+    for i in range(n):
+        row: dict[str, Any] = {"n_cells": int((clusters == i).sum()), "stability": float(again.of_clusters[i])}
+        row |= {"nearest": "", "separation": np.nan, "genes": ""}
+        if n > 1:
+            distance = ((centres - centres[i]) ** 2).sum(1)
+            distance[i] = np.inf
+            j = int(distance.argmin())
+            apart = separation(coordinates[found == min(i, j)], coordinates[found == max(i, j)])
+            row |= {"nearest": str(j), "separation": apart, "genes": _higher(moments[i], moments[j], genes)}
+        row["batch"] = "" if batch is None else _one_batch(batch[found == i], batch)
+        rows.append(row)
+    return pd.DataFrame(rows, index=pd.Index([str(i) for i in range(n)], name="cluster"))
+
+
+def _moments(expression: sp.csr_array) -> tuple[int, np.ndarray, np.ndarray]:
+    """Number of cells, and mean and variance of each gene, (n_genes,)."""
+    mean = np.asarray(expression.mean(0)).ravel()
+    square = expression.copy()
+    square.data **= 2
+    return expression.shape[0], mean, np.maximum(np.asarray(square.mean(0)).ravel() - mean**2, 0)
+
+
+def _higher(
+    here: tuple[int, np.ndarray, np.ndarray], there: tuple[int, np.ndarray, np.ndarray], genes: Sequence[str]
+) -> str:
+    """The genes that are most surely higher here, by Welch's t, in one line."""
+    error = np.sqrt(here[2] / here[0] + there[2] / there[0] + 1e-9)
+    t = (here[1] - there[1]) / error
+    first = np.argsort(-t, kind="stable")[:MARKERS]
+    return ", ".join(str(genes[g]) for g in first if t[g] > 0)
+
+
+def _one_batch(of_cluster: np.ndarray, of_all: np.ndarray) -> str:
+    """The batch that a cluster is of alone; nothing where it is of several, or where there is only one."""
+    names, counts = np.unique(of_cluster, return_counts=True)
+    alone = counts.max() >= ONE_BATCH * counts.sum() and len(np.unique(of_all)) > 1
+    return str(names[counts.argmax()]) if alone else ""
+
+
+def _tree_table(tree: ClusterTree, nodes: Sequence[int], least: float) -> pd.DataFrame:
+    """What was judged, the groups that lie furthest apart first."""
+    inside = set()
+    for node in nodes:
+        waiting = [node]
+        while waiting:
+            at = waiting.pop()
+            if at >= tree.n_leaves:
+                inside.add(at)
+                waiting.extend(map(int, tree.children[at - tree.n_leaves]))
+    made = tree.n_leaves + np.arange(len(tree.children))
+    apart = np.asarray([int(node) not in inside for node in made], dtype=bool)
+    table = pd.DataFrame(
+        {
+            "node": made,
+            "left": tree.children[:, 0],
+            "right": tree.children[:, 1],
+            "n_left": tree.sizes[tree.children[:, 0]],
+            "n_right": tree.sizes[tree.children[:, 1]],
+            "separation": tree.separations,
+            "height": tree.heights,
+            "kept_apart": apart,
+            "reason": [_reason(*judged, least) for judged in zip(apart, tree.separations, strict=True)],
+        }
+    )
+    return table.sort_values("height", ascending=False, kind="stable").reset_index(drop=True)
+
+
+def _reason(apart: bool, separation: float, least: float) -> str:
+    if apart == (separation >= least):
+        return f"{separation:.2f} is {'at least' if apart else 'below'} {least:.2f}"
+    if apart:
+        return f"{separation:.2f} is below {least:.2f}, but parts of them lie further apart"
+    return f"parts of one community of the neighbour graph, for which {separation:.2f} is below {WITHIN * least:.2f}"

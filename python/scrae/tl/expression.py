@@ -1,0 +1,64 @@
+"""Log-normalised expression of cells, and its principal components, for what is judged outside the model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from scrae.compute.threads import threads_of_torch_kept
+from scrae.data.counts import looks_like_counts
+from scrae.data.covariates import Covariates
+from scrae.posthoc.integration import without_covariates
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+N_COMPONENTS = 30
+
+
+def log_expression(adata: AnnData, layer: str | None, cells: np.ndarray) -> sp.csr_array:
+    """Log of 1 + counts scaled to their median total; a matrix that holds no counts is taken for such logs.
+
+    Parameters
+    ----------
+    adata
+        Cells x genes.
+    layer
+        Where; None: ``adata.X``. Where the layer has gone meanwhile, ``adata.X`` is taken.
+    cells
+        Positions of the cells wanted, int (n,).
+
+    Returns
+    -------
+    float64 (n, n_genes).
+    """
+    matrix: Any = adata.X if layer is None or layer not in adata.layers else adata.layers[layer]
+    part: Any = matrix[cells]
+    if hasattr(part, "compute"):
+        part = part.compute()
+    values = sp.csr_array(part, dtype=np.float64, copy=True)
+    if looks_like_counts(values):
+        totals = values.sum(1)
+        scale = np.median(totals) / np.maximum(totals, 1.0)
+        values.data = np.log1p(values.data * np.repeat(scale, np.diff(values.indptr)))
+    return values
+
+
+def principal_components(expression: sp.csr_array, batch: np.ndarray | None, random_state: int) -> np.ndarray:
+    """Principal components of scaled genes, without what batches add: float64 (n_cells, at most 30)."""
+    import anndata
+    import scanpy as sc
+
+    work = anndata.AnnData(expression.toarray())
+    n_components = min(N_COMPONENTS, *(size - 1 for size in work.shape))
+    with threads_of_torch_kept():
+        sc.pp.scale(work, max_value=10)
+        sc.pp.pca(work, n_comps=n_components, random_state=random_state)
+    components = np.asarray(work.obsm["X_pca"], dtype=np.float64)
+    if batch is None:
+        return components
+    names, codes = np.unique(batch, return_inverse=True)
+    covariates = Covariates.categorical(codes[:, None], (len(names),))
+    return without_covariates(components, covariates, random_state)
