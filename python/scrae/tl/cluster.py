@@ -41,7 +41,8 @@ def cluster(
     Communities of the neighbour graph of the embedding are joined, the two that lie least apart first. Two groups of
     cells are two clusters if they lie further apart than one group that is cut in two would
     (:func:`scrae.clusters.separation.separation`): 1.25 times as far for the default, 1.6 times for ``level="broad"``
-    and 1.1 times for ``level="fine"``. Parts of one community have to lie half as far again. All levels are cuts of one tree, so that each is nested in the next.
+    and 1.1 times for ``level="fine"``. Parts of one community have to lie half as far again. All levels are cuts of one
+    tree, so that each is nested in the next.
 
     Parameters
     ----------
