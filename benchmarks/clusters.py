@@ -111,7 +111,15 @@ def control(kind: str, adata: anndata.AnnData, seed: int) -> anndata.AnnData:
         is_rare = np.zeros(counts.shape[0], dtype=bool)
     seen = np.asarray(counts.sum(0)).ravel() > 0
     cells = np.asarray(counts.sum(1)).ravel() > 0
-    return anndata.AnnData(counts[cells][:, seen].astype(np.float32), obs=pd.DataFrame({"rare": is_rare[cells]}))
+    return anndata.AnnData(
+        counts[cells][:, seen].astype(np.float32),
+        obs=pd.DataFrame({"rare": is_rare[cells]}, index=[f"cell{i}" for i in range(int(cells.sum()))]),
+    )
+
+
+def _large_types(adata: anndata.AnnData) -> list[str]:
+    sizes = adata.obs["cell_type"].astype(str).value_counts().sort_index()
+    return [str(name) for name in sizes.index[sizes >= 60]]
 
 
 def _permuted(counts: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -184,7 +192,13 @@ def main() -> None:
     results = resumed(typed.out, KEYS, wanted, lambda name, method, seed: measure(load(name), method, seed))
     text = table(results)
     if typed.controls is not None:
-        asked = [(name, kind, seed) for seed in range(typed.seeds) for name in typed.datasets for kind in CONTROLS]
+        asked = [
+            (name, kind, seed)
+            for seed in range(typed.seeds)
+            for name in typed.datasets
+            for kind in CONTROLS
+            if kind != "rare" or len(_large_types(load(name))) >= 4
+        ]
         of_controls = resumed(
             typed.controls, KEYS, asked, lambda name, kind, seed: measure_control(load(name), kind, seed)
         )
