@@ -9,7 +9,8 @@ number of k-means clusters, never in training, stopping or choosing. Every metho
 genes. A method is ``pca10`` (any number), a preset, a preset with other settings, such as
 ``default:mask_rate=0.5,n_latent=20``, or with ``--peer`` one of benchmarks/peers.py: ``scvi`` (with one seed), and
 ``harmony`` where the data have obs["batch"]. Clusterings are k-means with the number of types, Leiden at scanpy's
-resolution of 1, and Leiden at the resolution with the best silhouette, which needs no labels. One row per (data set,
+resolution of 1, and Leiden at the resolution with the best silhouette, which needs no labels. k-means is given the
+first axes of an embedding alone, where it has residual ones for neighbour graphs beside them. One row per (data set,
 method, seed); rows that are there already are not computed again. With ``--embeddings`` every embedding is kept in a
 folder, and taken from there the next time: scores can change without another training.
 """
@@ -77,7 +78,7 @@ def embed(adata: anndata.AnnData, method: str, seed: int, peer: str | None) -> E
         raise SystemExit(f"unknown method {method!r}; known: {known}")
     model = scrae.SCRAE(preset, random_state=seed, verbose=False, **settings(changes)).fit(adata)
     facts = {name: model.summary[name] for name in ("epochs", "stop_reason")}
-    return model.embed(), facts | {"peak_memory_mb": peak_memory_mb()}
+    return model.embed(), facts | {"peak_memory_mb": peak_memory_mb(), "first_axes": model.settings.n_latent}
 
 
 def kept(path: Path | None, make: Callable[[], Embedded]) -> Embedded:
@@ -100,10 +101,12 @@ def measure(
     """Scores of one method with one seed, each clustering under its own prefix; the embedding is kept at a path."""
     labels = adata.obs["cell_type"].astype(str).to_numpy()
     embedding, facts = kept(path, lambda: embed(adata, method, seed, peer))
+    first_axes = facts.pop("first_axes", embedding.shape[1])
     size = {"cells": adata.n_obs, "genes": adata.n_vars}
     row: dict[str, object] = size | {"epochs": 0, "stop_reason": "", "seconds": facts["seconds"]} | facts
     for name, clusters in CLUSTERINGS.items():
-        found = scrae.metrics.scores(labels, clusters(embedding, len(set(labels)), seed))
+        axes = embedding[:, :first_axes] if name == "kmeans" else embedding
+        found = scrae.metrics.scores(labels, clusters(axes, len(set(labels)), seed))
         row |= {f"{name}_{score}": value for score, value in found.items()}
     return row
 

@@ -27,7 +27,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 from experiment import KEYS, command, loader, options, resumed
-from tables import markdown, publish
+from tables import markdown, mean_and_spread, publish
 
 import scrae
 from scrae.clusters import neighbour_graph
@@ -161,10 +161,8 @@ def table(results: pd.DataFrame) -> str:
             for route, words in ROUTES.items():
                 ratio = of_method[f"{route}_n"] / of_method["n_types"]
                 means = of_method.groupby("seed")[[f"{route}_NMI", f"{route}_ARI"]].mean()
-                spread = means.std().fillna(0.0)
                 cells[f"{method}: {words}"] = {
-                    score: f"{means.mean()[f'{route}_{score}']:.3f} ± {spread[f'{route}_{score}']:.3f}"
-                    for score in ("NMI", "ARI")
+                    score: mean_and_spread(means[f"{route}_{score}"]) for score in ("NMI", "ARI")
                 } | {
                     "clusters / types": f"{np.exp(np.log(ratio).mean()):.2f}",
                     "within a factor of 1.5": f"{np.mean(np.abs(np.log(ratio)) <= np.log(1.5)):.0%}",

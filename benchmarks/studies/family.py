@@ -84,7 +84,7 @@ def measure(
     model = scrae.SCRAE(preset, n_latent=n_latent, random_state=seed, verbose=False)
 
     def scored() -> dict[str, float]:
-        clusters = scrae.metrics.kmeans(model.embed(), len(set(labels)), seed)
+        clusters = scrae.metrics.kmeans(model.embed()[:, : model.settings.n_latent], len(set(labels)), seed)
         return scrae.metrics.scores(labels, clusters)
 
     oracle = Oracle(scored)

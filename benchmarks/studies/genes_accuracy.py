@@ -72,7 +72,7 @@ def measure(path: Path, selection: str, n_top: int, seed: int, max_epochs: int |
     model = scrae.SCRAE(random_state=seed, verbose=False)
 
     def scored() -> dict[str, float]:
-        clusters = scrae.metrics.kmeans(model.embed(), len(set(labels)), seed)
+        clusters = scrae.metrics.kmeans(model.embed()[:, : model.settings.n_latent], len(set(labels)), seed)
         return scrae.metrics.scores(labels, clusters)
 
     oracle = Oracle(scored)

@@ -31,6 +31,7 @@ BLOCK = 1024  # cells in hand at once
 CONSTANT = 1e-6  # standard deviation below which a feature does not vary
 AVERAGED = 6  # landmarks around a cell with which it moves
 SPREAD = 0.45  # standard deviation of a residual axis, over the root mean square of those of the first axes
+SPREAD_CORRECTED = 0.05  # the same where batches were taken out: what is left of them lies in the residual axes
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,9 @@ class Readout:
     what batches and other covariates add to them (:mod:`scrae.posthoc.integration`), and x where there are none. P is
     the random walk on the symmetric neighbour graph of u (every landmark its own neighbour, too), V holds the principal
     axes of s of all training cells, U those of the landmarks' y. W are the principal axes of (v - mean(v))(I - U U^T),
-    scaled so that each has :data:`SPREAD` times the root mean square spread of the first axes. New cells need no batch:
-    they move as the landmarks around them do.
+    scaled so that each has :data:`SPREAD` times the root mean square spread of the first axes, and
+    :data:`SPREAD_CORRECTED` times where covariates were taken out. New cells need no batch: they move as the landmarks
+    around them do.
 
     Attributes
     ----------
@@ -178,7 +180,8 @@ class Readout:
         left -= left @ known @ known.T
         _, axes = _principal_axes(left, min(n_axes, known.shape[0] - known.shape[1]))
         sd = (left @ axes).std(0)
-        spread = SPREAD * first.double().var(0).mean().sqrt()
+        share = SPREAD_CORRECTED if len(self.correction) else SPREAD
+        spread = share * first.double().var(0).mean().sqrt()
         scaled = torch.where(sd > CONSTANT, axes * (spread / sd.clamp(min=CONSTANT)), 0.0)
         return v.mean(0).to(coordinates), scaled.to(coordinates)
 
