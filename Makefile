@@ -8,7 +8,7 @@ PRIORS := default default:regulariser=fixed_prior default:regulariser=none
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-quick lint format bench-speed bench-profile bench-scaling bench-accuracy bench-ablation bench-genes bench-genes-accuracy
 .PHONY: bench-family bench-family-maps bench-prior bench-vae-report bench-labels bench-batch bench-denoise bench-synthetic bench-differential bench-outliers
-.PHONY: peers lock clean
+.PHONY: bench-clusters peers lock clean
 .PHONY: setup-r installed-r test-r check test-r45 test-install bench-r
 .PHONY: document metadata release test-oldest test-newest
 
@@ -86,6 +86,10 @@ bench-accuracy: setup ## clustering scores against scaled PCA: table, ranking an
 	$(if $(wildcard .venv-peers/.ready),--peer .venv-peers/bin/python --methods default pca10 pca30 scvi) >/dev/null
 	@$(python) benchmarks/report.py --markdown benchmarks/results/accuracy.md --figure benchmarks/results/accuracy.png \
 	--methods default pca10 pca30 $(if $(wildcard .venv-peers/.ready),scvi)
+
+bench-clusters: setup ## clusters as users get them, against labels, noise and rare types; resumable (DATA=folder of h5ad)
+	@$(python) benchmarks/clusters.py --data $(DATA) --controls benchmarks/results/clusters_controls.csv \
+	--markdown benchmarks/results/clusters.md >/dev/null
 
 bench-ablation: setup ## the same with no prior, a fixed and the learned one; resumable (DATA=folder of h5ad)
 	@$(python) benchmarks/accuracy.py --data $(DATA) --methods $(PRIORS) >/dev/null

@@ -82,6 +82,14 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="leave the counts of h5ad or zarr on disk: for files larger than memory",
     )
+    run.add_argument(
+        "--cluster",
+        nargs="?",
+        const="default",
+        type=_level,
+        metavar="LEVEL",
+        help='find clusters, too: "default", "broad", "fine", or their number; in obs["scrae_clusters"]',
+    )
     run.add_argument("--quiet", action="store_true", help="no progress bar and no summary")
 
     info = commands.add_parser("info", help="what a saved model is")
@@ -91,6 +99,14 @@ def _parser() -> argparse.ArgumentParser:
     doctor = commands.add_parser("doctor", help="versions, threads, device, whether R is found")
     doctor.set_defaults(command=_doctor)
     return parser
+
+
+def _level(text: str) -> str | int:
+    if text.isdecimal() and int(text) >= 1:
+        return int(text)
+    if text not in ("default", "broad", "fine"):
+        raise argparse.ArgumentTypeError(f'{text!r} is none of "default", "broad", "fine", nor a number of clusters')
+    return text
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -146,6 +162,8 @@ def _train(options: argparse.Namespace) -> int:
         overwrite=options.overwrite,
         **settings,
     )
+    if distributed.in_charge() and options.cluster is not None:
+        tl.cluster(adata, level=options.cluster, random_state=options.seed)
     if distributed.in_charge() and options.from_disk:
         write_beside(options.input, adata, options.out)
     elif distributed.in_charge():
@@ -156,6 +174,8 @@ def _train(options: argparse.Namespace) -> int:
             f"{summary['n_cells']:,} cells x {summary['n_genes']:,} genes, {summary['epochs']} epochs "
             f"({summary['stop_reason']}) in {summary['seconds']:.1f} s: obsm['X_scrae'] in {options.out}"
         )
+    if not options.quiet and options.cluster is not None:
+        print(f"{len(adata.uns['scrae_clusters']['clusters'])} clusters: obs['scrae_clusters'] in {options.out}")
     return {"interrupted": INTERRUPTED, "terminated": TERMINATED}.get(summary["stop_reason"], 0)
 
 

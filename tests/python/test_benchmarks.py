@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from functools import partial, partialmethod
 from pathlib import Path
 
 import numpy as np
@@ -116,6 +117,40 @@ def test_one_command_scores_choices_of_genes_honestly_and_by_the_oracle(program,
     nmi = scrae.metrics.scores(adata.obs["cell_type"], clusters)["NMI"]
     assert rows.loc[("m3drop", 100), "honest"] == pytest.approx(nmi, abs=1e-5)  # looking on changed nothing
     assert (tmp_path / "tables.md").read_text() in capsys.readouterr().out
+
+
+def test_one_command_measures_clusters_as_users_get_them(program, tmp_path, monkeypatch, capsys):
+    clusters, data = program("clusters"), tmp_path / "data"
+    data.mkdir()
+    scrae.datasets.pbmc().write_h5ad(data / "pbmc.h5ad")
+    monkeypatch.setattr(clusters, "CONTROLS", ("drawn", "rare"))
+    monkeypatch.setattr(clusters.scrae.SCRAE, "fit", partialmethod(scrae.SCRAE.fit, max_epochs=2))
+    monkeypatch.setattr(clusters.scrae.tl, "scrae", partial(scrae.tl.scrae, max_epochs=2, genes="all"))
+    files = ["--out", str(tmp_path / "rows.csv"), "--controls", str(tmp_path / "controls.csv")]
+    monkeypatch.setattr("sys.argv", ["clusters.py", "--data", str(data), "--seeds", "1", "--n-genes", "300", *files])
+    clusters.main()
+    printed = capsys.readouterr().out
+    for words in ("| scrae: scrae.tl.cluster |", "| pca30: Louvain at 0.8 (Seurat) |", "| drawn |", "| rare |"):
+        assert words in printed
+    rows = pd.read_csv(tmp_path / "rows.csv")
+    assert list(rows["method"]) == ["scrae", "pca30"]
+    assert (rows["n_types"] == 10).all()
+
+
+def test_controls_are_what_they_say(program):
+    control = program("clusters").control
+    adata = scrae.datasets.pbmc()
+    counts = adata.X[:, np.asarray(adata.X.sum(0)).ravel() > 0].toarray()
+    permuted = control("permuted", adata, 0).X.toarray()
+    np.testing.assert_array_equal(np.sort(permuted, axis=0), np.sort(counts, axis=0))
+    assert not np.array_equal(permuted, counts)
+    of_one = adata[adata.obs["cell_type"] == adata.obs["cell_type"].mode()[0]].X.toarray()
+    drawn = control("drawn", adata, 0)
+    assert drawn.n_obs == 1000
+    assert drawn.X.sum() / 1000 == pytest.approx(of_one.sum(1).mean(), rel=0.05)
+    rare = control("rare", adata, 0)
+    assert rare.obs["rare"].sum() == 10
+    assert 10 < rare.n_obs <= 1510
 
 
 def test_one_command_compares_presets_and_goes_on_where_it_was_ended(program, tmp_path, monkeypatch, capsys, saved):

@@ -79,6 +79,25 @@ def test_a_run_can_be_resumed_and_its_model_described(h5ad, small, tmp_path, cap
         assert fact in printed
 
 
+@pytest.mark.parametrize("from_disk", [[], ["--from-disk"]], ids=["in memory", "from disk"])
+def test_clusters_are_found_where_asked_for(h5ad, tmp_path, capsys, from_disk):
+    out = tmp_path / "out.h5ad"
+    assert main(["run", str(h5ad), "--out", str(out), "--cluster", "2", *from_disk, *QUICK]) == 0
+    assert "2 clusters: obs['scrae_clusters'] in" in capsys.readouterr().out
+    written = anndata.read_h5ad(out)
+    assert written.obs["scrae_clusters"].nunique() == 2
+    scrae.tl.cluster(written, level=2, key_added="again")
+    assert list(written.obs["again"]) == list(written.obs["scrae_clusters"])
+    assert main(["run", str(h5ad), "--out", str(out), *QUICK, "--cluster"]) == 0
+    assert anndata.read_h5ad(out).uns["scrae_clusters"]["params"]["level"] == "default"
+
+
+def test_a_level_that_is_none_is_refused_at_once(h5ad, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main(["run", str(h5ad), "--out", str(tmp_path / "out.h5ad"), "--cluster", "coarse"])
+    assert "'coarse' is none of" in capsys.readouterr().err
+
+
 def write_10x_h5(path, adata):
     """The layout of Cell Ranger's filtered_feature_bc_matrix.h5."""
     csc = sp.csc_matrix(adata.X.T)

@@ -30,7 +30,7 @@ def neighbour_graph(embedding: np.ndarray) -> sp.csr_array:
     """
     n = len(embedding)
     k = min(NEIGHBOURS, n)
-    points = torch.as_tensor(np.asarray(embedding, dtype=np.float32))
+    points = torch.as_tensor(np.ascontiguousarray(embedding, dtype=np.float32))
     near = nearest(points, points, k).numpy()
     incidence = sp.csr_array((np.ones(near.size), near.ravel(), np.arange(0, near.size + 1, k)), shape=(n, n))
     graph = (incidence @ incidence.T).tocoo()

@@ -35,7 +35,7 @@ class Landmarks:
         if n <= most:
             return cls(np.arange(n), None)
         cells = np.sort(np.random.default_rng(random_state).choice(n, most, replace=False))
-        points = torch.as_tensor(np.asarray(embedding, dtype=np.float32))
+        points = torch.as_tensor(np.ascontiguousarray(embedding, dtype=np.float32))
         return cls(cells, nearest(points, points[torch.as_tensor(cells)], AROUND).numpy())
 
     def spread(self, clusters: np.ndarray, confidence: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

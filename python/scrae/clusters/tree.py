@@ -50,19 +50,23 @@ class ClusterTree:
 
     def nodes(self, least: float) -> list[int]:
         """The clusters if only what lies at least so far apart stays apart: nodes, neighbours next to each other."""
+        return self._below_joins({self.n_leaves + int(i) for i in np.flatnonzero(self.heights >= least)})
+
+    def nodes_of(self, n_clusters: int) -> list[int]:
+        """The same for so many clusters, from 1 to ``n_leaves``."""
+        highest = sorted(range(len(self.heights)), key=lambda i: (-self.heights[i], -i))[: n_clusters - 1]
+        return self._below_joins({self.n_leaves + i for i in highest})
+
+    def _below_joins(self, apart: set[int]) -> list[int]:
+        """The nodes below those that are kept apart, in the order of the tree."""
         found, waiting = [], [2 * self.n_leaves - 2]
         while waiting:
             node = waiting.pop()
-            if node < self.n_leaves or self.heights[node - self.n_leaves] < least:
-                found.append(node)
-            else:
+            if node in apart:
                 waiting.extend(reversed(self._ordered(node)))
+            else:
+                found.append(node)
         return found
-
-    def least_for(self, n_clusters: int) -> float:
-        """The separation that leaves so many clusters, from 1 to ``n_leaves``; more of them where nodes are level."""
-        heights = np.r_[np.inf, np.sort(self.heights)[::-1]]
-        return float(heights[n_clusters - 1])
 
     def clusters(self, nodes: Iterable[int]) -> np.ndarray:
         """Which of the nodes each cell belongs to, int (n_cells,), by their place in the list."""

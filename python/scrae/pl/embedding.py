@@ -45,7 +45,7 @@ def embedding(
     for panel, column, title in zip(panels, columns, titles or columns, strict=True):
         if column not in adata.obs:
             raise ValueError(f"adata.obs[{column!r}] is missing")
-        _panel(panel, coordinates, _groups(adata.obs[column]), basis.removeprefix("X_").upper())
+        draw_cells(panel, coordinates, _groups(adata.obs[column]), basis.removeprefix("X_").upper())
         panel.set_title(title)
     return figure
 
@@ -59,11 +59,20 @@ def _groups(column: pd.Series) -> pd.Categorical:
     return groups
 
 
-def _panel(panel: Axes, coordinates: np.ndarray, groups: pd.Categorical, axis_name: str) -> None:
+def colour_of(group: int, n_groups: int) -> tuple[float, ...]:
+    """Colour of one group of so many, red, green and blue from 0 to 1."""
     from matplotlib import colormaps
 
+    colours: list[tuple[float, ...]] = colormaps["tab10" if n_groups <= 10 else "tab20"].colors  # type: ignore[attr-defined]
+    return colours[group % len(colours)]
+
+
+def draw_cells(
+    panel: Axes, coordinates: np.ndarray, groups: pd.Categorical, axis_name: str, legend: bool = True
+) -> None:
+    """Draw cells as points, coloured by group, with a legend beside them unless there is another."""
     names = list(groups.categories)
-    colours = colormaps["tab10" if len(names) <= 10 else "tab20"].colors  # type: ignore[attr-defined]
+    colours = [colour_of(i, len(names)) for i in range(len(names))]
     size = float(np.clip(12_000 / len(coordinates), 2.0, 18.0))
     shuffled = np.random.default_rng(0).permutation(
         len(coordinates)
@@ -72,18 +81,19 @@ def _panel(panel: Axes, coordinates: np.ndarray, groups: pd.Categorical, axis_na
     panel.scatter(
         coordinates[shuffled, 0],
         coordinates[shuffled, 1],
-        c=[colours[code % len(colours)] if code >= 0 else "0.8" for code in codes],
+        c=[colours[code] if code >= 0 else "0.8" for code in codes],
         s=size,
         linewidths=0,
         rasterized=True,
     )
+    panel.set(xticks=[], yticks=[], xlabel=f"{axis_name} 1", ylabel=f"{axis_name} 2")
+    panel.spines[["top", "right"]].set_visible(False)
+    if not legend:
+        return
     handles = [
-        panel.scatter([], [], color=colours[i % len(colours)], s=30, linewidths=0, label=str(name))
-        for i, name in enumerate(names)
+        panel.scatter([], [], color=colours[i], s=30, linewidths=0, label=str(name)) for i, name in enumerate(names)
     ]
     panel.legend(
         handles=handles, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize="small",
         ncols=1 + len(names) // 18,
     )  # fmt: skip
-    panel.set(xticks=[], yticks=[], xlabel=f"{axis_name} 1", ylabel=f"{axis_name} 2")
-    panel.spines[["top", "right"]].set_visible(False)

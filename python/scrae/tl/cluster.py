@@ -125,8 +125,7 @@ def cluster(
 
     graph = neighbour_graph(embedding)
     tree = grow(graph, embedding, coordinates, random_state)
-    least = _least(tree, level, resolution)
-    nodes = tree.nodes(least)
+    nodes, least = _nodes(tree, level, resolution)
     found = tree.clusters(nodes)
     again = agreement(graph, found, random_state)
     clusters, confidence = landmarks.spread(found, again.of_cells)
@@ -197,10 +196,11 @@ def _modelled(adata: AnnData, genes: Any) -> np.ndarray:
     return known if (known >= 0).all() else np.arange(adata.n_vars)
 
 
-def _least(tree: ClusterTree, level: str | int, resolution: float) -> float:
-    """The separation from which on two groups are two clusters."""
+def _nodes(tree: ClusterTree, level: str | int, resolution: float) -> tuple[list[int], float]:
+    """The clusters, and the separation from which on two groups are two clusters."""
     if isinstance(level, str):
-        return LEVELS[level] / float(resolution)
+        least = LEVELS[level] / float(resolution)
+        return tree.nodes(least), least
     if level > tree.n_leaves:
         raise Refusal(
             f"level={level} clusters are asked for, and the cells fall into {tree.n_leaves} groups at most",
@@ -208,7 +208,8 @@ def _least(tree: ClusterTree, level: str | int, resolution: float) -> float:
             n=int(level),
             most=tree.n_leaves,
         )
-    return tree.least_for(int(level))
+    heights = np.r_[np.inf, np.sort(tree.heights)[::-1]]
+    return tree.nodes_of(int(level)), float(heights[level - 1])
 
 
 def _clusters_table(

@@ -1,0 +1,210 @@
+"""Clusters as users get them, who do not know the number of types: against known labels, noise, and rare types.
+
+    python benchmarks/clusters.py --data DIR [--datasets NAME ...] [--methods scrae pca30] [--seeds 5]
+                                  [--controls controls.csv] [--out results.csv] [--markdown table.md]
+
+DIR holds h5ad files with raw counts in X and labels in obs["cell_type"], which are used for the scores and, by k-means
+alone, for the number of clusters. Each embedding is clustered by ``scrae.tl.cluster``, which is told nothing; by what
+scanpy and Seurat do at their defaults (Leiden at a resolution of 1; Louvain at 0.8 on the graph of shared neighbours,
+here by igraph, the best of ten); by Leiden at the resolution with the best silhouette; and by k-means with the true
+number of types.
+
+Controls are made of the same files: ``permuted`` (1,000 cells, the counts of each gene permuted, so that no two genes
+go together) and ``drawn`` (1,000 cells drawn from negative binomial distributions fitted to the most frequent type), in
+both of which one cluster is right; and ``rare`` (up to 500 cells of each of three types, and 1 % of a fourth one, at
+least 10 cells), which is found if a cluster overlaps with it by half (F1 of 0.5).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import anndata
+import igraph
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from experiment import KEYS, command, loader, options, resumed
+from tables import markdown, publish
+
+import scrae
+from scrae.clusters import neighbour_graph
+
+DESIGN = ("cellbench_3cl", "cellbench_5cl_10x_500genes", "klein_1000", "pollen_299", "zheng_sorted_3874")
+"""Data sets whose labels were made in the laboratory; those of the others come from clusters and markers."""
+CONTROLS = ("permuted", "drawn", "rare")
+ROUTES = {
+    "cluster": "scrae.tl.cluster",
+    "leiden": "Leiden at 1 (scanpy)",
+    "louvain": "Louvain at 0.8 (Seurat)",
+    "silhouette": "Leiden by silhouette",
+    "kmeans": "k-means, true number",
+}
+
+
+def louvain(embedding: np.ndarray, resolution: float = 0.8, n_tries: int = 10) -> np.ndarray:
+    """What Seurat's FindNeighbors and FindClusters do at their defaults, but for the order in which cells are moved."""
+    upper = sp.triu(neighbour_graph(embedding), 1).tocoo()
+    graph = igraph.Graph(n=len(embedding), edges=np.column_stack([upper.row, upper.col]))
+    tries = []
+    for seed in range(n_tries):
+        igraph.set_random_number_generator(random.Random(seed))
+        found = graph.community_multilevel(weights=upper.data, resolution=resolution)
+        quality = graph.modularity(found.membership, weights=upper.data, resolution=resolution)
+        tries.append((quality, np.asarray(found.membership)))
+    igraph.set_random_number_generator(random)
+    return max(tries, key=lambda found: found[0])[1]
+
+
+def own(adata: anndata.AnnData, embedding: np.ndarray, seed: int) -> np.ndarray:
+    """What ``scrae.tl.cluster`` finds in an embedding of these cells."""
+    cells = anndata.AnnData(adata.X, obs=adata.obs[[]].copy(), var=adata.var[[]].copy(), obsm={"X_scrae": embedding})
+    scrae.tl.cluster(cells, random_state=seed)
+    return np.asarray(cells.obs["scrae_clusters"])
+
+
+def embed(adata: anndata.AnnData, method: str, seed: int) -> np.ndarray:
+    """Embedding by scRAE, or so many principal components."""
+    if method.startswith("pca"):
+        return scrae.metrics.scaled_pca(adata, int(method.removeprefix("pca")), seed)
+    return scrae.SCRAE(random_state=seed, verbose=False).fit(adata).embed()
+
+
+def measure(adata: anndata.AnnData, method: str, seed: int) -> dict[str, object]:
+    """Scores and numbers of clusters by each route."""
+    labels = adata.obs["cell_type"].astype(str).to_numpy()
+    n_types = len(set(labels))
+    embedding = embed(adata, method, seed)
+    routes: dict[str, Callable[[], np.ndarray]] = {
+        "cluster": lambda: own(adata, embedding, seed),
+        "leiden": lambda: scrae.metrics.leiden(embedding, random_state=seed),
+        "louvain": lambda: louvain(embedding),
+        "silhouette": lambda: scrae.metrics.leiden(embedding, None, random_state=seed),
+        "kmeans": lambda: scrae.metrics.kmeans(embedding, n_types, seed),
+    }
+    row: dict[str, object] = {"n_types": n_types}
+    for name, find in routes.items():
+        found = find()
+        scored = scrae.metrics.scores(labels, found)
+        row |= {f"{name}_NMI": scored["NMI"], f"{name}_ARI": scored["ARI"], f"{name}_n": len(set(found))}
+    return row
+
+
+def control(kind: str, adata: anndata.AnnData, seed: int) -> anndata.AnnData:
+    """Cells of which is known what should be found; ``obs["rare"]`` marks the rare type."""
+    rng = np.random.default_rng(seed)
+    types = adata.obs["cell_type"].astype(str).to_numpy()
+    if kind == "rare":
+        names = rng.permutation(
+            [name for name, n in zip(*np.unique(types, return_counts=True), strict=True) if n >= 60]
+        )
+        others = np.concatenate([rng.permutation(np.flatnonzero(types == name))[:500] for name in names[1:4]])
+        rare = rng.permutation(np.flatnonzero(types == names[0]))[: max(10, round(0.01 * len(others)))]
+        kept = adata[np.sort(np.concatenate([others, rare]))]
+        counts, is_rare = sp.csr_matrix(kept.X), types[np.sort(np.concatenate([others, rare]))] == names[0]
+    else:
+        of_one = types == pd.Series(types).mode()[0] if kind == "drawn" else np.ones(len(types), dtype=bool)
+        dense = sp.csr_matrix(adata.X[rng.permutation(np.flatnonzero(of_one))[:1000]]).toarray()
+        counts = sp.csr_matrix(_permuted(dense, rng) if kind == "permuted" else _drawn(dense, rng))
+        is_rare = np.zeros(counts.shape[0], dtype=bool)
+    seen = np.asarray(counts.sum(0)).ravel() > 0
+    cells = np.asarray(counts.sum(1)).ravel() > 0
+    return anndata.AnnData(
+        counts[cells][:, seen].astype(np.float32),
+        obs=pd.DataFrame({"rare": is_rare[cells]}, index=[f"cell{i}" for i in range(int(cells.sum()))]),
+    )
+
+
+def _large_types(adata: anndata.AnnData) -> list[str]:
+    sizes = adata.obs["cell_type"].astype(str).value_counts().sort_index()
+    return [str(name) for name in sizes.index[sizes >= 60]]
+
+
+def _permuted(counts: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    return np.stack([rng.permutation(counts[:, gene]) for gene in range(counts.shape[1])], axis=1)
+
+
+def _drawn(counts: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Negative binomial, by moments: mean proportional to the library size, variance mean + mean^2 / dispersion."""
+    size = counts.sum(1, keepdims=True) / counts.sum(1).mean()
+    mean = (counts / size).mean(0)
+    excess = ((counts - size * mean) ** 2).mean(0) - (size * mean).mean(0)
+    dispersion = np.clip((size**2).mean() * mean**2 / np.maximum(excess, 1e-9), 0.05, 1e4)
+    size = rng.choice(size.ravel(), (1000, 1))
+    return rng.poisson(rng.gamma(dispersion, 1 / dispersion, (1000, counts.shape[1])) * size * mean)
+
+
+def measure_control(adata: anndata.AnnData, kind: str, seed: int) -> dict[str, object]:
+    """Number of clusters, and how well the best of them is the rare type."""
+    cells = control(kind, adata, seed)
+    scrae.tl.scrae(cells, random_state=seed, verbose=False)
+    scrae.tl.cluster(cells, random_state=seed)
+    found, rare = cells.obs["scrae_clusters"].to_numpy(), cells.obs["rare"].to_numpy()
+    f1 = [2 * np.sum((found == name) & rare) / (np.sum(found == name) + rare.sum()) for name in set(found)]
+    return {"clusters": len(set(found)), "f1": max(f1) if rare.any() else np.nan}
+
+
+def table(results: pd.DataFrame) -> str:
+    """Routes by embeddings: scores, clusters over types, and the share of data sets within a factor of 1.5."""
+    parts = []
+    for title, rows in (
+        ("all data sets", results),
+        ("labels made in the laboratory", results[results["dataset"].isin(DESIGN)]),
+        ("labels of the authors", results[~results["dataset"].isin(DESIGN)]),
+    ):
+        if rows.empty:
+            continue
+        cells = {}
+        for method, of_method in rows.groupby("method", sort=False):
+            for route, words in ROUTES.items():
+                ratio = of_method[f"{route}_n"] / of_method["n_types"]
+                means = of_method.groupby("seed")[[f"{route}_NMI", f"{route}_ARI"]].mean()
+                spread = means.std().fillna(0.0)
+                cells[f"{method}: {words}"] = {
+                    score: f"{means.mean()[f'{route}_{score}']:.3f} ± {spread[f'{route}_{score}']:.3f}"
+                    for score in ("NMI", "ARI")
+                } | {
+                    "clusters / types": f"{np.exp(np.log(ratio).mean()):.2f}",
+                    "within a factor of 1.5": f"{np.mean(np.abs(np.log(ratio)) <= np.log(1.5)):.0%}",
+                }
+        parts.append(markdown(pd.DataFrame(cells).T, title))
+    return "\n\n".join(parts)
+
+
+def table_of_controls(results: pd.DataFrame) -> str:
+    """What should be found, and how often it was."""
+    right = np.where(results["method"] == "rare", results["f1"] >= 0.5, results["clusters"] == 1)
+    cells = results.assign(right=right).groupby("method", sort=False)["right"].agg(["sum", "size"])
+    shown = pd.DataFrame({"right": [f"{int(a)} of {int(b)}" for a, b in cells.to_numpy()]}, index=cells.index)
+    return markdown(shown, "control")
+
+
+def main() -> None:
+    parser = command(__doc__, "clusters", methods=["scrae", "pca30"])
+    parser.add_argument("--controls", type=Path, help="rows of the controls; without: no controls")
+    typed = options(parser)
+    load = loader(typed.data, typed.n_genes)
+    wanted = [
+        (name, method, seed) for seed in range(typed.seeds) for name in typed.datasets for method in typed.methods
+    ]
+    results = resumed(typed.out, KEYS, wanted, lambda name, method, seed: measure(load(name), method, seed))
+    text = table(results)
+    if typed.controls is not None:
+        asked = [
+            (name, kind, seed)
+            for seed in range(typed.seeds)
+            for name in typed.datasets
+            for kind in CONTROLS
+            if kind != "rare" or len(_large_types(load(name))) >= 4
+        ]
+        of_controls = resumed(
+            typed.controls, KEYS, asked, lambda name, kind, seed: measure_control(load(name), kind, seed)
+        )
+        text += "\n\n" + table_of_controls(of_controls)
+    publish(text, typed.markdown)
+
+
+if __name__ == "__main__":
+    main()
