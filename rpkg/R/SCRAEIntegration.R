@@ -36,8 +36,6 @@ SCRAEIntegration <- function(object, orig = NULL, assay = "RNA", layers = NULL,
         )
     }
     cells <- colnames(object)
-    layer <- rep(paste0("layer", seq_along(parts)), vapply(parts, ncol, 1L))
-    names(layer) <- unlist(lapply(parts, colnames))
     source <- c(
         counts_source(
             parts, rownames(object), cells,
@@ -47,7 +45,7 @@ SCRAEIntegration <- function(object, orig = NULL, assay = "RNA", layers = NULL,
     )
     fit <- train(source,
         features = features, n.features = n.features,
-        covariates = list(layer = unname(layer[cells])), n_latent = n_latent,
+        covariates = list(layer = layer_of_cells(parts, cells)), n_latent = n_latent,
         max_epochs = max_epochs, seed.use = seed.use, model.dir = NULL,
         resume = FALSE, preset = preset, how = how
     )

@@ -9,11 +9,12 @@
 #' @param how [run_options()].
 #' @param where How to call the place of the counts in messages.
 #' @param model A `scrae_model` that Python shall find in `arguments$model`.
+#' @param embedding Matrix of numbers, cells x axes, that goes with the counts.
 #' @return What Python wrote into result.json, arrays and tables read in, and
 #'   where it left a trained model, that as `model`.
 #' @noRd
 run_job <- function(action, arguments, counts = NULL, covariates = list(), how,
-    where = "the counts", model = NULL) {
+    where = "the counts", model = NULL, embedding = NULL) {
     folder <- tempfile("scrae-")
     dir.create(folder)
     on.exit(unlink(folder, recursive = TRUE))
@@ -26,12 +27,14 @@ run_job <- function(action, arguments, counts = NULL, covariates = list(), how,
     )
     writeLines(to_json(job), file.path(folder, "job.json"))
     if (how$in_process) {
-        run_in_session(folder, cells_of_job(counts, covariates), where)
+        run_in_session(
+            folder, cells_of_job(counts, covariates, embedding), where
+        )
     } else {
         # It loads its packages while the counts are taken out of the object.
         worker <- start_worker(folder)
         on.exit(end_worker(worker), add = TRUE, after = FALSE)
-        save_cells(cells_of_job(counts, covariates), folder)
+        save_cells(cells_of_job(counts, covariates, embedding), folder)
         if (!is.null(counts)) {
             rm(counts)
             gc() # the worker has them now
@@ -43,9 +46,12 @@ run_job <- function(action, arguments, counts = NULL, covariates = list(), how,
 
 # Only what the model needs, in classes that R has without Bioconductor: to load
 # SingleCellExperiment takes seconds, here and in the worker.
-cells_of_job <- function(counts, covariates) {
+cells_of_job <- function(counts, covariates, embedding = NULL) {
     if (!is.null(counts)) {
-        list(counts = counts, columns = named_list(covariates))
+        c(
+            list(counts = counts, columns = named_list(covariates)),
+            if (!is.null(embedding)) list(embedding = embedding)
+        )
     }
 }
 
@@ -81,9 +87,9 @@ read_result <- function(folder) {
     for (name in intersect(c("embedding", "matrix"), names(result))) {
         result[[name]] <- read_array(folder, result[[name]])
     }
-    if (!is.null(result$table)) {
-        columns <- lapply(result$table, read_column_of_table, folder = folder)
-        result$table <- as.data.frame(columns, optional = TRUE)
+    for (name in intersect(c("table", "clusters", "tree"), names(result))) {
+        columns <- lapply(result[[name]], read_column_of_table, folder = folder)
+        result[[name]] <- as.data.frame(columns, optional = TRUE)
     }
     if (dir.exists(file.path(folder, "model"))) {
         result$model <- read_model(file.path(folder, "model"))

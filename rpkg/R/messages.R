@@ -430,6 +430,22 @@ WORDS <- list(
             "more epochs, or with a smaller pretraining_epochs."
         )
     },
+    no_embedding = function(f, where) {
+        paste0("there is no embedding '", f$name, "'. Call RunSCRAE(object) first.")
+    },
+    embedding_not_finite = function(f, where) {
+        paste0(
+            "the embedding '", f$name, "' has missing or infinite values. Call ",
+            "RunSCRAE(object) again, or drop those cells."
+        )
+    },
+    too_many_clusters = function(f, where) {
+        paste0(
+            "level = ", f$n, " asks for more clusters than there are: the cells ",
+            "fall into ", how_many(f$most, "group"), " at most. Use level = ",
+            f$most, " or less."
+        )
+    },
     more_clusters_than_cells = function(f, where) {
         paste0(
             "n_clusters = ", f$n_clusters, ": there are ",

@@ -123,6 +123,13 @@ layers_of <- function(part, assay, layer) {
     lapply(names, function(name) of_v5("LayerData")(part, layer = name))
 }
 
+# Which of several layers each cell is in, by number.
+layer_of_cells <- function(parts, cells) {
+    layer <- rep(paste0("layer", seq_along(parts)), vapply(parts, ncol, 1L))
+    names(layer) <- unlist(lapply(parts, colnames))
+    unname(layer[cells])
+}
+
 refuse_missing_counts <- function(assay, layer, known = character()) {
     fail(
         "assay '", assay, "' has no '", layer, "'",
@@ -165,13 +172,16 @@ add_columns_to_seurat <- function(object, table, prefix) {
     SeuratObject::AddMetaData(object, table)
 }
 
-# Fits in the reductions of an object, by name.
-seurat_fits <- function(object) {
+seurat_reductions <- function(object) {
     parts <- stats::setNames(
         lapply(names(object), function(name) object[[name]]), names(object)
     )
-    reductions <- Filter(function(part) inherits(part, "DimReduc"), parts)
-    fits <- lapply(reductions, function(part) {
+    Filter(function(part) inherits(part, "DimReduc"), parts)
+}
+
+# Fits in the reductions of an object, by name.
+seurat_fits <- function(object) {
+    fits <- lapply(seurat_reductions(object), function(part) {
         structure(methods::slot(part, "misc"), class = "scrae_fit")
     })
     Filter(function(fit) inherits(fit$model, "scrae_model"), fits)

@@ -32,15 +32,19 @@ def write_array(folder: Path, name: str, matrix: Any) -> dict[str, Any]:
     return {"shape": list(values.shape), "file": path.name}
 
 
-def write_table(folder: Path, table: pd.DataFrame) -> dict[str, Any]:
-    """Write the columns of a table, numbers in full precision, text and categories as codes from 0 and their levels."""
+def write_table(folder: Path, table: pd.DataFrame, called: str = "") -> dict[str, Any]:
+    """Write the columns of a table, numbers in full precision, text and categories as codes from 0 and their levels.
+
+    Where an answer has several tables, the files of each are ``called`` in a way of their own.
+    """
     answer = {}
     for i, (name, column) in enumerate(table.items()):
+        file = f"{called}column{i}"
         if column.dtype.kind in "if":
-            answer[str(name)] = write_array(folder, f"column{i}", column.to_numpy())
+            answer[str(name)] = write_array(folder, file, column.to_numpy())
             continue
         text = column.astype("category").cat
-        answer[str(name)] = write_array(folder, f"column{i}", text.codes.to_numpy(dtype=np.int32)) | {
+        answer[str(name)] = write_array(folder, file, text.codes.to_numpy(dtype=np.int32)) | {
             "levels": [str(level) for level in text.categories],
             "factor": column.dtype == "category",
         }

@@ -8,6 +8,7 @@ import warnings
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import scipy.sparse as sp
 
 from scrae._errors import Coded
@@ -79,12 +80,13 @@ def from_parts(parts: Any) -> AnnData:
     Parameters
     ----------
     parts
-        List in R of ``counts``, a dgCMatrix (genes x cells, both named), and ``columns``, a named list of text or
-        numbers for each cell.
+        List in R of ``counts``, a dgCMatrix (genes x cells, both named), ``columns``, a named list of text or numbers
+        for each cell, and perhaps ``embedding``, a matrix of numbers, cells x axes.
 
     Returns
     -------
-    AnnData, cells x genes, with the counts in ``X`` (CSR) and the columns in ``obs``.
+    AnnData, cells x genes, with the counts in ``X`` (CSR), the columns in ``obs`` and the embedding in
+    ``obsm["X_scrae"]``.
     """
     import pandas as pd
     from anndata import AnnData
@@ -95,7 +97,10 @@ def from_parts(parts: Any) -> AnnData:
     obs = pd.DataFrame({name: list(columns.rx2(name)) for name in columns.names}, index=cells)
     with (ro.default_converter + anndata2ri.scipy2ri.converter).context():
         converted = anndata2ri.scipy2ri.converter.rpy2py(counts)
-    return AnnData(sp.csr_matrix(converted.T, copy=True), obs, pd.DataFrame(index=genes))
+    adata = AnnData(sp.csr_matrix(converted.T, copy=True), obs, pd.DataFrame(index=genes))
+    if "embedding" in parts.names:
+        adata.obsm["X_scrae"] = np.array(parts.rx2("embedding"))
+    return adata
 
 
 def _of_its_own(converted: AnnData) -> AnnData:

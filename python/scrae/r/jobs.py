@@ -163,6 +163,32 @@ def _stability(arguments: dict[str, Any], cells: Callable[[], AnnData], folder: 
     return {"seeds": agreement.index.tolist(), "matrix": write_array(folder, "matrix", agreement.to_numpy())}
 
 
+def _cluster(arguments: dict[str, Any], cells: Callable[[], AnnData], folder: Path, emit: Emit) -> dict[str, Any]:
+    import pandas as pd
+
+    from scrae.tl import cluster
+
+    adata = cells()
+    adata.uns["scrae"] = {"genes": arguments["genes"]}
+    emit("stage", text=f"looking for clusters among {adata.n_obs:,} cells")
+    cluster(
+        adata,
+        level=arguments["level"],
+        resolution=arguments["resolution"],
+        batch_key=arguments.get("batch_key"),
+        random_state=arguments["random_state"],
+    )
+    found = adata.uns["scrae_clusters"]
+    of_cells = {"clusters": adata.obs["scrae_clusters"], "confidence": adata.obs["scrae_cluster_confidence"]}
+    tree = found["tree"].astype({"kept_apart": int})
+    return {
+        "table": write_table(folder, pd.DataFrame(of_cells)),
+        "clusters": write_table(folder, found["clusters"].reset_index(), "clusters"),
+        "tree": write_table(folder, tree, "tree"),
+        "separation": plain(found["params"]["separation"]),
+    }
+
+
 def _select(arguments: dict[str, Any], cells: Callable[[], AnnData], folder: Path, emit: Emit) -> dict[str, Any]:
     from scrae.pp import select_genes
     from scrae.pp.genes import RANK, SELECTED
@@ -196,6 +222,7 @@ ACTIONS = {
     "sample_report": _sample_report,
     "cross_validate": _cross_validate,
     "stability": _stability,
+    "cluster": _cluster,
     "select": _select,
     "example": _example,
 }

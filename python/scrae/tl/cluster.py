@@ -156,7 +156,7 @@ def _refuse_before_work(adata: AnnData, level: Any, resolution: Any, key: str, c
             name=key,
         )
     if not np.isfinite(np.asarray(adata.obsm[f"X_{key}"])).all():
-        raise Refusal(f"adata.obsm['X_{key}'] holds values that are not finite", "not_finite", name=key)
+        raise Refusal(f"adata.obsm['X_{key}'] holds values that are not finite", "embedding_not_finite", name=key)
     number = isinstance(level, (int, np.integer)) and not isinstance(level, bool) and level >= 1
     if not number and not (isinstance(level, str) and level in LEVELS):
         raise Refusal(

@@ -197,6 +197,19 @@ def with_own_clusters(stage: Stage) -> None:
     scrae.tl.scrae(stage.cells, preset="scdeepcluster", genes="all", **QUICK)
 
 
+def with_embedding(stage: Stage, first: float = 0.0) -> anndata.AnnData:
+    """The cells with an embedding of two axes, of which one value is given."""
+    embedding = np.random.default_rng(5).normal(size=(stage.cells.n_obs, 2))
+    embedding[0, 0] = first
+    stage.cells.obsm["X_scrae"] = embedding
+    return stage.cells
+
+
+def with_clusters_by_hand(stage: Stage) -> None:
+    stage.cells.obs["scrae_clusters"] = "mine"
+    scrae.tl.cluster(with_embedding(stage))
+
+
 def too_large(stage: Stage) -> None:
     with open(stage.folder / "large.h5ad", "wb") as file:
         file.truncate(2**43)
@@ -278,7 +291,10 @@ PROVOKED: dict[str, list[Callable[[Stage], Any]]] = {
     "other_features_left_out": [
         lambda s: scrae.tl.scrae(of_features(s, "modality", ["rna"] * 20 + ["adt"] * 10), **QUICK | {"genes": "all"})
     ],
-    "unknown_column": [lambda s: s.fit(batch_key="bach")],
+    "unknown_column": [
+        lambda s: s.fit(batch_key="bach"),
+        lambda s: scrae.tl.cluster(with_embedding(s), batch_key="bach"),
+    ],
     "missing_values": [lambda s: read_cells(s.column([None, *["a"] * 59])).covariate("donor")],
     "no_numbers": [lambda s: s.fit(continuous_covariate_keys=["batch"])],
     "not_finite": [lambda s: read_cells(s.column([np.nan, *range(59)])).numbers("donor")],
@@ -333,6 +349,9 @@ PROVOKED: dict[str, list[Callable[[Stage], Any]]] = {
         lambda s: s.fit({"preset": "scdeepcluster"}).clusters(),
         lambda s: scrae.tl.scrae(s.cells, genes="all", **QUICK | {"preset": "scdeepcluster"}),
     ],
+    "no_embedding": [lambda s: scrae.tl.cluster(s.cells)],
+    "embedding_not_finite": [lambda s: scrae.tl.cluster(with_embedding(s, np.nan))],
+    "too_many_clusters": [lambda s: scrae.tl.cluster(with_embedding(s), level=50)],
     "more_clusters_than_cells": [
         lambda s: s.fit({"preset": "scdeepcluster", "pretraining_epochs": 0, "n_clusters": 100})
     ],
@@ -348,6 +367,7 @@ PROVOKED: dict[str, list[Callable[[Stage], Any]]] = {
         lambda s: select_genes(s.cells, "M3"),
         lambda s: s.model.sample(3, codes="none"),
         lambda s: scrae.tl.scrae(s.cells, genes="best"),
+        lambda s: scrae.tl.cluster(with_embedding(s), level="finest"),
     ],
     "other_kind": [
         settings(mask_rate="a"),
@@ -385,7 +405,11 @@ PROVOKED: dict[str, list[Callable[[Stage], Any]]] = {
         option("kl_spike_and_slab", slab_probability=1.0),
         lambda s: scrae.tl.molecular_cross_validation(s.cells, share=1),
     ],
-    "not_positive": [settings(learning_rate=0), settings(contrast_temperature=np.float64(-1))],
+    "not_positive": [
+        settings(learning_rate=0),
+        settings(contrast_temperature=np.float64(-1)),
+        lambda s: scrae.tl.cluster(with_embedding(s), resolution=0),
+    ],
     "negative": [
         settings(noise_sd=-1),
         option("mmd", weight=-1),
@@ -432,7 +456,7 @@ PROVOKED: dict[str, list[Callable[[Stage], Any]]] = {
     "writer_died": [writer_died],
     "missing_file": [without_weights],
     "file_of_another_model": [of_two],
-    "column_of_user": [with_own_clusters],
+    "column_of_user": [with_own_clusters, with_clusters_by_hand],
     "weights_do_not_fit": [lambda s: redescribed(s, lambda d: d["settings"].update(n_hidden=[9]))],
     "damaged_file": [lambda s: damaged(s, WEIGHTS), lambda s: damaged(s, DESCRIPTION)],
     "format_version": [lambda s: redescribed(s, lambda d: d.update(format_version=99))],

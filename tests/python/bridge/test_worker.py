@@ -20,6 +20,7 @@ import torch
 import scrae
 from scrae.r import from_sce
 from scrae.r.answers import plain
+from scrae.r.conversion import from_r
 from scrae.r.jobs import CELLS, JOB, MODEL, OTHER_GENES, RESULT, run
 
 pytestmark = pytest.mark.slow  # R and Bioconductor are loaded
@@ -206,6 +207,39 @@ def test_what_is_asked_of_a_model_is_answered_as_in_python(ro: Any, tmp_path: Pa
     clustering = {"n_clusters": 3, "pretraining_epochs": 0}
     folder, result = do("train", preset="scdeepcluster", max_epochs=1, settings=clustering)
     assert set(read_table(folder, result["table"])["clusters"]) <= {"0", "1", "2"}
+
+
+def test_clusters_and_their_tables_are_those_of_python(ro: Any, tmp_path: Path) -> None:
+    ro.r("""
+    set.seed(6)
+    means <- matrix(1, 20, 90); means[1:6, 1:40] <- 9; means[7:12, 41:70] <- 9
+    parts <- list(
+        counts = Matrix(matrix(rpois(1800, means), 20, dimnames = list(paste0("g", 1:20), paste0("c", 1:90))),
+            sparse = TRUE),
+        columns = list(donor = rep(c("x", "y"), 45)),
+        embedding = unname(prcomp(t(log1p(means + rnorm(1800, sd = .2))))$x[, 1:3])
+    )
+    """)
+    adata = from_r(ro.r("parts"))
+    embedding = adata.obsm["X_scrae"]
+    assert embedding.dtype == np.float64
+    np.testing.assert_array_equal(embedding, np.reshape(list(ro.r("parts$embedding")), (90, 3), order="F"))
+    genes = [f"g{i}" for i in range(1, 13)]
+    folder = job(tmp_path / "cluster", "cluster", level="fine", resolution=1.5, batch_key="donor", genes=genes)
+    run(folder, lambda: ro.r("parts"), lambda *_, **__: None)
+    result = json.loads((folder / RESULT).read_text())
+    adata.uns["scrae"] = {"genes": genes}
+    scrae.tl.cluster(adata, level="fine", resolution=1.5, batch_key="donor")
+    told = adata.uns["scrae_clusters"]
+    of_cells = read_table(folder, result["table"])
+    assert list(of_cells["clusters"].cat.categories) == list(adata.obs["scrae_clusters"].cat.categories)
+    assert list(of_cells["clusters"]) == list(adata.obs["scrae_clusters"])
+    np.testing.assert_array_equal(of_cells["confidence"], adata.obs["scrae_cluster_confidence"])
+    pd.testing.assert_frame_equal(
+        read_table(folder, result["clusters"]), told["clusters"].reset_index(), check_dtype=False
+    )
+    pd.testing.assert_frame_equal(read_table(folder, result["tree"]), told["tree"], check_dtype=False)
+    assert result["separation"] == told["params"]["separation"]
 
 
 def told(answer: tuple[Path, dict[str, Any]]) -> tuple[Path, dict[str, Any]]:

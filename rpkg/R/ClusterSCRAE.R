@@ -1,0 +1,290 @@
+#' Clusters of cells, without a number of clusters
+#'
+#' Communities of the neighbour graph of the embedding are joined, the two that
+#' lie least apart first. Two groups of cells are two clusters if they lie further
+#' apart than one group that is cut in two would: 1.25 times as far for the
+#' default, 1.6 times for `level = "broad"` and 1.1 times for `level = "fine"`.
+#' All levels are cuts of one tree, so that each is nested in the next. The same
+#' object and seed give the same clusters, in R and in Python.
+#'
+#' @section What is added:
+#' Seurat: the columns `scrae_clusters` (a factor) and `scrae_cluster_confidence`
+#' of the cell metadata, named after `reduction.name`; `Idents()` are the clusters;
+#' tables are in `Misc(object, "scrae_clusters")`. SingleCellExperiment: the columns
+#' `SCRAE_clusters` and `SCRAE_cluster_confidence` of `colData()`, named after
+#' `name`; tables are in `metadata(object)$SCRAE_clusters`. A column of that name
+#' that is not the work of an earlier call is not replaced.
+#'
+#' Levels of the clusters, "0", "1", ..., are in the order of the tree: neighbours
+#' have neighbouring numbers. Confidence is the share of resamplings of the cells
+#' in which a cell fell to its cluster again, from 0 to 1.
+#'
+#' The tables are a list. `clusters` has a row for each cluster: its number of
+#' cells, its stability from 0 to 1, the nearest cluster, the separation from it,
+#' genes that are higher than there, and the batch if nearly all of its cells are
+#' of one. `tree` has a row for each pair of groups that was judged: their numbers
+#' of cells, their separation, whether they were kept apart, and why. `params`
+#' says how it was done.
+#'
+#' @inheritParams RunSCRAE
+#' @param object The object that [RunSCRAE()] returned; for a matrix, raw counts,
+#'   genes x cells.
+#' @param embedding What [RunSCRAE()] returned for these counts: cells x axes.
+#' @param level `"default"`, `"broad"` or `"fine"`; or the number of clusters, where
+#'   it is known.
+#' @param resolution Above 1: more clusters than the level gives, below 1: fewer.
+#' @param group.by.vars Name of the column of cell metadata with batches; NULL: the
+#'   first of those that the embedding was trained with. Differences between batches
+#'   are then no differences between clusters, and clusters of one batch alone are
+#'   marked.
+#' @param assay Assay with raw counts; NULL: the one that the reduction was computed
+#'   on.
+#' @param reduction.name Name of the reduction to cluster.
+#' @param name Name of the entry of `reducedDims()` to cluster.
+#' @param ... `threads`, `in_process` as in [RunSCRAE()].
+#' @return The object with the clusters. Matrix: a data.frame with a row per cell,
+#'   `clusters` and `confidence`; the tables are its attribute `"scrae_clusters"`.
+#' @seealso [StabilitySCRAE()], [FindMarkersSCRAE()]
+#' @examples
+#' counts <- matrix(rpois(40 * 30, 2), 30, 40)
+#' if (SCRAEStatus(verbose = FALSE)$ready) {
+#'     embedding <- RunSCRAE(counts, features = "all", n_latent = 2,
+#'         max_epochs = 2, verbose = FALSE)
+#'     found <- ClusterSCRAE(counts, embedding, verbose = FALSE)
+#'     table(found$clusters)
+#' }
+#' @export
+ClusterSCRAE <- function(object, ...) UseMethod("ClusterSCRAE")
+
+#' @rdname ClusterSCRAE
+#' @export
+ClusterSCRAE.default <- function(object, embedding, level = "default",
+    resolution = 1, group.by.vars = NULL, meta.data = NULL, seed.use = 42,
+    verbose = TRUE, ...) {
+    how <- run_options(list(...), names(formals()), verbose)
+    source <- matrix_source(object)
+    if (missing(embedding) || !is.matrix(embedding)) {
+        fail(
+            "clusters are looked for in an embedding: embedding <- ",
+            "RunSCRAE(counts), then ClusterSCRAE(counts, embedding)"
+        )
+    }
+    found <- find_clusters(
+        source, embedding, attr(embedding, "scrae"), "the embedding",
+        level, resolution, meta.data, "meta.data", group.by.vars, seed.use, how
+    )
+    rownames(found$table) <- make.unique(source$cells)
+    structure(found$table, scrae_clusters = found$told)
+}
+
+#' @rdname ClusterSCRAE
+#' @export
+ClusterSCRAE.SingleCellExperiment <- function(object, level = "default",
+    resolution = 1, group.by.vars = NULL, assay.type = "counts", altexp = NULL,
+    name = "SCRAE", seed.use = 42, verbose = TRUE, ...) {
+    how <- run_options(list(...), names(formals()), verbose)
+    known <- SingleCellExperiment::reducedDimNames(object)
+    if (!name %in% known) refuse_missing_embedding(name, "name", known)
+    columns <- cluster_columns(name)
+    table <- SummarizedExperiment::colData(object)
+    refuse_column_of_user(
+        columns, table, names(S4Vectors::metadata(object)),
+        earlier_columns(object, name), "colData(object)"
+    )
+    found <- find_clusters(
+        sce_source(object, assay.type, altexp),
+        as.matrix(SingleCellExperiment::reducedDim(object, name)),
+        all_fits(object)[[name]], paste0("reducedDim '", name, "'"),
+        level, resolution, table, "colData(object)", group.by.vars, seed.use, how
+    )
+    names(found$table) <- columns
+    for (column in columns) {
+        SummarizedExperiment::colData(object)[[column]] <- found$table[[column]]
+    }
+    S4Vectors::metadata(object)[[columns[1L]]] <- found$told
+    object
+}
+
+#' @rdname ClusterSCRAE
+#' @export
+ClusterSCRAE.SummarizedExperiment <- function(object, ...) {
+    fail(
+        "a SummarizedExperiment has no place for an embedding; make it a ",
+        "SingleCellExperiment first: object <- as(object, ",
+        "\"SingleCellExperiment\"), then RunSCRAE(object) and ClusterSCRAE(object)"
+    )
+}
+
+#' @rdname ClusterSCRAE
+#' @export
+ClusterSCRAE.Seurat <- function(object, level = "default", resolution = 1,
+    group.by.vars = NULL, assay = NULL, layer = "counts",
+    reduction.name = "scrae", seed.use = 42, verbose = TRUE, ...) {
+    how <- run_options(list(...), names(formals()), verbose)
+    need_package("SeuratObject", "a Seurat object",
+        'install.packages("SeuratObject")'
+    )
+    known <- names(seurat_reductions(object))
+    if (!reduction.name %in% known) {
+        refuse_missing_embedding(reduction.name, "reduction.name", known)
+    }
+    columns <- cluster_columns(reduction.name)
+    refuse_column_of_user(
+        columns, object[[]], names(methods::slot(object, "misc")),
+        earlier_columns(object, reduction.name), "object@meta.data"
+    )
+    reduction <- object[[reduction.name]]
+    assay <- check_assay(object, assay %||% methods::slot(reduction, "assay.used"))
+    source <- seurat_source(object, assay, layer, verbose)
+    found <- find_clusters(
+        source, SeuratObject::Embeddings(reduction),
+        seurat_fits(object)[[reduction.name]],
+        paste0("reduction '", reduction.name, "'"), level, resolution,
+        with_layers(object[[]], source), "object@meta.data", group.by.vars,
+        seed.use, how
+    )
+    dimnames(found$table) <- list(colnames(object), columns)
+    object <- SeuratObject::AddMetaData(object, found$table)
+    SeuratObject::Idents(object) <- columns[1L]
+    methods::slot(object, "misc")[[columns[1L]]] <- found$told
+    SeuratObject::LogSeuratCommand(object)
+}
+
+# Names of the columns with the clusters and with the confidence.
+cluster_columns <- function(name) {
+    paste0(name, c("_clusters", "_cluster_confidence"))
+}
+
+refuse_missing_embedding <- function(name, argument, known) {
+    fail(
+        "the object has no embedding '", name, "': call RunSCRAE(object) first",
+        if (length(known)) {
+            paste0(
+                ", or name another with ", argument, " (there are: ",
+                quoted(known, 20L), ")"
+            )
+        },
+        class = "scrae_no_embedding"
+    )
+}
+
+# `told`: names of the tables of earlier calls; `of_model`: of columns that a model
+# which clusters while it trains has added.
+refuse_column_of_user <- function(columns, table, told, of_model, where) {
+    if (columns[1L] %in% told) {
+        return(invisible())
+    }
+    taken <- setdiff(intersect(columns, colnames(table)), of_model)
+    if (length(taken)) {
+        fail(
+            "column '", taken[1L], "' of ", where, " exists and is not the work ",
+            "of an earlier call: the clusters would replace it. Rename that column.",
+            class = "scrae_column_of_user"
+        )
+    }
+}
+
+# SCRAEIntegration() trains with the layers as batches, which are no column.
+with_layers <- function(table, source) {
+    if (length(source$parts) > 1L && is.null(table$layer)) {
+        table$layer <- layer_of_cells(source$parts, source$cells)
+    }
+    table
+}
+
+# `table`, a row per cell, and `told`, a list of tables. `fit` says what the
+# embedding was trained on and with; NULL where nobody knows.
+find_clusters <- function(source, embedding, fit, called, level, resolution, table,
+    where, group.by.vars, seed.use, how) {
+    refuse_settings(how)
+    check_level(level)
+    one_number(resolution, "resolution")
+    if (resolution <= 0) fail("resolution must be above 0, not ", resolution)
+    at_least(seed.use, 0, "seed.use")
+    refuse_other_cells(embedding, source, called)
+    batch <- batch_of_clusters(group.by.vars, fit, table, where)
+    columns <- read_covariates(table, batch, where)
+    genes <- match_genes(as.character(fit$genes), source$names)
+    storage.mode(embedding) <- "double"
+    result <- run_job("cluster",
+        list(
+            level = level, resolution = resolution, batch_key = batch,
+            random_state = seed.use,
+            genes = as.list(if (!anyNA(genes)) source$names[genes])
+        ),
+        read_counts(source), columns, how, source$where,
+        embedding = unname(embedding[, , drop = FALSE])
+    )
+    result$tree$kept_apart <- result$tree$kept_apart == 1L
+    list(
+        table = result$table,
+        told = list(
+            clusters = result$clusters, tree = result$tree,
+            params = list(
+                level = level, resolution = resolution,
+                separation = result$separation, embedding = called,
+                group.by.vars = batch, seed.use = seed.use
+            )
+        )
+    )
+}
+
+# The column that was asked for, or the batch of the model, or NULL.
+batch_of_clusters <- function(group.by.vars, fit, table, where) {
+    if (!is.null(group.by.vars)) {
+        one_name(group.by.vars, "group.by.vars", where)
+        return(group.by.vars)
+    }
+    batch <- if (!is.null(fit)) describe_model(fit$model)$batch_key
+    if (!is.null(batch) && !batch %in% colnames(table)) {
+        fail(
+            "the embedding was trained with batches in column '", batch,
+            "', which ", where, " does not have: put it back, or name a column ",
+            "with batches: ClusterSCRAE(..., group.by.vars = )",
+            class = "scrae_unknown_column"
+        )
+    }
+    batch
+}
+
+check_level <- function(level) {
+    known <- c("broad", "default", "fine")
+    named <- is.character(level) && length(level) == 1L && level %in% known
+    counted <- is.numeric(level) && length(level) == 1L && is.finite(level) &&
+        level == trunc(level) && level >= 1
+    if (!named && !counted) {
+        fail(
+            "level must be ", paste0("\"", known, "\"", collapse = ", "),
+            " or a number of clusters, a whole number of at least 1, not ",
+            typed(level)
+        )
+    }
+}
+
+refuse_other_cells <- function(embedding, source, called) {
+    n <- length(source$cells)
+    if (nrow(embedding) != n) {
+        fail(
+            called, " has ", how_many(nrow(embedding), "cell"), ", and ",
+            source$where, " has ", count(n), ": give those of the same cells"
+        )
+    }
+    cells <- rownames(embedding)
+    if (!is.null(cells) && !identical(cells, source$cells)) {
+        fail(
+            "the cells of ", called, " are not those of ", source$where,
+            " in the same order (the first that differs: '",
+            cells[cells != source$cells][1L], "', there '",
+            source$cells[cells != source$cells][1L], "')"
+        )
+    }
+    wrong <- sum(rowSums(!is.finite(embedding)) > 0)
+    if (wrong > 0L) {
+        fail(
+            called, " has missing or infinite values in ",
+            share_of(wrong, n, "cell"), ": call RunSCRAE(object) again, or drop ",
+            "those cells",
+            class = "scrae_embedding_not_finite"
+        )
+    }
+}
