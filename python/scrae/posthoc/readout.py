@@ -144,10 +144,30 @@ class Readout:
 
     @classmethod
     def from_tensors(cls, tensors: dict[str, Tensor]) -> Readout:
-        """What :meth:`tensors` gave."""
+        """What :meth:`tensors` gave.
+
+        Raises
+        ------
+        ValueError
+            Tensors that do not fit together.
+        """
         own = {field.name: tensors[field.name] for field in fields(cls) if field.name != "components"}
         has_components = tensors.get("loadings", torch.zeros(0)).numel() > 0
-        return cls(**own, components=PrincipalComponents.from_tensors(tensors) if has_components else None)
+        components = PrincipalComponents.from_tensors(tensors) if has_components else None
+        n_features, n_landmarks = own["feature_mean"].numel(), len(own["landmarks"])
+        n_dimensions = n_features + (0 if components is None else components.loadings.shape[1])
+        shapes = {
+            "feature_mean": (n_features,),
+            "feature_factor": (n_features,),
+            "landmarks": (n_landmarks, n_dimensions),
+            "shift": (n_landmarks, n_dimensions),
+            "centre": (n_dimensions,),
+            "axes": (n_dimensions, own["axes"].shape[-1]),
+        }
+        for name, shape in shapes.items():
+            if tuple(own[name].shape) != shape or not own[name].is_floating_point():
+                raise ValueError(f"{name} of the read-out is {own[name].dtype} of shape {tuple(own[name].shape)}")
+        return cls(**own, components=components)
 
     def _own_tensors(self) -> dict[str, Tensor]:
         return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "components"}
