@@ -7,9 +7,12 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from scrae._version import __version__
+
+if TYPE_CHECKING:
+    from anndata import AnnData
 
 WRONG_INPUT = 2
 INTERRUPTED = 130
@@ -134,7 +137,7 @@ def _run(options: argparse.Namespace) -> int:
 def _train(options: argparse.Namespace) -> int:
     from scrae import tl
     from scrae.compute import distributed
-    from scrae.data.files import cells_on_disk, read_counts, write_beside, write_whole
+    from scrae.data.files import cells_on_disk, read_counts
 
     settings = {} if options.n_latent is None else {"n_latent": options.n_latent}
     counts = "round" if options.round else "raw"
@@ -162,12 +165,16 @@ def _train(options: argparse.Namespace) -> int:
         overwrite=options.overwrite,
         **settings,
     )
+    refused = None
     if distributed.in_charge() and options.cluster is not None:
-        tl.cluster(adata, level=options.cluster, random_state=options.seed)
-    if distributed.in_charge() and options.from_disk:
-        write_beside(options.input, adata, options.out)
-    elif distributed.in_charge():
-        write_whole(adata, options.out)
+        try:
+            tl.cluster(adata, level=options.cluster, random_state=options.seed)
+        except ValueError as error:
+            refused = error
+    if distributed.in_charge():
+        _write(options, adata)
+    if refused is not None:  # the embedding is written, whatever becomes of the clusters
+        raise ValueError(f"obs['scrae_clusters'] is missing in {options.out}: {refused}")
     summary = adata.uns["scrae"]["summary"]
     if not options.quiet:
         print(
@@ -177,6 +184,25 @@ def _train(options: argparse.Namespace) -> int:
     if not options.quiet and options.cluster is not None:
         print(f"{len(adata.uns['scrae_clusters']['clusters'])} clusters: obs['scrae_clusters'] in {options.out}")
     return {"interrupted": INTERRUPTED, "terminated": TERMINATED}.get(summary["stop_reason"], 0)
+
+
+def _write(options: argparse.Namespace, adata: AnnData) -> None:
+    """Write the result; where that fails the embedding is put elsewhere, so that the training is not lost."""
+    from scrae.data.files import write_beside, write_elsewhere, write_whole
+
+    try:
+        if options.from_disk:
+            write_beside(options.input, adata, options.out)
+        else:
+            write_whole(adata, options.out)
+    except Exception as error:  # whatever it is, hours of training have come before it
+        place = write_elsewhere(adata, options.out)
+        if place is None:
+            raise
+        raise OSError(
+            f"{options.out} was not written ({error}); the embedding was put into {str(place)!r} instead, in "
+            "obsm['X_scrae'], with obs and uns but without the counts"
+        ) from error
 
 
 def _info(options: argparse.Namespace) -> int:

@@ -73,6 +73,11 @@
 #' @param model.dir Folder for the model and checkpoints while training.
 #' @param resume Go on from the checkpoint in `model.dir`; needs the same data
 #'   and settings.
+#' @param round.counts Round estimated counts (SoupX, DecontX, CellBender, RSEM,
+#'   salmon, alevin) to whole ones for the model; a warning says how many values
+#'   that moved, and by how much at most. FALSE: they are refused.
+#' @param overwrite Replace the model in `model.dir` also where it was trained on
+#'   other data or with other settings or seed.
 #' @param preset `"default"`, `"reference"` for the published code, or another
 #'   model of the field, see [RunSCRAE()].
 #' @param ... `device` (`"auto"`, `"cpu"`, `"cuda"`), `threads` (of torch),

@@ -56,6 +56,12 @@ one_number <- function(value, name) {
     if (!right) fail(name, " must be one number")
 }
 
+yes_or_no <- function(value, name) {
+    if (!is.logical(value) || length(value) != 1L || is.na(value)) {
+        fail(name, " must be TRUE or FALSE")
+    }
+}
+
 one_value <- function(value, name) {
     if (!is.atomic(value) || length(value) != 1L || is.na(value)) {
         fail(name, " must be one value")

@@ -68,7 +68,7 @@ read_counts <- function(source, chosen = NULL, block_entries = BLOCK_ENTRIES) {
     }
     dimnames(counts) <- list(source$names[chosen], source$cells)
     refuse_empty_cells(totals, source)
-    elsewhere <- totals > 0 & colSums(counts) == 0
+    elsewhere <- totals > 0 & colSums(as_modelled(counts, source)) == 0
     if (any(elsewhere)) {
         other <- sparseMatrix(
             i = rep(1L, sum(elsewhere)), j = which(elsewhere), x = 1,
@@ -100,12 +100,18 @@ read_part <- function(part, source, chosen, block_entries) {
         block <- as_sparse(block)
         counts <- take_rows(block, rows)
         refuse_other_than_counts(counts, source, rows, columns)
-        list(counts = counts, totals = colSums(block))
+        list(counts = counts, totals = colSums(as_modelled(block, source)))
     })
     list(
         counts = do.call(cbind, lapply(blocks, `[[`, "counts")),
         totals = unlist(lapply(blocks, `[[`, "totals"), use.names = FALSE)
     )
+}
+
+# Counts as Python will have them, which rounds where that is asked for.
+as_modelled <- function(counts, source) {
+    if (isTRUE(source$rounded)) counts@x <- round(counts@x)
+    counts
 }
 
 # Rows in the order asked for; NA gives a row of zeros.
@@ -146,7 +152,7 @@ refuse_other_than_counts <- function(counts, source, rows, columns) {
         wrong <- values < 0
         what <- "negative"
     }
-    if (!any(wrong)) {
+    if (!any(wrong) && !isTRUE(source$rounded)) {
         wrong <- values != trunc(values)
         what <- "not whole"
     }
@@ -162,6 +168,7 @@ refuse_other_than_counts <- function(counts, source, rows, columns) {
         source$genes[rows[counts@i[first] + 1L]], "', cell '",
         source$cells[cell], "'). scRAE models raw counts: give those, not ",
         "normalised, scaled or corrected values.",
+        if (what == "not whole") paste0(" ", ESTIMATED),
         class = "scrae_counts_error"
     )
 }

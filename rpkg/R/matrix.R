@@ -4,8 +4,9 @@
 #' @export
 RunSCRAE.default <- function(object, features = NULL, n.features = 2000,
     group.by.vars = NULL, vars.to.regress = NULL, meta.data = NULL,
-    n_latent = NULL, max_epochs = NULL, seed.use = 42, verbose = TRUE, model.dir = NULL, resume = FALSE,
-    preset = "default", ...) {
+    n_latent = NULL, max_epochs = NULL, seed.use = 42, verbose = TRUE,
+    model.dir = NULL, resume = FALSE, preset = "default", round.counts = FALSE,
+    overwrite = FALSE, ...) {
     source <- matrix_source(object)
     fit <- train(source,
         features = features, n.features = n.features,
@@ -14,6 +15,7 @@ RunSCRAE.default <- function(object, features = NULL, n.features = 2000,
         ),
         n_latent = n_latent, max_epochs = max_epochs, seed.use = seed.use,
         model.dir = model.dir, resume = resume, preset = preset,
+        round.counts = round.counts, overwrite = overwrite,
         how = run_options(list(...), names(formals()), verbose)
     )
     embedding <- name_embedding(fit$embedding, source, "scrae_")

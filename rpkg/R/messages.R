@@ -95,6 +95,11 @@ RAW_COUNTS <- paste0(
     "values."
 )
 
+ESTIMATED <- paste0(
+    "Estimated counts (SoupX, DecontX, CellBender, RSEM, salmon, alevin) can be ",
+    "rounded: RunSCRAE(object, round.counts = TRUE)."
+)
+
 # For each code a function of its fields and of the place of the counts.
 WORDS <- list(
     # -- counts ----------------------------------------------------------------
@@ -126,7 +131,8 @@ WORDS <- list(
             how_many(f$n_entries, "value"), " that are not zero ",
             ngettext(f$n, "is ", "are "), sub("NaN", "NA", f$kind, fixed = TRUE),
             " (the first: ", number_of_python(f$value), ", gene '", f$gene, "', cell '", f$cell,
-            "'). ", RAW_COUNTS
+            "'). ", RAW_COUNTS,
+            if (f$kind == "fractional") paste0(" ", ESTIMATED)
         )
     },
     damaged_matrix = function(f, where) {
@@ -637,6 +643,13 @@ WORDS <- list(
     not_written = function(f, where) {
         paste0("'", f$path, "' could not be written: ", f$reason, ".")
     },
+    model_put_elsewhere = function(f, where) {
+        paste0(
+            "'", f$path, "' could not be written: ", f$reason, ". The trained model ",
+            "was put into '", f$place, "' instead; PredictSCRAE(object, model = \"",
+            f$place, "\") uses it."
+        )
+    },
     not_replaced = function(f, where) {
         paste0(
             "'", f$path, "' exists and is not replaced, because it is not a file of ",
@@ -657,7 +670,8 @@ WORDS <- list(
     another_model = function(f, where) {
         paste0(
             "'", f$path, "' holds a model that was trained on other data or with ",
-            "other settings. Choose another folder, or delete this one."
+            "other settings. Choose another folder, or replace that model with ",
+            "overwrite = TRUE."
         )
     },
     other_writer = function(f, where) {

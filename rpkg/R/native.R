@@ -43,7 +43,7 @@ select_natively <- function(source, method, n, covariates, verbose, ...) {
         say(verbose, method, " knows no batches: genes are selected over all cells")
     }
     say(verbose, "selecting genes with ", method)
-    counts <- read_counts(source)
+    counts <- drop0(as_modelled(read_counts(source), source))
     counts <- counts[rownames(counts) != OTHER_GENES, , drop = FALSE]
     counts <- counts[rowSums(counts) > 0, , drop = FALSE]
     genes <- switch(method,

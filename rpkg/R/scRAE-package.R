@@ -20,5 +20,5 @@
 #'   Biology and Bioinformatics. \doi{10.1109/TCBB.2021.3098394}
 #' @keywords internal
 #' @importFrom methods as is
-#' @importFrom Matrix colSums rowSums sparseMatrix
+#' @importFrom Matrix colSums drop0 rowSums sparseMatrix
 "_PACKAGE"

@@ -6,7 +6,8 @@ RunSCRAE.SingleCellExperiment <- function(object, features = NULL,
     assay.type = "counts", subset_row = NULL, group.by.vars = NULL,
     vars.to.regress = NULL, n_latent = NULL, max_epochs = NULL, altexp = NULL, name = "SCRAE",
     n.features = 2000, seed.use = 42, verbose = TRUE, model.dir = NULL,
-    resume = FALSE, preset = "default", ...) {
+    resume = FALSE, preset = "default", round.counts = FALSE,
+    overwrite = FALSE, ...) {
     how <- run_options(list(...), names(formals()), verbose)
     source <- sce_source(object, assay.type, altexp)
     table <- SummarizedExperiment::colData(object)
@@ -16,7 +17,8 @@ RunSCRAE.SingleCellExperiment <- function(object, features = NULL,
             table, group.by.vars, "colData(object)", vars.to.regress
         ),
         n_latent = n_latent, max_epochs = max_epochs, seed.use = seed.use,
-        model.dir = model.dir, resume = resume, preset = preset, how = how
+        model.dir = model.dir, resume = resume, preset = preset,
+        round.counts = round.counts, overwrite = overwrite, how = how
     )
     for (column in earlier_columns(object, name)) {
         SummarizedExperiment::colData(object)[[column]] <- NULL

@@ -7,7 +7,7 @@ RunSCRAE.Seurat <- function(object, assay = NULL, features = NULL,
     n_latent = NULL, max_epochs = NULL, reduction.name = "scrae",
     reduction.key = "scrae_", n.features = 2000, seed.use = 42,
     verbose = TRUE, model.dir = NULL, resume = FALSE, preset = "default",
-    ...) {
+    round.counts = FALSE, overwrite = FALSE, ...) {
     how <- run_options(list(...), names(formals()), verbose)
     check_reduction_key(reduction.key)
     assay <- check_assay(object, assay)
@@ -19,7 +19,8 @@ RunSCRAE.Seurat <- function(object, assay = NULL, features = NULL,
             object[[]], group.by.vars, "object@meta.data", vars.to.regress
         ),
         n_latent = n_latent, max_epochs = max_epochs, seed.use = seed.use,
-        model.dir = model.dir, resume = resume, preset = preset, how = how
+        model.dir = model.dir, resume = resume, preset = preset,
+        round.counts = round.counts, overwrite = overwrite, how = how
     )
     for (column in earlier_columns(object, reduction.name)) {
         methods::slot(object, "meta.data")[[column]] <- NULL

@@ -9,13 +9,18 @@
 #'   for the cell metadata (data.frame or NULL).
 #' @noRd
 train <- function(source, features, n.features, covariates, n_latent, max_epochs,
-    seed.use, model.dir, resume, preset, how) {
+    seed.use, model.dir, resume, preset, how, round.counts = FALSE,
+    overwrite = FALSE) {
+    yes_or_no(round.counts, "round.counts")
+    yes_or_no(overwrite, "overwrite")
+    source$rounded <- round.counts
     result <- run_training_job("train",
         list(
             model_dir = if (!is.null(model.dir)) {
                 normalizePath(model.dir, mustWork = FALSE)
             },
-            resume = isTRUE(resume)
+            resume = isTRUE(resume), overwrite = overwrite,
+            counts = if (round.counts) "round"
         ),
         source, features, n.features, covariates, n_latent, max_epochs, seed.use,
         preset, how

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import stat
 import subprocess
@@ -117,3 +118,9 @@ def test_what_dead_processes_left_is_swept_and_what_others_write_is_not(tmp_path
     (tmp_path / ".scrae.json").write_text("of the user")
     write_bytes(tmp_path / "file", b"new")
     assert {name.split("-")[-1] for name in os.listdir(tmp_path)} == {"alive", "elsewhere", ".scrae.json", "file"}
+
+
+def test_what_could_not_be_written_is_told_to_other_processes(tmp_path):
+    error = NotWritten(tmp_path / "file", OSError(28, "No space left on device"))
+    found = pickle.loads(pickle.dumps(error))
+    assert (type(found), str(found), found.errno, found.fields) == (NotWritten, str(error), 28, error.fields)

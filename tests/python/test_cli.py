@@ -92,6 +92,13 @@ def test_clusters_are_found_where_asked_for(h5ad, tmp_path, capsys, from_disk):
     assert anndata.read_h5ad(out).uns["scrae_clusters"]["params"]["level"] == "default"
 
 
+def test_the_embedding_is_written_also_where_so_many_clusters_cannot_be_had(h5ad, tmp_path, capsys):
+    out = tmp_path / "out.h5ad"
+    assert main(["run", str(h5ad), "--out", str(out), "--cluster", "5000", *QUICK]) == 2
+    assert "fall into" in capsys.readouterr().err
+    assert "X_scrae" in anndata.read_h5ad(out).obsm
+
+
 def test_a_level_that_is_none_is_refused_at_once(h5ad, tmp_path, capsys):
     with pytest.raises(SystemExit):
         main(["run", str(h5ad), "--out", str(tmp_path / "out.h5ad"), "--cluster", "coarse"])

@@ -6,6 +6,7 @@ what it can read the same counts have to come: nothing ends the process, and not
 
 from __future__ import annotations
 
+import gzip
 import re
 import warnings
 from itertools import pairwise
@@ -319,3 +320,100 @@ def test_files_of_old_anndata_and_seuratdisk_are_read_from_disk(what: str, tmp_p
         cells = read_cells(path)
     np.testing.assert_array_equal(cells.counts.toarray(), expected)
     assert "".join(cells.gene_names) == "uvwxyz"
+
+
+DURATIONS = np.ones(3, dtype="m8[s]")
+
+
+def diagonals(offset: int) -> sp.dia_matrix:
+    matrix = sp.dia_matrix(np.eye(4))
+    matrix.offsets = np.array([offset], dtype=np.int64)
+    return matrix
+
+
+def by_key(key: tuple[int, int]) -> sp.dok_matrix:
+    matrix = sp.dok_matrix(np.eye(4))
+    matrix._dict[key] = 3.0
+    return matrix
+
+
+def listed(gene: int) -> sp.lil_matrix:
+    matrix = sp.lil_matrix(np.eye(4))
+    matrix.rows[0][0] = gene
+    return matrix
+
+
+def with_table_of_values() -> sp.coo_matrix:
+    matrix = sp.coo_matrix(np.eye(4))
+    matrix.data = matrix.data[:, None]
+    return matrix
+
+
+@pytest.mark.parametrize(
+    ("matrix", "message"),
+    [
+        (diagonals(2**32 + 1), "1 of 1 diagonals lie outside of it"),  # scipy reads it as 1
+        (by_key((0, -1)), "1 of 5 positions of genes are outside"),
+        (by_key((10**9, 0)), "1 of 5 positions of cells are outside"),
+        (listed(17), r"1 of 4 positions of genes are outside of 0 to 3 \(the first: 17\)"),
+        (with_table_of_values(), r"its values \(data\) have 2 dimensions instead of 1"),
+        (np.diag(DURATIONS), "holds values of type timedelta64"),
+    ],
+)
+def test_what_scipy_and_numpy_take_for_something_else_is_refused(matrix: Any, message: str) -> None:
+    with pytest.raises(scrae.CountsError, match=message):
+        as_counts(matrix)
+
+
+def test_durations_are_no_positions() -> None:
+    matrix = sp.csr_matrix(np.eye(3))
+    matrix.indices = matrix.indices.astype("m8[s]")
+    with pytest.raises(scrae.CountsError, match="are not whole numbers, but of type timedelta64"):
+        as_counts(matrix)
+
+
+def tenx_folder(path: Path, *lines: str, header: str = "integer general", sizes: str | None = None) -> Path:
+    path.mkdir()
+    entries = [f"{i + 1} {i + 1} 2" for i in range(4)] + list(lines)
+    head = [f"%%MatrixMarket matrix coordinate {header}", "%", sizes or f"4 4 {len(entries)}"]
+    (path / "matrix.mtx.gz").write_bytes(gzip.compress("\n".join([*head, *entries, ""]).encode()))
+    genes = "".join(f"g{i}\tg{i}\tGene Expression\n" for i in range(4))
+    (path / "features.tsv.gz").write_bytes(gzip.compress(genes.encode()))
+    (path / "barcodes.tsv.gz").write_bytes(gzip.compress(b"a\nb\nc\nd\n"))
+    return path
+
+
+@pytest.mark.parametrize("header", ["integer general", "real general"])
+def test_a_sound_10x_folder_is_read(header: str, tmp_path: Path) -> None:
+    adata = read_counts(tenx_folder(tmp_path / "x", "2 1 7", header=header))
+    np.testing.assert_array_equal(adata.X.toarray(), 2 * np.eye(4) + np.eye(4, k=1) * [0, 7, 0, 0])
+
+
+@pytest.mark.parametrize(
+    ("lines", "options", "message"),
+    [
+        (["2 1 0.5"], {}, "holds b'2 1 0.5' among numbers of kind 'integer'"),  # its reader takes it for 0
+        (["2 1 1e3"], {}, "holds b'2 1 1e3'"),
+        (["1.5 1 3"], {"header": "real general"}, "positions of genes or cells are not whole numbers"),
+        ([], {"header": "pattern general"}, "values of kind 'pattern'"),
+        ([], {"header": "integer symmetric"}, "it begins with"),
+        ([], {"sizes": "4 2147483648 4"}, "has 2,147,483,648 barcodes, and 4 are listed"),  # 16 GB
+        ([], {"sizes": "5 4 4"}, "has 5 features, and 4 are listed"),
+        ([], {"sizes": "4 4"}, "does not say how many"),
+    ],
+)
+def test_text_of_a_10x_folder_is_looked_at_before_it_is_read(
+    lines: list[str], options: dict[str, str], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(scrae.CountsError, match=f"matrix.mtx.gz is damaged: .*{message}"):
+        read_counts(tenx_folder(tmp_path / "x", *lines, **options))
+
+
+@pytest.mark.parametrize("part", ["obs", "var"])
+def test_what_stands_beside_the_counts_is_damaged_in_plain_words(part: str, tmp_path: Path) -> None:
+    path = stored(tmp_path / "cells.h5ad", healthy())
+    with h5py.File(path, "r+") as file:
+        file[part].attrs["encoding-version"] = "17"
+    for read in (cells_on_disk, read_counts):
+        with pytest.raises(ValueError, match=r"cells\.h5ad cannot be read: "):
+            read(path)

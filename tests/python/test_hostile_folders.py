@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 
+import anndata
 import numpy as np
 import pytest
 import safetensors.torch
@@ -19,7 +20,7 @@ import torch
 import scrae
 from scrae.model.folder import DESCRIPTION, STATE, WEIGHTS
 from scrae.model.lock import LOCK
-from scrae.model.stored import packed_description, unpacked
+from scrae.model.stored import packed, packed_description, unpacked
 
 SETTINGS = {"n_latent": 3, "n_hidden": (16,), "batch_size": 16, "max_epochs": 3, "verbose": False}
 
@@ -105,8 +106,6 @@ def test_no_flipped_bit_passes(folder, cells, name, alone):
 
 @pytest.mark.parametrize("name", [WEIGHTS, STATE])
 def test_weights_that_are_not_numbers_are_refused_also_with_a_right_digest(folder, name):
-    from scrae.model.stored import packed
-
     stored = unpacked(folder / name)
     tensors = {
         key: torch.full_like(value, float("nan")) if value.is_floating_point() else value
@@ -263,6 +262,51 @@ def test_loads_beside_saves_give_one_model_or_the_other(models, cells):
         finally:
             process.kill()
     assert seen == {0, 1}
+
+
+FORGED = [
+    ("history", [{"x": 1}] * 3),
+    ("history", [{"epoch": float("nan")}]),
+    ("population", {"log_library_quantiles": "x", "covariate_codes": [[]], "covariate_shares": [1.0]}),
+    ("population", {"log_library_quantiles": [0.0], "covariate_codes": [[]], "covariate_shares": [1.0]}),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), FORGED)
+def test_what_is_forged_is_a_model_or_refused(folder, name, value):
+    description = json.loads((folder / DESCRIPTION).read_text()) | {name: value}
+    del description["digest"]
+    (folder / DESCRIPTION).write_bytes(packed_description(description))
+    refused(folder, DESCRIPTION)
+
+
+@pytest.mark.parametrize("name", ["readout.shift", "readout.axes", "readout.offset", "readout.loadings"])
+def test_a_forged_read_out_is_refused(folder, name):
+    stored = unpacked(folder / WEIGHTS)
+    tensors = stored.tensors | {name: stored.tensors[name].reshape(-1)[:-1].clone()}
+    for other in (DESCRIPTION, STATE):
+        (folder / other).unlink()
+    (folder / WEIGHTS).write_bytes(packed(tensors, stored.description)[0])
+    refused(folder, "weights")
+
+
+@pytest.mark.parametrize(("part", "value"), [("temperature", []), ("whitening", 1), ("offsets", [0.0] * 3)])
+def test_forged_types_of_cells_are_refused(cells, tmp_path, part, value):
+    adata = anndata.AnnData(cells, obs={"kind": ["x", "y"] * 30})
+    scrae.SCRAE(**SETTINGS).fit(adata).fit_labels(adata, "kind").save(tmp_path)
+    description = json.loads((tmp_path / DESCRIPTION).read_text())
+    del description["digest"]
+    description["cell_types"][part] = value
+    (tmp_path / DESCRIPTION).write_bytes(packed_description(description))
+    refused(tmp_path, DESCRIPTION)
+
+
+def test_a_folder_where_a_save_would_wait_is_left_alone(folder, cells):
+    waiting = folder / f".{WEIGHTS}.{'a' * 32}"
+    waiting.mkdir()
+    model = scrae.SCRAE(**SETTINGS).fit(cells, model_dir=folder)
+    np.testing.assert_array_equal(scrae.SCRAE.load(folder).embed(cells), model.embed())
+    assert waiting.is_dir()
 
 
 # -- who writes -----------------------------------------------------------------------------------------------------

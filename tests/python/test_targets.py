@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import signal
 import subprocess
 import sys
+import tempfile
 import warnings
+from pathlib import Path
 
 import anndata
 import h5py
@@ -16,6 +19,8 @@ import pytest
 
 import scrae
 from scrae.cli import main
+from scrae.data import files
+from scrae.model import folder
 from scrae.training.loop import Training
 
 QUICK = ["--max-epochs", "1", "--genes", "all", "--n-latent", "4", "--quiet"]
@@ -170,6 +175,52 @@ def test_a_disk_without_room_is_refused_before_training(h5ad, tmp_path, capsys, 
     monkeypatch.setattr("scrae.data.files.shutil.disk_usage", lambda _: type("Usage", (), {"free": 10})())
     assert main(["run", str(h5ad), "--out", str(tmp_path / "out.h5ad"), *QUICK]) == 2
     assert "there is no room for" in capsys.readouterr().err
+
+
+def full(*_, **__):
+    raise OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize("how", [["--quiet"], ["--from-disk"]])
+def test_a_result_that_cannot_be_written_at_the_end_is_put_elsewhere(h5ad, tmp_path, capsys, monkeypatch, how):
+    writer = "write_beside" if how == ["--from-disk"] else "write_whole"
+    original = getattr(files, writer)
+    monkeypatch.setattr(files, writer, full)
+    if writer == "write_whole":  # full until the embedding alone is written
+        monkeypatch.setattr(files, writer, lambda adata, path: (full if adata.n_vars else original)(adata, path))
+    out = tmp_path / "out.h5ad"
+    assert main(["run", str(h5ad), "--out", str(out), *QUICK, *how]) == 2
+    said = capsys.readouterr().err
+    place = re.search(r"the embedding was put into '([^']+)'", said)
+    assert "No space left on device" in said
+    assert anndata.read_h5ad(place[1]).obsm["X_scrae"].shape == (60, 4)
+    assert not out.exists()
+
+
+def test_a_result_without_room_is_refused_before_hdf5_writes_it(small, tmp_path, monkeypatch):
+    monkeypatch.setattr("scrae.data.files.shutil.disk_usage", lambda _: type("Usage", (), {"free": 2**20})())
+    with pytest.raises(ValueError, match="there is no room for"):
+        files.write_whole(small, tmp_path / "out.h5ad")
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_a_model_that_cannot_be_saved_at_the_end_is_put_elsewhere(small, tmp_path, monkeypatch, beside):
+    save, target = folder.save_model, tmp_path / "models" / "model"
+
+    def full_there(path, model):
+        if Path(path) == target or (Path(path).parent == target.parent and not beside):
+            full()
+        save(path, model)
+
+    monkeypatch.setattr(folder, "save_model", full_there)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    model = scrae.SCRAE(n_latent=4, max_epochs=1, verbose=False)
+    with pytest.raises(OSError, match=r"No space left on device; the trained model was put into") as error:
+        model.fit(small, model_dir=target)
+    place = Path(error.value.fields["place"])
+    assert place.parent == (target.parent if beside else tmp_path)
+    np.testing.assert_array_equal(scrae.SCRAE.load(place).embed(small), model.embed())
 
 
 # Kills itself at the given move or deletion.

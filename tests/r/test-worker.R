@@ -244,3 +244,70 @@ test_that("a Seurat object is embedded without Bioconductor being loaded", {
     )
     expect_false("SummarizedExperiment" %in% loaded)
 })
+
+test_that("estimated counts are refused with the way on, and rounded when asked", {
+    counts <- made_counts()
+    estimated <- counts
+    estimated@x <- estimated@x + 0.25
+    expect_error(
+        quick(estimated, features = "all"),
+        "are not whole .* RunSCRAE\\(object, round.counts = TRUE\\)"
+    )
+    how_many_moved <- paste0(
+        format(length(estimated@x), big.mark = ","), " of .* were rounded to whole ",
+        "counts, by 0.25 at most"
+    )
+    expect_warning(
+        rounded <- quick(estimated, features = "all", round.counts = TRUE), how_many_moved
+    )
+    expect_identical(rounded[, ], quick(counts, features = "all")[, ])
+    expect_warning(
+        selected <- quick(estimated, features = "HVG", n.features = 20, round.counts = TRUE),
+        how_many_moved
+    )
+    whole <- quick(counts, features = "HVG", n.features = 20)
+    expect_identical(selected[, ], whole[, ])
+    expect_error(quick(counts, round.counts = NA), "round.counts must be TRUE or FALSE")
+})
+
+test_that("a cell that rounding empties in the chosen genes is told from one without counts", {
+    counts <- made_counts()
+    counts[1:10, 1] <- 0
+    counts[1, 1] <- 0.25
+    warnings <- capture_warnings(
+        fit <- quick(counts, features = rownames(counts)[1:10], n_latent = 2, round.counts = TRUE)
+    )
+    expect_true(any(grepl("has no count in the 10 modelled genes", warnings)))
+    expect_identical(nrow(fit), ncol(counts))
+})
+
+test_that("the model of another training is replaced only when asked", {
+    folder <- tempfile("model")
+    on.exit(unlink(folder, recursive = TRUE))
+    counts <- made_counts()
+    quick(counts, features = "all", model.dir = folder)
+    again <- function(...) quick(counts, features = "all", model.dir = folder, seed.use = 7, ...)
+    expect_error(again(), "replace that model with overwrite = TRUE", class = "scrae_another_model")
+    expect_error(again(overwrite = "yes"), "overwrite must be TRUE or FALSE")
+    fit <- again(overwrite = TRUE)
+    mapped <- PredictSCRAE(counts, model = folder, verbose = FALSE, threads = 1)
+    expect_equal(mapped[, ], fit[, ], tolerance = 1e-5)
+})
+
+test_that("objects of all kinds pass both arguments on", {
+    skip_unless_installed("SingleCellExperiment")
+    skip_unless_installed("SeuratObject")
+    estimated <- made_counts()
+    estimated@x <- estimated@x + 0.25
+    objects <- list(
+        SingleCellExperiment::SingleCellExperiment(list(counts = estimated)),
+        SeuratObject::CreateSeuratObject(estimated)
+    )
+    folder <- tempfile("model")
+    on.exit(unlink(folder, recursive = TRUE))
+    for (object in objects) {
+        run <- function(...) quick(object, features = "all", model.dir = folder, ...)
+        expect_warning(run(round.counts = TRUE, overwrite = TRUE, seed.use = 3), "were rounded")
+        expect_error(suppressWarnings(run(round.counts = TRUE, seed.use = 4)), "overwrite = TRUE")
+    }
+})

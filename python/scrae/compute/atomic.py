@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from scrae._errors import Coded
 
@@ -38,6 +39,10 @@ class NotWritten(Coded, OSError):
             f"could not write {str(path)!r}: {self.reason}", "not_written", path=str(path), reason=self.reason
         )
         self.errno = error.errno
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """By what it is made of: its text alone, which exceptions keep, is not enough to make it in another process."""
+        return type(self), (Path(self.fields["path"]), OSError(self.errno, self.reason))
 
 
 @contextmanager

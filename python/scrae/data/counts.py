@@ -146,9 +146,7 @@ def as_counts(
             n_cells=n_cells,
             n_genes=n_genes,
         )
-    if source.dtype == bool or not (
-        np.issubdtype(source.dtype, np.integer) or np.issubdtype(source.dtype, np.floating)
-    ):
+    if source.dtype.kind not in "iuf":  # numpy counts durations among integers
         raise CountsError(
             f"{where} holds values of type {source.dtype}; counts are whole numbers.", "no_numbers_in_matrix"
         )

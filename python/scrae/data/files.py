@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 import scipy.sparse as sp
 
 from scrae._deprecation import warn_of_old_name
-from scrae._errors import CountsError, Refusal
+from scrae._errors import Coded, CountsError, Refusal
 from scrae._messages import some, unknown
-from scrae.compute.atomic import refuse_unwritable, sweep, written_aside
+from scrae.compute.atomic import NotWritten, refuse_unwritable, sweep, written_aside
 from scrae.data.counts import Rounding, as_counts
+from scrae.data.matrix_market import refuse_malformed_text
 from scrae.data.on_disk import edges, on_disk
 from scrae.data.sparse_format import OF_FILE, refuse_malformed_group, refuse_malformed_positions
 
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
 
 PARTS = {"X", "layers", "obs", "obsm", "obsp", "raw", "uns", "var", "varm", "varp"}  # of a store that anndata writes
+ROOM = 2**20  # bytes that a result takes beside its arrays: names, descriptions
 OF_ZARR = {".zattrs", ".zgroup", ".zmetadata", "zarr.json"}  # what describes them
 
 
@@ -67,19 +70,22 @@ def cells_on_disk(path: str | os.PathLike[str], layer: str | None = None, *, cou
     if not path.exists():
         raise FileNotFoundError(f"there is no {path}")
     with _opened(path, "r") as file:
-        if "obs" not in file or "var" not in file:
+        with _readable(path):
+            parts = list(file)
+            layers = list(file["layers"]) if "layers" in parts else []
+        if "obs" not in parts or "var" not in parts:
             raise ValueError(f"{path} is not {_kind(path)} as anndata writes it: it has no obs and var")
-        layers = list(file["layers"]) if "layers" in file else []
         if layer is not None and layer not in layers:
             raise ValueError(unknown("layer", layer, layers, str(path)))
         where = "X" if layer is None else f"layers/{layer}"
-        if where not in file:
+        if where not in parts and layer is None:
             raise CountsError(f"{path} has no {where}: there is no matrix", "no_matrix")
-        obs, var = read(file["obs"]), read(file["var"])
-        if not (hasattr(obs, "index") and hasattr(var, "index")):
-            obs, var = _old_tables(path)
-        parts = _checked(file[where], f"{where} of {path}", obs.index, var.index, rounding)
-        checked = on_disk(parts, len(var))
+        with _readable(path):
+            obs, var = read(file["obs"]), read(file["var"])
+            if not (hasattr(obs, "index") and hasattr(var, "index")):
+                obs, var = _old_tables(path)
+            stored = file[where]
+        checked = on_disk(_checked(path, stored, f"{where} of {path}", obs.index, var.index, rounding), len(var))
     if rounding is not None:
         rounding.warn(f"{where} of {path}")
     return AnnData(X=sp.csr_matrix(checked), obs=obs, var=var)
@@ -131,12 +137,30 @@ def _opened(path: Path, mode: Literal["r", "r+"]) -> Iterator[Any]:
             file.close()
 
 
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Say of which file it is what HDF5, zarr and anndata make of damage: they raise errors of every kind.
+
+    Raises
+    ------
+    ValueError
+        The block raised something else than a :class:`scrae.CountsError`.
+    """
+    try:
+        yield
+    except CountsError:
+        raise
+    except Exception as error:
+        raise ValueError(f"{path} cannot be read: {error}") from error
+
+
 def _checked(
-    stored: Any, where: str, cell_names: Any, gene_names: Any, rounding: Rounding | None
+    path: Path, stored: Any, where: str, cell_names: Any, gene_names: Any, rounding: Rounding | None
 ) -> Iterator[sp.csr_array]:
     """Counts a block of cells at a time."""
     shape = len(cell_names), len(gene_names)
-    kind = _stored_as(stored)
+    with _readable(path):
+        kind = _stored_as(stored)
     if kind not in ("csr_matrix", "array"):
         raise ValueError(
             f"{where} is stored as {kind}; cells are read one after the other, so it has to be CSR: "
@@ -144,7 +168,8 @@ def _checked(
         )
     sparse = kind == "csr_matrix"
     if sparse:
-        indptr = refuse_malformed_group(stored, shape, False, where)
+        with _readable(path):
+            indptr = refuse_malformed_group(stored, shape, False, where)
     elif tuple(stored.shape) == shape:
         indptr = np.arange(shape[0] + 1, dtype=np.int64) * shape[1]
     else:
@@ -202,16 +227,24 @@ def refuse_target(path: Path, source: Path | None = None) -> None:
     refuse_unwritable(path.parent)
     _refuse_foreign(path)
     if source is not None and source.suffix in (".h5ad", ".zarr"):
-        needed, free = _size(source), shutil.disk_usage(path.parent).free
-        if free < needed:
-            raise Refusal(
-                f"there is no room for {str(path)!r}: it takes {needed / 1e9:,.1f} GB or more, and "
-                f"{free / 1e9:,.1f} GB are free. Make room, or choose another disk.",
-                "no_room",
-                path=str(path),
-                needed=needed,
-                free=free,
-            )
+        _refuse_without_room(path, _size(source))
+
+
+def _refuse_without_room(path: Path, needed: int) -> None:
+    """Refuse what a disk has no room for.
+
+    Of an h5ad file that can be told too late: HDF5 may end the process when it cannot write what it holds back.
+    """
+    free = shutil.disk_usage(path.parent).free
+    if free < needed:
+        raise Refusal(
+            f"there is no room for {str(path)!r}: it takes {needed / 1e9:,.3g} GB or more, and {free / 1e9:,.3g} GB "
+            "are free. Make room, or choose another disk.",
+            "no_room",
+            path=str(path),
+            needed=needed,
+            free=free,
+        )
 
 
 def _refuse_foreign(path: Path) -> None:
@@ -234,7 +267,7 @@ def _why_no_anndata(path: Path) -> str | None:
     if path.suffix != ".zarr" and not path.is_file():
         return "it is no regular file, and so no h5ad file"
     try:
-        with _opened(path, "r") as file:
+        with _opened(path, "r") as file, _readable(path):
             kind = file.attrs.get("encoding-type", "anndata")  # anndata before 0.7 did not say it
             parts = {part for part in ("obs", "var", "mod") if part in file}
     except ValueError as error:
@@ -254,6 +287,41 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
+def _size_in_memory(adata: AnnData, *, counts: bool = True) -> int:
+    """About how many bytes a result takes when it is written, which is as it is in memory, uncompressed."""
+    parts = [*adata.obsm.values(), *adata.varm.values(), adata.obs, adata.var]
+    if counts:
+        raw = [] if adata.raw is None else [adata.raw.X]
+        parts += [adata.X, *raw, *adata.layers.values(), *adata.obsp.values(), *adata.varp.values()]
+    return ROOM + sum(map(_bytes_of, parts))
+
+
+def _bytes_of(part: Any) -> int:
+    if hasattr(part, "memory_usage"):
+        return int(part.memory_usage(index=True).sum())
+    arrays = [getattr(part, name, None) for name in OF_FILE] if sp.issparse(part) else [part]
+    return sum(int(getattr(array, "nbytes", 0)) for array in arrays)
+
+
+@contextmanager
+def _not_written(path: Path) -> Iterator[None]:
+    """Say which file it is that HDF5, zarr or the copy of a folder could not write.
+
+    Raises
+    ------
+    OSError
+        The block raised one, or what HDF5 raises in its place.
+    """
+    try:
+        yield
+    except Coded:
+        raise
+    except (OSError, RuntimeError) as error:
+        known = isinstance(error, OSError) and error.strerror
+        reason = error if known else OSError(getattr(error, "errno", None), str(error)[:300])
+        raise NotWritten(path, cast(OSError, reason)) from error
+
+
 def write_beside(source: Path, adata: AnnData, path: Path) -> None:
     """Write ``path``: the file ``source``, with what was added to the ``adata`` that :func:`cells_on_disk` gave of it.
 
@@ -268,7 +336,9 @@ def write_beside(source: Path, adata: AnnData, path: Path) -> None:
     """
     _, write = _elements()
     _refuse_foreign(path)
-    with written_aside(path) as part:
+    if _kind(source) == "h5ad":
+        _refuse_without_room(path, _size(source) + _size_in_memory(adata, counts=False))
+    with _not_written(path), written_aside(path) as part:
         if _kind(source) == "zarr":
             shutil.copytree(source, part)
         else:
@@ -288,12 +358,38 @@ def write_beside(source: Path, adata: AnnData, path: Path) -> None:
 def write_whole(adata: AnnData, path: Path) -> None:
     """Write all of ``adata`` aside and move it into place; zarr if ``path`` ends so, else h5ad."""
     _refuse_foreign(path)
-    with written_aside(path) as part, warnings.catch_warnings():
+    if path.suffix != ".zarr":  # which is compressed, and does not end the process
+        _refuse_without_room(path, _size_in_memory(adata))
+    with _not_written(path), written_aside(path) as part, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Writing zarr v2")  # anndata decides on the format
         if path.suffix == ".zarr":
             adata.write_zarr(part)
         else:
             adata.write_h5ad(part)
+
+
+def write_elsewhere(adata: AnnData, path: Path) -> Path | None:
+    """Where ``path`` could not be written: the embedding without the counts, beside it or among temporary files.
+
+    Returns
+    -------
+    The h5ad file that has ``obs``, ``obsm`` and ``uns`` of ``adata``; None: there was no room for it either.
+    """
+    from anndata import AnnData
+
+    small = AnnData(obs=adata.obs, obsm=dict(adata.obsm), uns=dict(adata.uns))
+    for parent in (path.parent, Path(tempfile.gettempdir())):
+        folder = None
+        try:
+            folder = Path(tempfile.mkdtemp(prefix=f"{path.stem[:100]}-", dir=parent))
+            place = folder / "embedding.h5ad"
+            write_whole(small, place)
+        except Exception:  # HDF5 raises what it likes when a disk is full
+            if folder is not None:
+                shutil.rmtree(folder, ignore_errors=True)
+        else:
+            return place
+    return None
 
 
 def _list_anew(store: Path) -> None:
@@ -362,16 +458,14 @@ def read_counts(path: Path) -> AnnData:
         raise ValueError(
             f"{path} is not h5ad, zarr, 10x .h5 or a 10x folder; scanpy reads many other formats and writes h5ad"
         )
-    try:
+    with _readable(path):
         if path.suffix in (".h5ad", ".h5", ".zarr"):
             _refuse_malformed_file(path)
+        elif path.is_dir():
+            refuse_malformed_text(path)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Variable names are not unique")  # repaired below
             adata: AnnData = readers[path.suffix](path)
-    except CountsError:
-        raise
-    except Exception as error:
-        raise ValueError(f"{path} cannot be read: {error}") from error
     if path.suffix not in (".h5ad", ".zarr"):
         adata.var_names_make_unique()  # 10x files repeat gene symbols as a matter of course
     return adata

@@ -35,6 +35,8 @@ def refuse_malformed(matrix: Any, where: str) -> None:
         The message says which array is damaged, how, and in how many places.
     """
     n_cells, n_genes = matrix.shape
+    if matrix.dtype.kind not in "biufc":
+        _refuse(where, f"its values (data) are of type {matrix.dtype}, which is none of numbers")
     if matrix.format == "csr":
         _refuse_malformed_rows(matrix, n_cells, n_genes, where, "cells", "genes")
     elif matrix.format == "csc":
@@ -46,17 +48,28 @@ def refuse_malformed(matrix: Any, where: str) -> None:
         blocks = "blocks of cells", "blocks of genes"
         _refuse_malformed_rows(matrix, n_cells // height, n_genes // width, where, *blocks)
     elif matrix.format == "coo":
+        _refuse_other_dimensions(matrix.data, 1, where)
         _refuse_other_lengths(len(matrix.row), len(matrix.data), where, "rows (row)")
         _refuse_other_lengths(len(matrix.col), len(matrix.data), where, "columns (col)")
         refuse_malformed_positions(matrix.row, n_cells, where, "cells")
         refuse_malformed_positions(matrix.col, n_genes, where, "genes")
     elif matrix.format == "dia":
+        _refuse_other_dimensions(matrix.data, 2, where)
         _refuse_other_kind(matrix.offsets, where, "offsets of diagonals (offsets)")
         _refuse_other_lengths(len(matrix.offsets), len(matrix.data), where, "offsets of diagonals (offsets)")
+        outside = int(np.count_nonzero((matrix.offsets <= -n_cells) | (matrix.offsets >= n_genes)))
+        if outside:  # scipy would take them in a type that may be too small
+            _refuse(where, f"{outside:,} of {len(matrix.offsets):,} diagonals lie outside of it")
     elif matrix.format == "lil":
         uneven = sum(len(row) != len(values) for row, values in zip(matrix.rows, matrix.data, strict=False))
         if uneven or len(matrix.rows) != n_cells or len(matrix.data) != n_cells:
             _refuse(where, f"positions and values differ in number in {uneven:,} of {n_cells:,} cells")
+        genes = [gene for row in matrix.rows for gene in row]
+        refuse_malformed_positions(np.array(genes or np.zeros(0, np.int64)), n_genes, where)
+    elif matrix.format == "dok":
+        keys = np.array(list(matrix.keys()) or np.zeros((0, 2), np.int64))
+        refuse_malformed_positions(keys[:, 0], n_cells, where, "cells")
+        refuse_malformed_positions(keys[:, 1], n_genes, where, "genes")
 
 
 def refuse_malformed_starts(starts: Any, n_rows: int, n_entries: int, where: str, rows: str = "cells") -> np.ndarray:
@@ -141,8 +154,7 @@ def refuse_malformed_group(group: Any, shape: Sequence[int], by_gene: bool, wher
         said = " x ".join(str(n) for n in np.ravel(stored))
         _refuse(where, f"its shape is stored as {said}, where there are {shape[0]:,} cells and {shape[1]:,} genes")
     _refuse_other_kind(group["indices"], where, f"positions of {'cells' if by_gene else 'genes'}")
-    if group["data"].ndim != 1:
-        _refuse(where, f"its values (data) have {group['data'].ndim} dimensions instead of one")
+    _refuse_other_dimensions(group["data"], 1, where)
     _refuse_other_lengths(group["indices"].shape[0], group["data"].shape[0], where, "positions (indices)")
     rows, n_rows = ("genes", shape[1]) if by_gene else ("cells", shape[0])
     return refuse_malformed_starts(group["indptr"], int(n_rows), group["data"].shape[0], where, rows)
@@ -186,8 +198,7 @@ def native(values: np.ndarray) -> np.ndarray:
 
 
 def _refuse_malformed_rows(matrix: Any, n_rows: int, n_columns: int, where: str, rows: str, columns: str) -> None:
-    if np.ndim(matrix.data) != (3 if matrix.format == "bsr" else 1):
-        _refuse(where, f"its values (data) have {np.ndim(matrix.data)} dimensions")
+    _refuse_other_dimensions(matrix.data, 3 if matrix.format == "bsr" else 1, where)
     _refuse_other_kind(matrix.indices, where, f"positions of {columns}")
     _refuse_other_lengths(len(matrix.indices), len(matrix.data), where, "positions (indices)")
     refuse_malformed_starts(matrix.indptr, n_rows, len(matrix.data), where, rows)
@@ -196,10 +207,15 @@ def _refuse_malformed_rows(matrix: Any, n_rows: int, n_columns: int, where: str,
 
 def _refuse_other_kind(array: Any, where: str, name: str) -> None:
     """Fractions and text are no positions; a list of lists is no list."""
-    if not np.issubdtype(array.dtype, np.integer):
+    if np.dtype(array.dtype).kind not in "iu":  # numpy counts durations among integers
         _refuse(where, f"the {name} are not whole numbers, but of type {array.dtype}")
     if array.ndim != 1:
         _refuse(where, f"the {name} have {array.ndim} dimensions instead of one")
+
+
+def _refuse_other_dimensions(values: Any, n: int, where: str) -> None:
+    if values.ndim != n:
+        _refuse(where, f"its values (data) have {values.ndim} dimensions instead of {n}")
 
 
 def _refuse_other_lengths(n: int, n_values: int, where: str, name: str) -> None:

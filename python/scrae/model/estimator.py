@@ -36,6 +36,7 @@ from scrae.model.folder import (
     load_state,
     refuse_another,
     save_model,
+    save_trained,
 )
 from scrae.regularisers import Regulariser
 
@@ -228,6 +229,9 @@ class SCRAE:
             ``model_dir`` holds the model of another training, or another process is writing there.
         scrae.TrainingDiverged
             Losses were not finite again and again.
+        OSError
+            The trained model could not be written into ``model_dir`` (a full disk, say). The message says where it was
+            put instead, and this object has it.
         """
         if max_epochs is not None:
             max_epochs = at_least("max_epochs", max_epochs, 1)
@@ -302,7 +306,7 @@ class SCRAE:
     def _take(self, fitted: FittedModel, model_dir: str | os.PathLike[str] | None) -> None:
         self._fitted = fitted
         if model_dir is not None and distributed.in_charge():
-            save_model(model_dir, fitted)
+            save_trained(model_dir, fitted)
 
     def _show(self, fitting: Fitting, epochs: int, on_epoch: Callable[[int, int, dict[str, float]], None]) -> None:
         """Call ``on_epoch``, to which this object is the model in training."""

@@ -16,10 +16,12 @@ import hashlib
 import json
 import os
 import re
+import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -138,6 +140,53 @@ def save_model(folder: str | os.PathLike[str], model: FittedModel) -> None:
             _tidy(path)
 
 
+def save_trained(folder: str | os.PathLike[str], model: FittedModel) -> None:
+    """:func:`save_model` of what a training has come to: where that fails, it is put elsewhere, so that it is not lost.
+
+    Elsewhere is beside ``folder``, or where temporary files are; without its training state where that has no room.
+
+    Raises
+    ------
+    OSError
+        The model is not in ``folder``; the message says where it is.
+    """
+    try:
+        save_model(folder, model)
+    except OSError as error:
+        path = Path(folder)
+        place = _saved_elsewhere(path, model)
+        if place is None:
+            raise
+        reason = getattr(error, "reason", None) or error.strerror or str(error)
+        raise PutElsewhere(
+            f"could not write {str(path)!r}: {reason}; the trained model was put into {str(place)!r} instead, which "
+            "scrae.SCRAE.load reads",
+            "model_put_elsewhere",
+            path=str(path),
+            reason=reason,
+            place=str(place),
+        ) from error
+
+
+class PutElsewhere(Coded, OSError):
+    """A trained model could not be saved where it was asked for, and is somewhere else."""
+
+
+def _saved_elsewhere(path: Path, model: FittedModel) -> Path | None:
+    for parent in (path.parent, Path(tempfile.gettempdir())):
+        for saved in (model, replace(model, training_state=None)):
+            place = None
+            try:
+                place = Path(tempfile.mkdtemp(prefix=f"{path.name[:100]}-", dir=parent))
+                save_model(place, saved)
+            except OSError:
+                if place is not None:
+                    shutil.rmtree(place, ignore_errors=True)
+            else:
+                return place
+    return None
+
+
 def save_checkpoint(folder: str | os.PathLike[str], model: FittedModel) -> None:
     """Write the training state of a model and what training has come to into ``folder``, as one file.
 
@@ -182,7 +231,7 @@ def _tidy(path: Path) -> None:
         if name in waiting and waiting[name].is_file():
             waiting[name].replace(path / name)
     for entry in path.iterdir():
-        if WAITING.fullmatch(entry.name):
+        if WAITING.fullmatch(entry.name) and not entry.is_dir():  # a folder is nothing that a save has left
             entry.unlink(missing_ok=True)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import stat
 from collections.abc import Mapping
@@ -212,7 +213,7 @@ def _described(path: Path, text: str | bytes) -> dict[str, Any]:
         raise damaged(path, "levels of covariates are not names")
     if description["batch_key"] is not None and description["batch_key"] not in levels:
         raise damaged(path, "the batch is none of the covariates")
-    if not all(isinstance(row, dict) for row in description["history"]):
+    if not all(isinstance(row, dict) and _is_epoch(row) for row in description["history"]):
         raise damaged(path, "the history is not a list of epochs")
     return description
 
@@ -241,6 +242,12 @@ def _check_kind(path: Path, description: Mapping[str, Any], name: str, kinds: tu
 def _kind_of(value: Any) -> str:
     kinds = {dict: "an object", list: "a list", str: "text", bool: "true or false", type(None): "null"}
     return kinds.get(type(value), "a number")
+
+
+def _is_epoch(row: Mapping[str, Any]) -> bool:
+    """Whether a row of the history has the number of its epoch and numbers beside it."""
+    numbers = all(type(value) in (int, float) for value in row.values())
+    return numbers and math.isfinite(row.get("epoch", math.nan))
 
 
 def _all_text(names: list[Any]) -> bool:

@@ -86,9 +86,33 @@ class CellTypes:
 
     @classmethod
     def from_description(cls, description: Mapping[str, Any]) -> CellTypes:
-        """What :meth:`description` gave."""
-        parts: dict[str, Any] = {name: np.asarray(value) for name, value in description.items()}
-        return cls(**parts | {"types": parts["types"].astype(object), "temperature": description["temperature"]})
+        """What :meth:`description` gave.
+
+        Raises
+        ------
+        ValueError, TypeError, KeyError
+            A part is missing, unknown or not of numbers, or parts do not fit together.
+        """
+        parts: dict[str, Any] = {
+            name: np.asarray(value, dtype=object if name == "types" else np.float64)
+            for name, value in description.items()
+        }
+        found = cls(**parts | {"temperature": float(parts["temperature"])})
+        n_types, n_features = len(found.types), found.centre.size
+        shapes: dict[str, tuple[int, ...]] = {
+            "types": (n_types,),
+            "centre": (n_features,),
+            "scale": (n_features,),
+            "weights": (n_features, n_types),
+            "offsets": (n_types,),
+            "centroids": (len(found.centroids), n_features),
+            "whitening": (n_features, n_features),
+            "distances": (found.distances.size,),
+        }
+        for name, shape in shapes.items():
+            if getattr(found, name).shape != shape:
+                raise ValueError(f"{name} of the cell types have the shape {getattr(found, name).shape}")
+        return found
 
 
 def fit_cell_types(features: np.ndarray, labels: np.ndarray, random_state: int = 0) -> CellTypes:

@@ -74,14 +74,24 @@ class Population:
 
     @classmethod
     def from_description(cls, description: dict[str, Any]) -> Population:
-        """What :meth:`description` described; without a density where a development version saved none."""
+        """What :meth:`description` described; without a density where a development version saved none.
+
+        Raises
+        ------
+        ValueError, TypeError, KeyError
+            A part is missing, not of numbers, or of another size.
+        """
         codes = np.asarray(description["covariate_codes"], dtype=np.int64)
+        quantiles = np.asarray(description["log_library_quantiles"], dtype=np.float64)
+        shares = np.asarray(description["covariate_shares"], dtype=np.float64)
+        if quantiles.shape != PERCENTILES.shape or codes.ndim != 2 or shares.shape != codes.shape[:1]:
+            raise ValueError("the sizes and covariates of the population do not fit together")
         density = description.get("density")
         return cls(
-            np.asarray(description["log_library_quantiles"]),
-            np.asarray(description.get("continuous_quantiles", [])).reshape(-1, len(PERCENTILES)),
+            quantiles,
+            np.asarray(description.get("continuous_quantiles", []), dtype=np.float64).reshape(-1, len(PERCENTILES)),
             codes,
-            np.asarray(description["covariate_shares"]),
+            shares,
             None if density is None else CellDensity.from_description(density),
         )
 

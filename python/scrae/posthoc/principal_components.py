@@ -88,7 +88,16 @@ class PrincipalComponents:
 
     @classmethod
     def from_tensors(cls, tensors: dict[str, Tensor]) -> PrincipalComponents:
-        """What :meth:`tensors` gave."""
-        scaled = CountTransform("scaled", len(tensors["loadings"]))
+        """What :meth:`tensors` gave.
+
+        Raises
+        ------
+        ValueError
+            Tensors that do not fit together.
+        """
+        loadings, offset = tensors["loadings"], tensors["offset"]
+        if loadings.ndim != 2 or offset.shape != loadings.shape[1:] or not loadings.is_floating_point():
+            raise ValueError(f"loadings of shape {tuple(loadings.shape)} with an offset of {tuple(offset.shape)}")
+        scaled = CountTransform("scaled", len(loadings))
         scaled.load_state_dict({name: tensors[f"scaled.{name}"] for name in scaled.state_dict()})
-        return cls(scaled, tensors["loadings"], tensors["offset"])
+        return cls(scaled, loadings, offset)

@@ -196,17 +196,36 @@ class Readout:
 
     @classmethod
     def from_tensors(cls, tensors: dict[str, Tensor]) -> Readout:
-        """What :meth:`tensors` gave; without residual axes where it had none of them, as before 0.2.0."""
-        n_dimensions = len(tensors["centre"])
-        without = {
-            "correction": torch.zeros(0, n_dimensions),
-            "residual_centre": torch.zeros(n_dimensions),
-            "residual_axes": torch.zeros(n_dimensions, 0),
-        }
-        tensors = without | tensors
+        """What :meth:`tensors` gave; without residual axes where it had none of them, as before 0.1.0.
+
+        Raises
+        ------
+        ValueError
+            Tensors that do not fit together.
+        """
+        width = tensors["centre"].numel()
+        without = {"correction": torch.zeros(0, width), "residual_centre": torch.zeros(width)}
+        tensors = without | {"residual_axes": torch.zeros(width, 0)} | tensors
         own = {field.name: tensors[field.name] for field in fields(cls) if field.name != "components"}
         has_components = tensors.get("loadings", torch.zeros(0)).numel() > 0
-        return cls(**own, components=PrincipalComponents.from_tensors(tensors) if has_components else None)
+        components = PrincipalComponents.from_tensors(tensors) if has_components else None
+        n_features, n_landmarks = own["feature_mean"].numel(), len(own["landmarks"])
+        n_dimensions = n_features + (0 if components is None else components.loadings.shape[1])
+        shapes = {
+            "feature_mean": (n_features,),
+            "feature_factor": (n_features,),
+            "landmarks": (n_landmarks, n_dimensions),
+            "shift": (n_landmarks, n_dimensions),
+            "centre": (n_dimensions,),
+            "axes": (n_dimensions, own["axes"].shape[-1]),
+            "correction": (n_landmarks if len(own["correction"]) else 0, n_dimensions),
+            "residual_centre": (n_dimensions,),
+            "residual_axes": (n_dimensions, own["residual_axes"].shape[-1]),
+        }
+        for name, shape in shapes.items():
+            if tuple(own[name].shape) != shape or not own[name].is_floating_point():
+                raise ValueError(f"{name} of the read-out is {own[name].dtype} of shape {tuple(own[name].shape)}")
+        return cls(**own, components=components)
 
     def _own_tensors(self) -> dict[str, Tensor]:
         return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "components"}

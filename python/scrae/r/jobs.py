@@ -43,6 +43,7 @@ def _train(arguments: dict[str, Any], cells: Callable[[], AnnData], folder: Path
     emit("start", n_cells=adata.n_obs, n_genes=int(genes.sum()), device=str(model.device))
     model.fit(
         adata,
+        counts=arguments.get("counts", "raw"),
         genes=genes,
         batch_key=arguments.get("batch_key"),
         categorical_covariate_keys=arguments.get("categorical_covariate_keys", []),
@@ -50,6 +51,7 @@ def _train(arguments: dict[str, Any], cells: Callable[[], AnnData], folder: Path
         max_epochs=arguments.get("max_epochs"),
         resume=bool(arguments.get("resume", False)),
         model_dir=arguments.get("model_dir"),
+        overwrite=bool(arguments.get("overwrite", False)),
         on_epoch=lambda epoch, most, losses: emit("epoch", max_epochs=most, **losses | {"epoch": epoch}),
     )
     answer = _trained(model, folder) | {"embedding": write_array(folder, "embedding", model.embed())}
@@ -247,7 +249,14 @@ def _chosen_genes(arguments: dict[str, Any], adata: AnnData, emit: Emit) -> np.n
     if not selection:
         return np.asarray(adata.var_names != OTHER_GENES)
     emit("stage", text=f"choosing {selection['n_top']:,} genes ({selection['method']})")
-    select_genes(adata, selection["method"], selection["n_top"], batch_key=arguments.get("batch_key"), verbose=False)
+    select_genes(
+        adata,
+        selection["method"],
+        selection["n_top"],
+        batch_key=arguments.get("batch_key"),
+        counts=arguments.get("counts", "raw"),
+        verbose=False,
+    )
     return np.asarray(adata.var[SELECTED])
 
 
