@@ -377,7 +377,7 @@ class SCRAE:
 
     # -- where cells lie -----------------------------------------------------------------------------------------------
 
-    def embed(self, data: Any = None, *, layer: str | None = None) -> np.ndarray:
+    def embed(self, data: Any = None, *, layer: str | None = None, counts: str = "raw") -> np.ndarray:
         """The embedding of cells: the training cells, or others that have all the model's genes.
 
         Parameters
@@ -386,12 +386,14 @@ class SCRAE:
             AnnData or matrix of raw counts; None: the training cells.
         layer
             Layer of the AnnData with raw counts.
+        counts
+            ``"raw"``, or ``"round"`` for estimated counts, as in :meth:`fit`.
 
         Returns
         -------
         float32 (n_cells, n_latent), cells in their order.
         """
-        return embedding.embed(self.fitted, data, layer)
+        return embedding.embed(self.fitted, data, layer, counts)
 
     def codes(self, data: Any = None, *, layer: str | None = None) -> np.ndarray:
         """What the decoder is given, float32 (n_cells, n_latent).
@@ -406,7 +408,7 @@ class SCRAE:
         """
         return embedding.codes(self.fitted, data, layer)
 
-    def map(self, query: Any, *, layer: str | None = None) -> np.ndarray:
+    def map(self, query: Any, *, layer: str | None = None, counts: str = "raw") -> np.ndarray:
         """The embedding of new cells, by the trained model as it is; genes are matched by name.
 
         Genes of the model that the query lacks count as zero, with a warning that says how many; genes that the
@@ -418,6 +420,8 @@ class SCRAE:
             AnnData of raw counts (a matrix must have exactly the model's genes, in order).
         layer
             Layer of the AnnData with raw counts.
+        counts
+            ``"raw"``, or ``"round"`` for estimated counts, as in :meth:`fit`.
 
         Returns
         -------
@@ -428,7 +432,7 @@ class SCRAE:
         ValueError
             The query has none of the model's genes.
         """
-        return embedding.map_query(self.fitted, query, layer)
+        return embedding.map_query(self.fitted, query, layer, counts)
 
     def clusters(self, data: Any = None, *, layer: str | None = None) -> np.ndarray:
         """Clusters of cells, where the model makes them itself (presets ``"scdeepcluster"`` and ``"sczidesk"``).
