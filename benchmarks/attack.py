@@ -125,19 +125,16 @@ def _answers(kind: str, saved: Path, first: int, end: int, seed: int) -> Iterato
             start_new_session=True,  # with whatever it starts
         )
         assert process.stdout is not None
-        lines, begun, ended = _lines(process.stdout.fileno()), None, False
-        for line in lines:
-            answer = json.loads(line)
-            if "begin" in answer:
-                begun = answer["begin"]
-                continue
-            begun, ended = None, "end" in answer
-            if not ended:
-                yield answer
-        if not ended:
-            with_limit = process.poll() is None
-            if with_limit:
-                os.killpg(process.pid, signal.SIGABRT)  # its stack is written
+        begun, ended, silent = None, False, False
+        try:
+            for line in _lines(process.stdout.fileno()):
+                answer = json.loads(line)
+                begun, ended = answer.get("begin"), "end" in answer
+                if "kind" in answer:
+                    yield answer
+        except TimeoutError:
+            silent = True
+            os.killpg(process.pid, signal.SIGABRT)  # its stack is written
         process.wait()
         process.stdout.close()
         if not ended:
@@ -145,7 +142,7 @@ def _answers(kind: str, saved: Path, first: int, end: int, seed: int) -> Iterato
             stack = said.read().decode(errors="replace")
             if begun is None:
                 raise SystemExit(f"the attack itself failed ({kind}):\n{stack[-3000:]}")
-            how = f"no end within {PATIENCE:.0f} s" if with_limit else f"exit status {process.returncode}"
+            how = f"no end within {PATIENCE:.0f} s" if silent else f"exit status {process.returncode}"
             stack = stack[max(0, stack.find("Current thread")) :]
             place = re.search(r'File "(.*)", line', stack)  # the innermost
             found = HDF5 if place is not None and "h5py" in place[1] else "crashed"
@@ -153,7 +150,13 @@ def _answers(kind: str, saved: Path, first: int, end: int, seed: int) -> Iterato
 
 
 def _lines(descriptor: int) -> Iterator[str]:
-    """Lines as they come, until the other end closes or is silent for too long."""
+    """Lines as they come, until the other end closes.
+
+    Raises
+    ------
+    TimeoutError
+        It is silent for too long.
+    """
     text, limit = b"", 5 * PATIENCE  # the first takes the time that torch takes to load
     while select.select([descriptor], [], [], limit)[0]:
         part = os.read(descriptor, 2**16)
@@ -162,6 +165,7 @@ def _lines(descriptor: int) -> Iterator[str]:
         *whole, text = (text + part).split(b"\n")
         yield from (line.decode() for line in whole)
         limit = PATIENCE
+    raise TimeoutError
 
 
 def report(kind: str, tally: Tally) -> None:

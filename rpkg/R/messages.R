@@ -589,6 +589,12 @@ WORDS <- list(
             "\"HVG\", or more cells."
         )
     },
+    no_gene_varies = function(f, where) {
+        paste0(
+            "none of ", how_many(f$n_genes, "gene"), " differs between the ",
+            how_many(f$n_cells, "cell"), " of ", where, ". Are they copies of one cell?"
+        )
+    },
     no_marker = function(f, where) {
         paste0(
             "SCMarker finds no marker. Of ", how_many(f$n_genes, "gene"), " ",

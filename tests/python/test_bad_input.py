@@ -391,6 +391,65 @@ def test_estimated_counts_are_rounded_where_that_is_asked_for(small, quick, door
     np.testing.assert_array_equal(found, scrae.SCRAE(**quick).fit(small, genes=genes).embed())
 
 
+@pytest.mark.parametrize("how", ["embed", "map"])
+def test_estimated_counts_of_new_cells_are_rounded_where_that_is_asked_for(small, quick, how):
+    model = scrae.SCRAE(**quick).fit(small)
+    estimated = small.copy()
+    estimated.X = small.X.astype(np.float64)
+    estimated.X.data[:2] += 0.25
+    place = getattr(model, how)
+    with pytest.raises(scrae.CountsError, match='counts="round"'):
+        place(estimated)
+    with pytest.warns(UserWarning, match="2 of .* were rounded to whole counts, by 0.25 at most"):
+        found = place(estimated, counts="round")
+    np.testing.assert_array_equal(found, place(small))
+
+
+def test_a_batch_of_five_cells_is_no_error(small, quick):
+    small.obs["batch"] = ["few"] * 5 + ["many"] * 55
+    for genes in ("all", "hvg"):
+        scrae.tl.scrae(small, genes=genes, n_genes=20, batch_key="batch", **quick)
+        assert np.isfinite(small.obsm["X_scrae"]).all()
+
+
+def copies(small, n):
+    return anndata.AnnData(np.repeat(small.X[:1].toarray(), n, axis=0), var=small.var)
+
+
+def test_copies_of_one_cell_share_one_point(small, quick):
+    embedding = scrae.SCRAE(**quick).fit(copies(small, 60).X).embed()
+    assert np.isfinite(embedding).all()
+    assert (embedding == embedding[0]).all()
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        ("hvg", r"none of \d+ genes differs between the 60 cells; are they copies of one cell\?"),
+        ("seurat_v3", r"trend of variance on mean could not be fitted \(0 of \d+ genes vary\)"),  # loess: SIGSEGV
+    ],
+)
+def test_genes_of_copies_of_one_cell_cannot_be_chosen_by_their_variance(small, method, message):
+    with pytest.raises(ValueError, match=message):
+        scrae.pp.select_genes(copies(small, 60), method, 10)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_few_genes_that_vary_do_not_end_the_process(small, n):
+    adata = copies(small, 60)
+    adata.X[::2, :n] += np.arange(1, n + 1, dtype=np.float32)
+    with pytest.raises(ValueError, match=rf"{n} of \d+ genes vary"):
+        scrae.pp.select_genes(adata, "seurat_v3", 10)
+
+
+@pytest.mark.parametrize("copied", [5, 20])
+def test_a_batch_of_copies_of_one_cell_leaves_the_choice_to_the_others(small, copied):
+    small.X = small.X[[0] * copied + list(range(copied, 60))]
+    small.obs["batch"] = ["copies"] * copied + ["others"] * (60 - copied)
+    scrae.pp.select_genes(small, "hvg", 10, batch_key="batch")
+    assert small.var["scrae_selected"].sum() == 10
+
+
 def test_counts_are_raw_or_rounded(small, quick):
     with pytest.raises(ValueError, match='counts=\'floor\' is not known; choose "raw" or "round"'):
         scrae.tl.scrae(small, counts="floor", **quick)

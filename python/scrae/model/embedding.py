@@ -12,9 +12,9 @@ from scrae.data.covariates import Covariates
 from scrae.model.fitted import FittedModel
 
 
-def embed(model: FittedModel, data: Any, layer: str | None) -> np.ndarray:
+def embed(model: FittedModel, data: Any, layer: str | None, raw_or_round: str) -> np.ndarray:
     """See :meth:`scrae.SCRAE.embed`."""
-    counts, covariates = model.cells_or_training(data, layer, with_covariates=False)
+    counts, covariates = model.cells_or_training(data, layer, with_covariates=False, raw_or_round=raw_or_round)
     return model.row_of_each(counts, covariates, model.embedding)
 
 
@@ -24,9 +24,12 @@ def codes(model: FittedModel, data: Any, layer: str | None) -> np.ndarray:
     return model.row_of_each(counts, covariates, model.module.encode)
 
 
-def map_query(model: FittedModel, query: Any, layer: str | None) -> np.ndarray:
+def map_query(model: FittedModel, query: Any, layer: str | None, raw_or_round: str) -> np.ndarray:
     """See :meth:`scrae.SCRAE.map`."""
-    counts = model.match_genes(read_cells(query, layer), missing_allowed=True)
+    cells = read_cells(query, layer, counts=raw_or_round)
+    if cells.rounding is not None:
+        cells.rounding.warn(cells.where)
+    counts = model.match_genes(cells, missing_allowed=True)
     return model.row_of_each(counts, Covariates.none(counts.shape[0]), model.embedding)
 
 

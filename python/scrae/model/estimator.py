@@ -377,7 +377,7 @@ class SCRAE:
 
     # -- where cells lie -----------------------------------------------------------------------------------------------
 
-    def embed(self, data: Any = None, *, layer: str | None = None) -> np.ndarray:
+    def embed(self, data: Any = None, *, layer: str | None = None, counts: str = "raw") -> np.ndarray:
         """The embedding of cells: the training cells, or others that have all the model's genes.
 
         Parameters
@@ -386,6 +386,8 @@ class SCRAE:
             AnnData or matrix of raw counts; None: the training cells.
         layer
             Layer of the AnnData with raw counts.
+        counts
+            ``"raw"``, or ``"round"`` for estimated counts, as in :meth:`fit`.
 
         Returns
         -------
@@ -393,7 +395,7 @@ class SCRAE:
         together, for k-means; the others, which a neighbour graph wants beside them, keep the differences between its
         cells. Published presets, and models of fewer than 10 latent dimensions, have the first alone.
         """
-        return embedding.embed(self.fitted, data, layer)
+        return embedding.embed(self.fitted, data, layer, counts)
 
     def codes(self, data: Any = None, *, layer: str | None = None) -> np.ndarray:
         """What the decoder is given, float32 (n_cells, n_latent).
@@ -408,7 +410,7 @@ class SCRAE:
         """
         return embedding.codes(self.fitted, data, layer)
 
-    def map(self, query: Any, *, layer: str | None = None) -> np.ndarray:
+    def map(self, query: Any, *, layer: str | None = None, counts: str = "raw") -> np.ndarray:
         """The embedding of new cells, by the trained model as it is; genes are matched by name.
 
         Genes of the model that the query lacks count as zero, with a warning that says how many; genes that the
@@ -420,6 +422,8 @@ class SCRAE:
             AnnData of raw counts (a matrix must have exactly the model's genes, in order).
         layer
             Layer of the AnnData with raw counts.
+        counts
+            ``"raw"``, or ``"round"`` for estimated counts, as in :meth:`fit`.
 
         Returns
         -------
@@ -430,7 +434,7 @@ class SCRAE:
         ValueError
             The query has none of the model's genes.
         """
-        return embedding.map_query(self.fitted, query, layer)
+        return embedding.map_query(self.fitted, query, layer, counts)
 
     def clusters(self, data: Any = None, *, layer: str | None = None) -> np.ndarray:
         """Clusters of cells, where the model makes them itself (presets ``"scdeepcluster"`` and ``"sczidesk"``).

@@ -100,8 +100,12 @@ class FittedModel:
 
     # -- cells in the form that the networks take ---------------------------------------------------------------------
 
-    def cells_or_training(self, data: Any, layer: str | None, with_covariates: bool) -> tuple[sp.csr_array, Covariates]:
+    def cells_or_training(
+        self, data: Any, layer: str | None, with_covariates: bool, raw_or_round: str = "raw"
+    ) -> tuple[sp.csr_array, Covariates]:
         """Counts of the model's genes and covariates of ``data``; None: of the training cells.
+
+        With ``raw_or_round="round"`` estimated counts are rounded, with a warning.
 
         Raises
         ------
@@ -112,7 +116,9 @@ class FittedModel:
             if self.training_cells is None:
                 raise ValueError("a loaded model does not hold its training cells: give the data")
             return self.training_cells
-        cells = read_cells(data, layer)
+        cells = read_cells(data, layer, counts=raw_or_round)
+        if cells.rounding is not None:
+            cells.rounding.warn(cells.where)
         counts = self.match_genes(cells, missing_allowed=False)
         return counts, self.coding.code(cells) if with_covariates else Covariates.none(counts.shape[0])
 

@@ -11,6 +11,7 @@ from scrae.pp.findings import Findings
 from scrae.pp.moments import cell_totals, row_blocks, scaled_sums
 
 BINS = 20  # of mean expression
+LEAST_OF_TREND = 4  # genes that loess needs: with fewer it ends the process
 
 
 def highly_variable(
@@ -45,7 +46,7 @@ def highly_variable(
     Raises
     ------
     ValueError
-        The trend of variance on mean cannot be fitted, or a batch has a single cell.
+        The trend of variance on mean cannot be fitted, a batch has a single cell, or no gene varies.
     """
     n_cells = counts.shape[0]
     if method == "hvg":
@@ -71,6 +72,14 @@ def highly_variable(
             values[i] = _standardised_variances(part, genes, verbose)
             ranks[i] = np.argsort(np.argsort(-values[i], kind="stable"))
             high[i] = ranks[i] < n_top
+    if not high.any():
+        raise Refusal(
+            f"{method}: none of {len(genes):,} genes differs between the {n_cells:,} cells; are they copies of one "
+            "cell?",
+            "no_gene_varies",
+            n_genes=len(genes),
+            n_cells=n_cells,
+        )
     known = np.isfinite(values)
     statistic = np.where(known, values, 0.0).sum(0) / np.where(known.any(0), known.sum(0), np.nan)
     if method == "hvg":
@@ -103,6 +112,8 @@ def _dispersions(
     values, high = np.zeros(len(genes)), np.zeros(len(genes), dtype=bool)
     values[seen] = normalised
     known = np.sort(normalised[np.isfinite(normalised)])[::-1]
+    if not len(known):
+        return values, high  # nothing varies here
     high[seen] = np.nan_to_num(normalised, nan=-np.inf) >= known[min(n_top, len(known)) - 1]
     return values, high
 
@@ -117,15 +128,13 @@ def _standardised_variances(counts: sp.csr_array, genes: np.ndarray, verbose: bo
     variance = (squares / n_cells - mean**2) * n_cells / (n_cells - 1)
     varies = variance > 0
     trend = np.zeros(len(genes))
+    if varies.sum() < LEAST_OF_TREND:
+        raise _no_trend(f"{varies.sum()} of {len(genes):,} genes vary")
     try:
         fit = loess(np.log10(mean[varies]), np.log10(variance[varies]), span=0.3, degree=2)
         fit.fit()
     except ValueError as error:
-        raise Refusal(
-            f"seurat_v3: the trend of variance on mean could not be fitted ({error}); too many genes have the same "
-            'few counts (shallow data, small batches). Use method="hvg", or fewer batches.',
-            "no_trend",
-        ) from error
+        raise _no_trend(error) from error
     trend[varies] = fit.outputs.fitted_values
     deviation = np.sqrt(10**trend)
     limit = np.full(counts.shape[1], np.inf)
@@ -137,3 +146,11 @@ def _standardised_variances(counts: sp.csr_array, genes: np.ndarray, verbose: bo
         clipped_squares += np.bincount(block.indices, values**2, counts.shape[1])
     centred = n_cells * mean**2 + clipped_squares[genes] - 2 * clipped[genes] * mean
     return np.asarray(centred / ((n_cells - 1) * deviation**2))
+
+
+def _no_trend(reason: object) -> Refusal:
+    return Refusal(
+        f"seurat_v3: the trend of variance on mean could not be fitted ({reason}); too many genes have the same few "
+        'counts (shallow data, small batches). Use method="hvg", or fewer batches.',
+        "no_trend",
+    )

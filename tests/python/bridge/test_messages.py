@@ -438,6 +438,7 @@ PROVOKED: dict[str, list[Callable[[Stage], Any]]] = {
     "fewer_genes_than_asked": [lambda s: select_genes(s.cells, n_top=100)],
     "no_dropouts": [lambda s: select_genes(of_values(s, lambda values: values + 1), "m3drop")],
     "too_few_genes_vary": [lambda s: select_genes(anndata.AnnData(np.ones((40, 12))), "danb")],
+    "no_gene_varies": [lambda s: select_genes(anndata.AnnData(np.ones((40, 12))), "hvg")],
     "no_marker": [lambda s: select_genes(s.cells, "scmarker", gene_cells=300)],
     "reads_not_umis": [
         lambda s: ignoring_refusals(lambda: select_genes(of_values(s, lambda values: values * 60), "scmarker"))
@@ -447,7 +448,8 @@ PROVOKED: dict[str, list[Callable[[Stage], Any]]] = {
     "diverged": [lambda s: spoil(s, lambda step: step > 5)],
     "going_back": [lambda s: spoil(s, lambda step: step == 5)],
     "no_checkpoint": [lambda s: ignoring_refusals(lambda: no_room(s))],
-    "not_written": [no_room],
+    "not_written": [lambda s: s.model.save("/proc/no folder")],
+    "model_put_elsewhere": [no_room],
     "not_replaced": [lambda s: ((s.folder / "file.h5ad").write_text("mine"), refuse_target(s.folder / "file.h5ad"))],
     "no_room": [too_large],
     "no_folder": [lambda s: ((s.folder / "file").write_text(""), s.model.save(s.folder / "file"))],
