@@ -8,12 +8,11 @@
 #' object and seed give the same clusters, in R and in Python.
 #'
 #' @section What is added:
-#' Seurat: the columns `scrae_clusters` (a factor) and `scrae_cluster_confidence`
-#' of the cell metadata, named after `reduction.name`; `Idents()` are the clusters;
-#' tables are in `Misc(object, "scrae_clusters")`. SingleCellExperiment: the columns
-#' `SCRAE_clusters` and `SCRAE_cluster_confidence` of `colData()`, named after
-#' `name`; tables are in `metadata(object)$SCRAE_clusters`. A column of that name
-#' that is not the work of an earlier call is not replaced.
+#' The columns `scrae_clusters` (a factor) and `scrae_cluster_confidence` of the cell
+#' metadata, or others as `col.name` says. Seurat: `Idents()` are the clusters, and
+#' tables are in `Misc(object, "scrae_clusters")`. SingleCellExperiment: tables are
+#' in `metadata(object)$scrae_clusters`. A column of that name that is not the work
+#' of an earlier call is not replaced.
 #'
 #' Levels of the clusters, "0", "1", ..., are in the order of the tree: neighbours
 #' have neighbouring numbers. Confidence is the share of resamplings of the cells
@@ -41,10 +40,13 @@
 #'   on.
 #' @param reduction.name Name of the reduction to cluster.
 #' @param name Name of the entry of `reducedDims()` to cluster.
+#' @param col.name Name of the column for the clusters, by which several clusterings
+#'   can stand side by side; NULL: `reduction.name`, or `name` in small letters, with
+#'   `_clusters`.
 #' @param ... `threads`, `in_process` as in [RunSCRAE()].
 #' @return The object with the clusters. Matrix: a data.frame with a row per cell,
 #'   `clusters` and `confidence`; the tables are its attribute `"scrae_clusters"`.
-#' @seealso [StabilitySCRAE()], [FindMarkersSCRAE()]
+#' @seealso [plotClustersSCRAE()], [StabilitySCRAE()], [FindMarkersSCRAE()]
 #' @examples
 #' counts <- matrix(rpois(40 * 30, 2), 30, 40)
 #' if (SCRAEStatus(verbose = FALSE)$ready) {
@@ -70,7 +72,7 @@ ClusterSCRAE.default <- function(object, embedding, level = "default",
         )
     }
     found <- find_clusters(
-        source, embedding, attr(embedding, "scrae"), "the embedding",
+        source, embedding, attr(embedding, "scrae"), NULL,
         level, resolution, meta.data, "meta.data", group.by.vars, seed.use, how
     )
     rownames(found$table) <- make.unique(source$cells)
@@ -81,11 +83,11 @@ ClusterSCRAE.default <- function(object, embedding, level = "default",
 #' @export
 ClusterSCRAE.SingleCellExperiment <- function(object, level = "default",
     resolution = 1, group.by.vars = NULL, assay.type = "counts", altexp = NULL,
-    name = "SCRAE", seed.use = 42, verbose = TRUE, ...) {
+    name = "SCRAE", col.name = NULL, seed.use = 42, verbose = TRUE, ...) {
     how <- run_options(list(...), names(formals()), verbose)
     known <- SingleCellExperiment::reducedDimNames(object)
     if (!name %in% known) refuse_missing_embedding(name, "name", known)
-    columns <- cluster_columns(name)
+    columns <- cluster_columns(col.name, tolower(name))
     table <- SummarizedExperiment::colData(object)
     refuse_column_of_user(
         columns, table, names(S4Vectors::metadata(object)),
@@ -94,7 +96,7 @@ ClusterSCRAE.SingleCellExperiment <- function(object, level = "default",
     found <- find_clusters(
         sce_source(object, assay.type, altexp),
         as.matrix(SingleCellExperiment::reducedDim(object, name)),
-        all_fits(object)[[name]], paste0("reducedDim '", name, "'"),
+        all_fits(object)[[name]], name,
         level, resolution, table, "colData(object)", group.by.vars, seed.use, how
     )
     names(found$table) <- columns
@@ -119,7 +121,8 @@ ClusterSCRAE.SummarizedExperiment <- function(object, ...) {
 #' @export
 ClusterSCRAE.Seurat <- function(object, level = "default", resolution = 1,
     group.by.vars = NULL, assay = NULL, layer = "counts",
-    reduction.name = "scrae", seed.use = 42, verbose = TRUE, ...) {
+    reduction.name = "scrae", col.name = NULL, seed.use = 42, verbose = TRUE,
+    ...) {
     how <- run_options(list(...), names(formals()), verbose)
     need_package("SeuratObject", "a Seurat object",
         'install.packages("SeuratObject")'
@@ -128,7 +131,7 @@ ClusterSCRAE.Seurat <- function(object, level = "default", resolution = 1,
     if (!reduction.name %in% known) {
         refuse_missing_embedding(reduction.name, "reduction.name", known)
     }
-    columns <- cluster_columns(reduction.name)
+    columns <- cluster_columns(col.name, reduction.name)
     refuse_column_of_user(
         columns, object[[]], names(methods::slot(object, "misc")),
         earlier_columns(object, reduction.name), "object@meta.data"
@@ -138,10 +141,9 @@ ClusterSCRAE.Seurat <- function(object, level = "default", resolution = 1,
     source <- seurat_source(object, assay, layer, verbose)
     found <- find_clusters(
         source, SeuratObject::Embeddings(reduction),
-        seurat_fits(object)[[reduction.name]],
-        paste0("reduction '", reduction.name, "'"), level, resolution,
-        with_layers(object[[]], source), "object@meta.data", group.by.vars,
-        seed.use, how
+        seurat_fits(object)[[reduction.name]], reduction.name, level,
+        resolution, with_layers(object[[]], source), "object@meta.data",
+        group.by.vars, seed.use, how
     )
     dimnames(found$table) <- list(colnames(object), columns)
     object <- SeuratObject::AddMetaData(object, found$table)
@@ -151,8 +153,10 @@ ClusterSCRAE.Seurat <- function(object, level = "default", resolution = 1,
 }
 
 # Names of the columns with the clusters and with the confidence.
-cluster_columns <- function(name) {
-    paste0(name, c("_clusters", "_cluster_confidence"))
+cluster_columns <- function(col.name, name) {
+    if (!is.null(col.name)) one_name(col.name, "col.name", "the cell metadata")
+    column <- col.name %||% paste0(name, "_clusters")
+    c(column, paste0(sub("s$", "", column), "_confidence"))
 }
 
 refuse_missing_embedding <- function(name, argument, known) {
@@ -193,15 +197,18 @@ with_layers <- function(table, source) {
 }
 
 # `table`, a row per cell, and `told`, a list of tables. `fit` says what the
-# embedding was trained on and with; NULL where nobody knows.
-find_clusters <- function(source, embedding, fit, called, level, resolution, table,
+# embedding of that name was trained on and with; NULL where nobody knows.
+find_clusters <- function(source, embedding, fit, name, level, resolution, table,
     where, group.by.vars, seed.use, how) {
     refuse_settings(how)
     check_level(level)
     one_number(resolution, "resolution")
     if (resolution <= 0) fail("resolution must be above 0, not ", resolution)
     at_least(seed.use, 0, "seed.use")
-    refuse_other_cells(embedding, source, called)
+    refuse_other_cells(embedding, source, paste(
+        c("the embedding", if (!is.null(name)) paste0("'", name, "'")),
+        collapse = " "
+    ))
     batch <- batch_of_clusters(group.by.vars, fit, table, where)
     columns <- read_covariates(table, batch, where)
     genes <- match_genes(as.character(fit$genes), source$names)
@@ -222,7 +229,7 @@ find_clusters <- function(source, embedding, fit, called, level, resolution, tab
             clusters = result$clusters, tree = result$tree,
             params = list(
                 level = level, resolution = resolution,
-                separation = result$separation, embedding = called,
+                separation = result$separation, embedding = name,
                 group.by.vars = batch, seed.use = seed.use
             )
         )

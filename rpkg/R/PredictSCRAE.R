@@ -15,7 +15,7 @@
 #'   types of cells.
 #' @param ... `device`, `threads`, `in_process` as in [RunSCRAE()].
 #' @return The query with the embedding; for a matrix the embedding, cells x
-#'   latent dimensions. A model that knows types adds the columns of
+#'   axes, as many as the model's. A model that knows types adds the columns of
 #'   [LabelSCRAE()], named after `reduction.name` or `name`; for a matrix the
 #'   attribute `"labels"`, a data.frame.
 #' @examples

@@ -33,6 +33,15 @@
 #' for a matrix the attribute `"clusters"` of the embedding). It goes when another
 #' model takes that name.
 #'
+#' @section How many axes:
+#' By default the embedding has 30. The first `n_latent`, 10, carry most of what
+#' tells types apart, and are enough for k-means, for a tree or for `dims = 1:10`.
+#' The further 20 hold what these leave over: neighbour graphs cluster better with
+#' them, so type `FindNeighbors(reduction = "scrae", dims = 1:30)`. All of the 20
+#' have the same spread, so that an `ElbowPlot()` is level from the 11th axis on.
+#' `n_residual` sets their number; there are none where `n_latent` is below 10, and
+#' none in the models of others.
+#'
 #' @section What is kept:
 #' Seurat: a reduction with standard deviations (for `ElbowPlot()`), and in its
 #' `misc` slot `history` (data.frame of losses per epoch), `summary` (stop
@@ -54,8 +63,8 @@
 #'   of mitochondrial counts) of which the same is asked: the decoder is told
 #'   them, and a line that is the same in all types is taken out of the
 #'   embedding.
-#' @param n_latent Dimensions of the embedding; NULL: those of the preset, 10 by
-#'   default.
+#' @param n_latent First axes of the embedding; NULL: those of the preset,
+#'   10 by default.
 #' @param max_epochs Most passes over the cells; NULL: by the number of cells.
 #' @param seed.use Seed.
 #' @param verbose Show progress and messages.
@@ -85,14 +94,14 @@
 #'   newer, without a worker) and any setting of the Python model: `n_hidden =
 #'   c(256, 128)`, `batch_size`, `mask_rate`, `learning_rate`, `likelihood`, ...
 #' @return Seurat, SingleCellExperiment: the object with the embedding. Matrix:
-#'   the embedding, a matrix of cells x `n_latent`.
+#'   the embedding, a matrix of cells x axes, 30 by default.
 #' @section Errors:
 #' No raw counts (normalised, scaled, negative, missing values), cells without
 #' any count, unknown genes, columns, assays or arguments: each says what is
 #' wrong, where, how often, and what to do. An error of class
 #' `scrae_worker_died` carries the last words of the Python process.
 #' @references Mondal AK and others (2021) \doi{10.1109/TCBB.2021.3098394}
-#' @seealso [PredictSCRAE()], [LabelSCRAE()], [FindMarkersSCRAE()],
+#' @seealso [ClusterSCRAE()], [PredictSCRAE()], [LabelSCRAE()], [FindMarkersSCRAE()],
 #'   [FindOutliersSCRAE()], [DenoiseSCRAE()], [SampleSCRAE()],
 #'   [plotSCRAEHistory()], [SaveSCRAE()]
 #' @examples

@@ -2,7 +2,8 @@
 #'
 #' One call adds an embedding to the object that holds the counts:
 #' [RunSCRAE()] for Seurat objects, SingleCellExperiments and matrices.
-#' [ClusterSCRAE()] finds its clusters, without a number of clusters.
+#' [ClusterSCRAE()] finds its clusters, without a number of clusters, and
+#' [plotClustersSCRAE()] draws them.
 #' [PredictSCRAE()] maps new cells into a trained embedding, [DenoiseSCRAE()]
 #' gives expected counts, [SampleSCRAE()] draws synthetic cells,
 #' [SelectGenes()] chooses genes. A trained model answers questions:

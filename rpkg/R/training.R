@@ -5,7 +5,7 @@
 #' @param source A [counts_source()].
 #' @param covariates From [read_covariates()].
 #' @param how From [run_options()].
-#' @return List of `embedding` (matrix, cells x n_latent), `fit`, and `columns`
+#' @return List of `embedding` (matrix, cells x axes), `fit`, and `columns`
 #'   for the cell metadata (data.frame or NULL).
 #' @noRd
 train <- function(source, features, n.features, covariates, n_latent, max_epochs,

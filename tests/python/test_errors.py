@@ -24,7 +24,7 @@ OF_OTHERS = {"interrupted", "memory", "missing_package"}  # what scrae.r.events 
 # in, and mistakes of who writes a term.
 ONLY_IN_PYTHON = {
     "__init__.py": {"__getattr__"},
-    "cli.py": {"_run", "_write"},
+    "cli.py": {"_level", "_run", "_train", "_write"},
     "compute/distributed.py": {"on_terminate", "_together", "require_same"},
     "compute/rows.py": {"rows_of"},
     "data/cells.py": {"positions", "_positions_by_name", "_column", "read_cells", "_read_anndata"},
@@ -37,6 +37,7 @@ ONLY_IN_PYTHON = {
     "model/fitted.py": {"cells_or_training", "match_genes"},
     "model/folder.py": {"load_model", "_belonging"},
     "model/labelling.py": {"predict"},
+    "pl/clusters.py": {"clusters"},
     "pl/embedding.py": {"embedding"},
     "pl/genes.py": {"gene_selection"},
     "pl/history.py": {"_history"},

@@ -166,7 +166,7 @@ def test_root_description_is_that_of_the_r_package() -> None:
 
 def test_conda_environment_has_what_the_r_package_imports_with_its_bounds() -> None:
     # conda's names are small letters; parts of R and of what is named here need no line of their own
-    part_of_another = {"methods", "stats", "tools", "utils", "S4Vectors", "SummarizedExperiment"}
+    part_of_another = {"grDevices", "methods", "stats", "tools", "utils", "S4Vectors", "SummarizedExperiment"}
     found = conda()
     imports = dict(re.findall(r"(\w+)(?: \((>= [0-9.]+)\))?", description()["Imports"]))
     for name, bound in imports.items():

@@ -87,18 +87,18 @@ test_that("a Seurat object gets clusters, confidence, identities and tables, and
 test_that("a SingleCellExperiment gets columns and tables, and is otherwise the same", {
     before <- trained_sce()
     sce <- clustered_sce()
-    expect_true(one_to_one(sce$SCRAE_clusters, sce$type))
-    expect_s3_class(sce$SCRAE_clusters, "factor")
-    expect_equal(names(S4Vectors::metadata(sce)$SCRAE_clusters), c("clusters", "tree", "params"))
+    expect_true(one_to_one(sce$scrae_clusters, sce$type))
+    expect_s3_class(sce$scrae_clusters, "factor")
+    expect_equal(names(S4Vectors::metadata(sce)$scrae_clusters), c("clusters", "tree", "params"))
     # The same counts, genes and seed as in the Seurat object.
     object <- clustered_seurat()
-    expect_identical(sce$SCRAE_clusters, unname(object$scrae_clusters))
-    expect_identical(sce$SCRAE_cluster_confidence, unname(object$scrae_cluster_confidence))
+    expect_identical(sce$scrae_clusters, unname(object$scrae_clusters))
+    expect_identical(sce$scrae_cluster_confidence, unname(object$scrae_cluster_confidence))
     expect_identical(
-        S4Vectors::metadata(sce)$SCRAE_clusters$clusters, SeuratObject::Misc(object, "scrae_clusters")$clusters
+        S4Vectors::metadata(sce)$scrae_clusters$clusters, SeuratObject::Misc(object, "scrae_clusters")$clusters
     )
-    SummarizedExperiment::colData(sce)[c("SCRAE_clusters", "SCRAE_cluster_confidence")] <- NULL
-    S4Vectors::metadata(sce)$SCRAE_clusters <- NULL
+    SummarizedExperiment::colData(sce)[c("scrae_clusters", "scrae_cluster_confidence")] <- NULL
+    S4Vectors::metadata(sce)$scrae_clusters <- NULL
     expect_identical(sce, before)
 })
 
@@ -110,9 +110,9 @@ test_that("a matrix and its embedding give a table of the same clusters", {
     expected <- clustered_sce()
     expect_equal(names(found), c("clusters", "confidence"))
     expect_equal(rownames(found), colnames(counts))
-    expect_identical(found$clusters, expected$SCRAE_clusters)
-    expect_identical(found$confidence, expected$SCRAE_cluster_confidence)
-    expect_equal(attr(found, "scrae_clusters")$tree, S4Vectors::metadata(expected)$SCRAE_clusters$tree)
+    expect_identical(found$clusters, expected$scrae_clusters)
+    expect_identical(found$confidence, expected$scrae_cluster_confidence)
+    expect_equal(attr(found, "scrae_clusters")$tree, S4Vectors::metadata(expected)$scrae_clusters$tree)
     expect_error(ClusterSCRAE(counts), "embedding <- RunSCRAE(counts), then ClusterSCRAE(counts, embedding)", fixed = TRUE)
     expect_error(ClusterSCRAE(counts[, 180:1], embedding), "not those of the matrix in the same order.*'cell1', there 'cell180'")
     expect_error(ClusterSCRAE(counts[, -1], embedding), "the embedding has 180 cells, and the matrix has 179")
@@ -122,10 +122,10 @@ test_that("a matrix and its embedding give a table of the same clusters", {
 
 test_that("levels are nested, numbers of clusters are kept, and a resolution has an effect", {
     sce <- trained_sce()
-    clusters <- function(...) ClusterSCRAE(sce, ..., verbose = FALSE, threads = 1)$SCRAE_clusters
+    clusters <- function(...) ClusterSCRAE(sce, ..., verbose = FALSE, threads = 1)$scrae_clusters
     fine <- clusters(level = "fine", resolution = 4)
     expect_gt(nlevels(fine), 3)
-    expect_true(all(rowSums(table(fine, clustered_sce()$SCRAE_clusters) > 0) == 1))
+    expect_true(all(rowSums(table(fine, clustered_sce()$scrae_clusters) > 0) == 1))
     expect_equal(nlevels(clusters(resolution = 0.01)), 1L)
     expect_error(clusters(level = 170), "level = 170 asks for more clusters than there are.*fall into [0-9]+ groups",
         class = "scrae_too_many_clusters"
@@ -164,30 +164,32 @@ test_that("what cannot be clustered is refused before Python starts", {
     expect_error(ClusterSCRAE(object), "column 'scrae_clusters' of object@meta.data exists and is not the work",
         class = "scrae_column_of_user"
     )
-    sce$SCRAE_cluster_confidence <- 1
-    expect_error(ClusterSCRAE(sce), "column 'SCRAE_cluster_confidence' of colData\\(object\\) exists")
+    sce$scrae_cluster_confidence <- 1
+    expect_error(ClusterSCRAE(sce), "column 'scrae_cluster_confidence' of colData\\(object\\) exists")
 })
 
 test_that("clusters of an earlier call, and of a model that clusters, are replaced", {
     again <- expect_silent(ClusterSCRAE(clustered_seurat(), level = 2, verbose = FALSE, threads = 1))
     expect_equal(nlevels(again$scrae_clusters), 2L)
     expect_equal(SeuratObject::Misc(again, "scrae_clusters")$params$level, 2)
-    own <- quick(three_types(), features = "all", preset = "scdeepcluster", n_clusters = 5, pretraining_epochs = 1)
-    expect_lte(nlevels(own$SCRAE_clusters), 5)
-    sce <- ClusterSCRAE(own, level = 2, verbose = FALSE, threads = 1)
-    expect_equal(nlevels(sce$SCRAE_clusters), 2L)
+    own <- quick(as_seurat(three_types()), features = "all", preset = "scdeepcluster", n_clusters = 5,
+        pretraining_epochs = 1
+    )
+    expect_false("scrae_cluster_confidence" %in% names(own[[]]))
+    own <- ClusterSCRAE(own, level = 2, verbose = FALSE, threads = 1)
+    expect_equal(nlevels(own$scrae_clusters), 2L)
 })
 
 test_that("the batch of the training is the batch of the clusters, unless another is named", {
     sce <- quick(three_types(), features = "all", group.by.vars = "batch")
     clustered <- ClusterSCRAE(sce, verbose = FALSE, threads = 1)
-    expect_equal(S4Vectors::metadata(clustered)$SCRAE_clusters$params$group.by.vars, "batch")
-    expect_equal(S4Vectors::metadata(clustered)$SCRAE_clusters$clusters$batch, rep("", nlevels(clustered$SCRAE_clusters)))
+    expect_equal(S4Vectors::metadata(clustered)$scrae_clusters$params$group.by.vars, "batch")
+    expect_equal(S4Vectors::metadata(clustered)$scrae_clusters$clusters$batch, rep("", nlevels(clustered$scrae_clusters)))
     sce$batch <- NULL
     expect_error(ClusterSCRAE(sce, verbose = FALSE), "trained with batches in column 'batch', which colData\\(object\\) does not have")
     sce$plate <- ifelse(sce$type == "T cell", "a", "b")
     other <- ClusterSCRAE(sce, group.by.vars = "plate", verbose = FALSE, threads = 1)
-    expect_true("a" %in% S4Vectors::metadata(other)$SCRAE_clusters$clusters$batch)
+    expect_true("a" %in% S4Vectors::metadata(other)$scrae_clusters$clusters$batch)
 })
 
 test_that("another embedding and cells without names can be clustered", {
@@ -198,6 +200,55 @@ test_that("another embedding and cells without names can be clustered", {
     expect_true(one_to_one(found$copy_clusters, sce$type))
     object <- as_seurat(three_types())
     query <- PredictSCRAE(object, model = trained_seurat(), verbose = FALSE, threads = 1)
-    mapped <- ClusterSCRAE(query, verbose = FALSE, threads = 1)
-    expect_true(one_to_one(mapped$scrae_clusters, object$type))
+    mapped <- ClusterSCRAE(query, col.name = "types", verbose = FALSE, threads = 1)
+    expect_true(one_to_one(mapped$types, object$type))
+    expect_setequal(setdiff(names(mapped[[]]), names(query[[]])), c("types", "type_confidence"))
+    expect_equal(SeuratObject::Misc(mapped, "types")$params$embedding, "scrae")
+    expect_error(ClusterSCRAE(mapped, col.name = c("a", "b")), "col.name takes the name of one column")
+})
+
+test_that("clusters are drawn: cells, tree and stability", {
+    skip_unless_installed("patchwork")
+    object <- clustered_seurat()
+    drawn <- plotClustersSCRAE(object)
+    expect_s3_class(drawn, "patchwork")
+    cells <- ggplot2::layer_data(drawn[[1]], 1)
+    expect_equal(cbind(cells$x, cells$y), unname(SeuratObject::Embeddings(object, "scrae")[, 1:2]))
+    expect_equal(length(unique(cells$colour)), 3L)
+    names <- ggplot2::layer_data(drawn[[1]], 3)
+    expect_equal(as.character(names$label), levels(object$scrae_clusters))
+    expect_equal(names$x[1], stats::median(cells$x[object$scrae_clusters == "0"]))
+    told <- SeuratObject::Misc(object, "scrae_clusters")
+    bars <- ggplot2::layer_data(drawn[[3]], 1)
+    expect_equal(bars$x[order(abs(bars$y))], told$clusters$stability)
+    expect_equal(unique(bars$fill[order(abs(bars$y))]), unique(cells$colour[match(levels(object$scrae_clusters), object$scrae_clusters)]))
+
+    sce <- clustered_sce()
+    SingleCellExperiment::reducedDim(sce, "UMAP") <- matrix(seq_len(360), 180)
+    umap <- plotClustersSCRAE(sce)[[1]]
+    expect_equal(ggplot2::layer_data(umap, 1)$x, seq_len(180))
+    expect_equal(umap$labels[c("x", "y", "title")], list(x = "UMAP 1", y = "UMAP 2", title = "3 clusters of 180 cells"))
+    expect_equal(plotClustersSCRAE(sce, reduction = "SCRAE")[[1]]$labels$x, "SCRAE_1")
+    # One cluster has no tree.
+    one <- S4Vectors::metadata(sce)$scrae_clusters
+    one$clusters <- one$clusters[1, ]
+    one$tree$kept_apart <- FALSE
+    S4Vectors::metadata(sce)$scrae_clusters <- one
+    sce$scrae_clusters <- factor(rep("0", 180))
+    expect_silent(ggplot2::ggplotGrob(plotClustersSCRAE(sce)[[2]]))
+
+    expect_error(plotClustersSCRAE(trained_sce()), "no clusters: call ClusterSCRAE\\(object\\) first")
+    expect_error(plotClustersSCRAE(object, "scrae_cluster"), "no clusters 'scrae_cluster'; did you mean 'scrae_clusters'")
+    expect_error(plotClustersSCRAE(object, reduction = "tsne"), "no reduction 'tsne'")
+    expect_error(plotClustersSCRAE(made_counts()), "not an object of class 'dgCMatrix'")
+})
+
+test_that("the tree is drawn as its joins say", {
+    joins <- data.frame(node = c(20, 18), left = c(18, 3), right = c(9, 5), n_left = c(30, 10), n_right = c(50, 20),
+        height = c(11, 2)
+    )
+    # Cluster 9 is larger than 18, and 5 than 3: rows 1, 2 and 3. Heights end at 8.
+    expect_equal(scRAE:::tree_lines(joins), data.frame(
+        x = c(0, 0, 2, 0, 2, 8), y = c(2, 3, 2, 1, 2.5, 1), xend = c(2, 2, 2, 8, 8, 8), yend = c(2, 3, 3, 1, 2.5, 2.5)
+    ))
 })

@@ -80,7 +80,7 @@ test_that("clusters are those that Python finds", {
     sce$lane <- rep(c("x", "y"), length.out = ncol(sce))
     sce <- like_python(sce, features = "all", group.by.vars = "lane")
     sce <- ClusterSCRAE(sce, level = "fine", resolution = 1.5, seed.use = 7, verbose = FALSE, threads = 1)
-    told <- S4Vectors::metadata(sce)$SCRAE_clusters
+    told <- S4Vectors::metadata(sce)$scrae_clusters
     folder <- tempfile("clusters")
     dir.create(folder)
     on.exit(unlink(folder, recursive = TRUE))
@@ -99,9 +99,9 @@ adata.uns['scrae_clusters']['tree'].to_csv(sys.argv[1] + '/tree.csv', index=Fals
 ", folder)
     read <- function(name) utils::read.csv(file.path(folder, name), na.strings = NULL)
     cells <- read("cells.csv")
-    expect_gt(nlevels(sce$SCRAE_clusters), 3)
-    expect_equal(as.character(sce$SCRAE_clusters), as.character(cells$scrae_clusters))
-    expect_equal(sce$SCRAE_cluster_confidence, cells$scrae_cluster_confidence, tolerance = 1e-12)
+    expect_gt(nlevels(sce$scrae_clusters), 3)
+    expect_equal(as.character(sce$scrae_clusters), as.character(cells$scrae_clusters))
+    expect_equal(sce$scrae_cluster_confidence, cells$scrae_cluster_confidence, tolerance = 1e-12)
     clusters <- read("clusters.csv")
     for (column in c("n_cells", "stability", "separation", "genes")) {
         expect_equal(told$clusters[[column]], clusters[[column]], tolerance = 1e-12)

@@ -61,6 +61,31 @@ test_that("the embedding can be clustered by Seurat, and drawn", {
     expect_equal(ggplot2::layer_data(elbow, 1)$y, embedded[["scrae"]]@stdev, ignore_attr = TRUE)
 })
 
+test_that("an embedding of default size has thirty axes, for graphs and for ElbowPlot, and maps to as many", {
+    skip_unless_installed("Seurat")
+    object <- quick(pbmc_small(), n_latent = NULL)
+    reduction <- object[["scrae"]]
+    expect_equal(dim(reduction), c(80L, 30L))
+    expect_equal(colnames(reduction@cell.embeddings), paste0("scrae_", 1:30))
+    expect_equal(length(SeuratObject::Stdev(reduction)), 30L)
+    elbow <- Seurat::ElbowPlot(object, ndims = 30, reduction = "scrae")
+    spread <- apply(reduction@cell.embeddings, 2, sd)
+    expect_equal(ggplot2::layer_data(elbow, 1)$y, spread, ignore_attr = TRUE)
+    expect_false(is.unsorted(-spread[1:10]))
+    expect_equal(unname(spread[12:30]), rep(unname(spread[11]), 19), tolerance = 1e-3)
+    for (dims in list(1:30, 1:10)) {
+        clustered <- Seurat::FindNeighbors(object, reduction = "scrae", dims = dims, verbose = FALSE)
+        clustered <- Seurat::FindClusters(clustered, verbose = FALSE)
+        expect_equal(length(clustered$seurat_clusters), 80L)
+    }
+    mapped <- PredictSCRAE(pbmc_small()[, 11:30], model = object, verbose = FALSE, threads = 1)
+    expect_equal(
+        mapped[["scrae"]]@cell.embeddings, reduction@cell.embeddings[11:30, ],
+        tolerance = 1e-4
+    )
+    expect_equal(dim(quick(pbmc_small(), n_latent = 10, n_residual = 0)[["scrae"]]), c(80L, 10L))
+})
+
 test_that("the model survives saveRDS and maps the same cells to the same place", {
     file <- tempfile(fileext = ".rds")
     on.exit(unlink(file))

@@ -138,6 +138,15 @@ test_that("IntegrateLayers takes scRAE as a method", {
     facts <- scRAE:::describe_model(reduction@misc$model)
     expect_equal(facts$covariate_levels, list(layer = c("layer1", "layer2")))
     expect_equal(integrated[["RNA"]], object[["RNA"]])
+    # The layers are the batches, as in the training; once they are joined, they have to be named.
+    clustered <- ClusterSCRAE(integrated, reduction.name = "integrated.scrae", verbose = FALSE, threads = 1)
+    expect_equal(SeuratObject::Misc(clustered, "integrated.scrae_clusters")$params$group.by.vars, "layer")
+    joined <- integrated
+    joined[["RNA"]] <- SeuratObject::JoinLayers(joined[["RNA"]])
+    expect_error(
+        ClusterSCRAE(joined, reduction.name = "integrated.scrae", verbose = FALSE),
+        "trained with batches in column 'layer'"
+    )
     expect_error(
         SCRAEIntegration(layered()[["RNA"]], verbose = FALSE),
         "one layer of counts, so there is nothing to integrate"
