@@ -123,7 +123,7 @@ def ask_peer(adata: anndata.AnnData, method: str, seed: int, peer: str | None) -
 
 
 def uninterrupted(work: Callable[[], T]) -> T:
-    """What ``work`` gives; KeyboardInterrupt where Ctrl-C was pressed meanwhile, also if a training took it as its end.
+    """What ``work`` gives; KeyboardInterrupt where it was told to stop meanwhile, also if a training took it as its end.
 
     A training that was interrupted gives its best model so far, as users want it, which no table may hold.
     """
@@ -137,7 +137,7 @@ def uninterrupted(work: Callable[[], T]) -> T:
         finally:
             signal.set_wakeup_fd(before)
         with suppress(BlockingIOError):  # no signal came
-            if signal.SIGINT in noticed.recv(4096):
+            if {signal.SIGINT, signal.SIGTERM} & set(noticed.recv(4096)):
                 raise KeyboardInterrupt
     return result
 
@@ -151,7 +151,7 @@ def resumed(
 ) -> pd.DataFrame:
     """Rows of ``wanted``: those in the file ``out`` as they are, the others measured and appended one by one.
 
-    Ctrl-C ends the program, and the run in hand leaves no row.
+    Ctrl-C, or SIGTERM, ends the program, and the run in hand leaves no row.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     done = set(pd.read_csv(out)[keys].itertuples(index=False, name=None)) if out.exists() else set()

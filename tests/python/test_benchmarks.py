@@ -35,14 +35,17 @@ def test_rows_that_are_there_are_not_measured_again(program, tmp_path):
         resumed(out, ["dataset", "seed"], [("c", 0)], lambda *_: {"ARI": 0.0})
 
 
-def test_a_training_that_was_interrupted_leaves_no_row_and_no_embedding(program, tmp_path, small, quick):
+@pytest.mark.parametrize(("number", "reason"), [(signal.SIGINT, "interrupted"), (signal.SIGTERM, "terminated")])
+def test_a_training_that_was_told_to_stop_leaves_no_row_and_no_embedding(
+    program, tmp_path, small, quick, number, reason
+):
     resumed, kept = program("experiment").resumed, program("accuracy").kept
     out, stop_reasons = tmp_path / "scores.csv", []
 
     def measure(name: str, seed: int) -> dict[str, object]:
         def press(epoch, *_):
             if (seed, epoch) == (1, 2):
-                signal.raise_signal(signal.SIGINT)
+                signal.raise_signal(number)
 
         def embedded():
             model = scrae.SCRAE(**quick).fit(small, on_epoch=press)
@@ -53,7 +56,7 @@ def test_a_training_that_was_interrupted_leaves_no_row_and_no_embedding(program,
 
     with pytest.raises(SystemExit, match=r"interrupted: the runs so far are in .*scores\.csv"):
         resumed(out, ["dataset", "seed"], [("a", 0), ("a", 1), ("a", 2)], measure)
-    assert stop_reasons == ["max_epochs", "interrupted"]
+    assert stop_reasons == ["max_epochs", reason]
     assert list(pd.read_csv(out).itertuples(index=False, name=None)) == [("a", 0, 60)]
     assert [path.name for path in tmp_path.glob("*.npz")] == ["0.npz"]
 
