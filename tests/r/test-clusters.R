@@ -235,7 +235,9 @@ test_that("clusters are drawn: cells, tree and stability", {
     one$tree$kept_apart <- FALSE
     S4Vectors::metadata(sce)$scrae_clusters <- one
     sce$scrae_clusters <- factor(rep("0", 180))
+    grDevices::pdf(NULL) # otherwise R opens a file for the sizes of letters
     expect_silent(ggplot2::ggplotGrob(plotClustersSCRAE(sce)[[2]]))
+    grDevices::dev.off()
 
     expect_error(plotClustersSCRAE(trained_sce()), "no clusters: call ClusterSCRAE\\(object\\) first")
     expect_error(plotClustersSCRAE(object, "scrae_cluster"), "no clusters 'scrae_cluster'; did you mean 'scrae_clusters'")
