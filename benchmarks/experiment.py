@@ -123,7 +123,7 @@ def ask_peer(adata: anndata.AnnData, method: str, seed: int, peer: str | None) -
 
 
 def uninterrupted(work: Callable[[], T]) -> T:
-    """What ``work`` gives; KeyboardInterrupt where it was told to stop meanwhile, also if a training took it as its end.
+    """What ``work`` gives; KeyboardInterrupt where it was told to stop, also if a training took that as its end.
 
     A training that was interrupted gives its best model so far, as users want it, which no table may hold.
     """
