@@ -8,7 +8,7 @@ PRIORS := default default:regulariser=fixed_prior default:regulariser=none
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-quick lint format bench-speed bench-profile bench-scaling bench-accuracy bench-ablation bench-genes bench-genes-accuracy
 .PHONY: bench-family bench-family-maps bench-prior bench-vae-report bench-labels bench-batch bench-denoise bench-synthetic bench-differential bench-outliers
-.PHONY: attack bench-clusters peers lock clean
+.PHONY: attack bench-clusters bench-validation peers lock clean
 .PHONY: setup-r installed-r test-r check test-r45 test-install bench-r
 .PHONY: document metadata release test-oldest test-newest
 
@@ -144,6 +144,9 @@ bench-differential: setup ## false discoveries and power, beside scanpy's Wilcox
 
 bench-outliers: setup ## doublets, ambient and shuffled counts among real cells (DATA=folder of h5ad)
 	@$(python) benchmarks/outliers.py --data $(DATA) --markdown benchmarks/results/outliers.md
+
+bench-validation: setup ## what checking 70,000 x 20,000 counts costs beside a training (DATA=folder of h5ad)
+	@$(python) benchmarks/validation.py --data $(DATA)
 
 attack: setup ## damage, kills, loads beside saves, full disks (root): what comes of each try; 15 minutes
 	@nice $(python) benchmarks/attack.py --markdown docs/RELIABILITY.md
