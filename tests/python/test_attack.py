@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from conftest import BENCHMARKS
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
 def attack(*options):

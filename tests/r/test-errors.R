@@ -47,7 +47,9 @@ test_that("unknown arguments name the nearest, in R and in Python", {
     expect_error(RunSCRAE(counts, treads = 1), "did you mean 'threads'")
     expect_error(quick(counts, features = "all", mask_rat = 0.3), "did you mean 'mask_rate'")
     expect_error(
-        RunSCRAE(counts, "all", 20, NULL, NULL, NULL, 2, 2, 1, FALSE, NULL, FALSE, "default", 7), "needs a name"
+        RunSCRAE(counts, "all", 20, NULL, NULL, NULL, 2, 2, 1, FALSE, NULL, FALSE, "default",
+            FALSE, FALSE, 7
+        ), "needs a name"
     )
     expect_error(PredictSCRAE(counts, trained(), n_hidden = 8), "no argument 'n_hidden'")
 })

@@ -14,7 +14,7 @@ test_that("a matrix gives an embedding with the cells in order, and its history"
 
 test_that("a call that names no setting trains the default model", {
     embedding <- RunSCRAE(made_counts(), features = "all", max_epochs = 1, verbose = FALSE)
-    expect_equal(dim(embedding), c(60L, 10L))
+    expect_equal(dim(embedding), c(60L, 30L))
 })
 
 test_that("dense, sparse, triplet and on-disk counts give the same bits", {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -31,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         emit("status", **_status())
         return 0
     folder = Path(typed)
-    _end_with_parent()
+    done = _end_with_parent(folder)
 
     def given() -> Any:
         ro, _ = bridge()
@@ -47,7 +48,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return cells
 
     signal.signal(signal.SIGINT, _ignore)
-    return 0 if carry_out(folder, given, emit) else 1
+    try:
+        return 0 if carry_out(folder, given, emit) else 1
+    finally:
+        done.set()
 
 
 def _status() -> dict[str, Any]:
@@ -79,15 +83,23 @@ def _events() -> Emit:
     return emit
 
 
-def _end_with_parent() -> None:
-    """End this process when the R session is gone: its end of our standard input closes then."""
+def _end_with_parent(folder: Path) -> threading.Event:
+    """End this process when the R session is gone: its end of our standard input closes then.
+
+    The job's folder goes with it, unless the event that is given back is set: it holds counts, which may be patients',
+    and nobody is left who would read the answer or delete it.
+    """
+    done = threading.Event()
 
     def watch() -> None:
         while os.read(0, 4096):
             pass
+        if not done.is_set():
+            shutil.rmtree(folder, ignore_errors=True)
         os._exit(3)
 
     threading.Thread(target=watch, daemon=True).start()
+    return done
 
 
 if __name__ == "__main__":

@@ -272,8 +272,9 @@ def test_interrupts_end_training_with_the_best_model(cells: bytes, tmp_path: Pat
     assert 1 <= summary["epochs"] < 10**6
 
 
-def test_the_worker_ends_when_r_is_gone(cells: bytes, tmp_path: Path) -> None:
-    worker = start(job(tmp_path / "job", max_epochs=10**6, settings={"early_stopping": False}), cells)
+def test_the_worker_ends_when_r_is_gone_and_leaves_no_counts(cells: bytes, tmp_path: Path) -> None:
+    folder = job(tmp_path / "job", max_epochs=10**6, settings={"early_stopping": False})
+    worker = start(folder, cells)
     events_until(worker, is_epoch)
     assert worker.stdin is not None
     worker.stdin.close()  # what the kernel does when the R session dies
@@ -282,6 +283,7 @@ def test_the_worker_ends_when_r_is_gone(cells: bytes, tmp_path: Path) -> None:
     assert worker.wait(20) != 0
     assert worker.stderr is not None
     worker.stderr.close()
+    assert not folder.exists()
 
 
 def test_an_error_is_an_event_and_leaves_no_result(cells: bytes, tmp_path: Path) -> None:
