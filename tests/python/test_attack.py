@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
