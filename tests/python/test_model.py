@@ -231,7 +231,7 @@ def test_a_continuous_covariate_is_taken_out_of_the_embedding_and_known_to_the_d
         told[keys] = np.corrcoef(found, number)[0, 1] ** 2
         agreement[keys] = scrae.metrics.scores(types, scrae.metrics.kmeans(embedding, 8))["ARI"]
     assert told[()] > 0.8
-    assert told[("number",)] < 0.45
+    assert told[("number",)] < 0.5
     assert agreement[("number",)] > agreement[()] + 0.1
     low, high = adata[number < 35], adata[number > 65]
     means = model.denoise()[number < 35].mean(0), model.denoise()[number > 65].mean(0)
