@@ -165,13 +165,19 @@ def test_a_checkpoint_alone_embeds_as_the_model_it_holds(pbmc, tmp_path):
     assert np.array_equal(left.embed(pbmc), model.embed())
 
 
-def test_what_a_batch_adds_to_the_codes_is_taken_out_for_new_cells_too(pbmc):
+def in_two_batches(adata, n_codes):
+    """Codes of three kinds in two batches that lie apart along the fourth: codes, kind, batch, data, covariates."""
     rng = np.random.default_rng(0)
     kind, batch = rng.integers(3, size=700), rng.integers(2, size=700)
-    codes = 6 * np.eye(3, 4)[kind] + 2 * np.eye(4)[3] * batch[:, None] + rng.normal(scale=0.5, size=(700, 4))
-    codes = torch.as_tensor(codes, dtype=torch.float32)
+    codes = 6 * np.eye(3, n_codes)[kind] + 2 * np.eye(n_codes)[3] * batch[:, None]
+    codes += rng.normal(scale=0.5, size=(700, n_codes))
     covariates = Covariates.categorical(batch[:, None], (2,))
-    data = CountData(sp.csr_array(pbmc.X), covariates, torch.device("cpu"), has_batch=True)
+    data = CountData(sp.csr_array(adata.X), covariates, torch.device("cpu"), has_batch=True)
+    return torch.as_tensor(codes, dtype=torch.float32), kind, batch, data, covariates
+
+
+def test_what_a_batch_adds_to_the_codes_is_taken_out_for_new_cells_too(pbmc):
+    codes, kind, batch, data, _ = in_two_batches(pbmc, 4)
     readout = Readout.fit(data, torch.arange(500), lambda minibatch: codes[minibatch.cells], (4,), None, weight=0.0)
     new = torch.arange(500, 700)
     embedding = readout(codes[new], data.minibatch(new).counts).numpy()
@@ -189,12 +195,7 @@ def test_what_a_batch_adds_to_the_codes_is_taken_out_for_new_cells_too(pbmc):
 
 
 def test_residual_axes_are_taken_of_what_harmony_has_corrected(pbmc):
-    rng = np.random.default_rng(0)
-    kind, batch = rng.integers(3, size=700), rng.integers(2, size=700)
-    x = 6 * np.eye(3, 24)[kind] + 2 * np.eye(24)[3] * batch[:, None] + rng.normal(scale=0.5, size=(700, 24))
-    features = torch.as_tensor(x, dtype=torch.float32)
-    covariates = Covariates.categorical(batch[:, None], (2,))
-    data = CountData(sp.csr_array(pbmc.X), covariates, torch.device("cpu"), has_batch=True)
+    features, _, _, data, covariates = in_two_batches(pbmc, 24)
     cells = torch.arange(700)
     readout = Readout.fit(data, cells, lambda minibatch: features[minibatch.cells], (2, 22), None, 2.0, n_residual=8)
 

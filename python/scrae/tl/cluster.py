@@ -15,6 +15,7 @@ from scrae.clusters import LEVELS, ClusterTree, Landmarks, agreement, grow, neig
 from scrae.clusters.tree import WITHIN
 from scrae.compute.whole_numbers import seed
 from scrae.data.cells import refuse_damaged_source, require_anndata
+from scrae.tl.embedding import made_clusters
 from scrae.tl.expression import log_expression, principal_components
 
 if TYPE_CHECKING:
@@ -181,9 +182,7 @@ def _refuse_before_work(adata: AnnData, level: Any, resolution: Any, key: str, c
 
 def _of_the_model(adata: AnnData, key: str, column: str) -> bool:
     """Whether the column holds the clusters of a model that makes clusters itself."""
-    from scrae.tl.embedding import _made_clusters
-
-    return column == f"{key}_clusters" and _made_clusters(adata.uns.get(key))
+    return column == f"{key}_clusters" and made_clusters(adata.uns.get(key))
 
 
 def _none_of_text(value: Any) -> str | None:

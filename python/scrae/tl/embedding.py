@@ -105,7 +105,7 @@ def scrae(
     refuse_damaged_source(adata)
     model = SCRAE(preset, random_state=random_state, device=device, verbose=verbose, **settings)
     column = f"{key_added}_clusters"
-    if model.makes_clusters and column in adata.obs and not _made_clusters(adata.uns.get(key_added)):
+    if model.makes_clusters and column in adata.obs and not made_clusters(adata.uns.get(key_added)):
         raise Refusal(
             f"adata.obs[{column!r}] exists and is not the work of an earlier call: the clusters that preset "
             f"{preset!r} makes would replace it. Rename that column, or choose another key_added.",
@@ -149,7 +149,7 @@ def scrae(
         model_dir=model_dir,
         overwrite=overwrite,
     )
-    if _made_clusters(target.uns.get(key_added)) and column in target.obs:
+    if made_clusters(target.uns.get(key_added)) and column in target.obs:
         del target.obs[column]  # of the model that this one replaces
     target.obsm[f"X_{key_added}"] = model.embed()
     target.uns[key_added] = description(model, layer, origin)
@@ -195,7 +195,7 @@ def own_clusters(model: SCRAE) -> pd.Categorical | None:
     return pd.Categorical(found.astype(str), categories=np.unique(found).astype(str))
 
 
-def _made_clusters(described: Any) -> bool:
+def made_clusters(described: Any) -> bool:
     """Whether this entry of ``uns`` is the :func:`description` of a model that makes clusters."""
     try:
         return Regulariser.registry[described["params"]["regulariser"]].makes_clusters
