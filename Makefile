@@ -26,6 +26,7 @@ demo: setup ## train on real PBMC counts, write and draw the embedding in demo/
 	@$(python) demo/run.py
 
 # Every check runs and prints what it is, whatever the ones before said; pytest comes last, so that its summary does too.
+# It runs beside the R tests, from the start, and what it prints is shown when they are done.
 # One thread in each process: two OpenMP threads on a busy machine with two cores are many times slower.
 test: export OMP_NUM_THREADS = 1
 test: export OPENBLAS_NUM_THREADS = 1
@@ -33,13 +34,15 @@ test: export MKL_NUM_THREADS = 1
 test: export NUMBA_NUM_THREADS = 1
 test: export MPLBACKEND = Agg
 test: setup-r ## lint, types, R tests, then Python tests with coverage (PYTEST_ARGS="--no-cov -k name" for some)
-	@failed=; \
+	@failed=; printed=$$(mktemp); \
+	$(python) -m pytest --cov=scrae $(PYTEST_ARGS) >"$$printed" 2>&1 & pytest=$$!; \
+	trap 'kill $$pytest 2>/dev/null; rm -f "$$printed"' EXIT; trap 'exit 130' INT; trap 'exit 143' TERM; \
 	echo "== ruff check (lint)"; $(python) -m ruff check . || failed="$$failed ruff-check"; \
 	echo "== ruff format --check (layout)"; $(python) -m ruff format --check . || failed="$$failed ruff-format"; \
 	echo "== mypy (types)"; $(python) -m mypy || failed="$$failed mypy"; \
 	if [ -n "$$failed" ]; then echo "== FAILED so far:$$failed (this run will fail)"; fi; \
 	echo "== testthat (tests of the R package)"; scripts/test-r.sh || failed="$$failed testthat"; \
-	echo "== pytest (tests and coverage)"; $(python) -m pytest --cov=scrae $(PYTEST_ARGS) || failed="$$failed pytest"; \
+	echo "== pytest (tests and coverage)"; tail -n +1 -f --pid=$$pytest "$$printed"; wait $$pytest || failed="$$failed pytest"; \
 	if [ -n "$$failed" ]; then echo "make test: FAILED:$$failed" >&2; exit 1; fi
 
 test-quick: export OMP_NUM_THREADS = 1
