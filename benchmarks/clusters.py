@@ -1,7 +1,7 @@
 """Clusters as users get them, who do not know the number of types: against known labels, noise, and rare types.
 
     python benchmarks/clusters.py --data DIR [--datasets NAME ...] [--methods scrae pca30] [--seeds 5]
-                                  [--controls controls.csv] [--out results.csv] [--markdown table.md]
+                                  [--controls controls.csv] [--embeddings DIR] [--out results.csv] [--markdown table.md]
 
 DIR holds h5ad files with raw counts in X and labels in obs["cell_type"], which are used for the scores and, by k-means
 alone, for the number of clusters. Each embedding is clustered by ``scrae.tl.cluster``, which is told nothing; by what
@@ -72,11 +72,25 @@ def embed(adata: anndata.AnnData, method: str, seed: int) -> np.ndarray:
     return scrae.SCRAE(random_state=seed, verbose=False).fit(adata).embed()
 
 
-def measure(adata: anndata.AnnData, method: str, seed: int) -> dict[str, object]:
+def kept(folder: Path | None, name: str, make: Callable[[], np.ndarray]) -> np.ndarray:
+    """What ``make`` gives, from the folder where it has been made already."""
+    if folder is None:
+        return make()
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"{name}.npy"
+    if not file.exists():
+        made = make()
+        unfinished = file.with_suffix(".unfinished")
+        with unfinished.open("wb") as stream:
+            np.save(stream, made)
+        unfinished.rename(file)
+    return np.asarray(np.load(file))
+
+
+def measure(adata: anndata.AnnData, embedding: np.ndarray, seed: int) -> dict[str, object]:
     """Scores and numbers of clusters by each route."""
     labels = adata.obs["cell_type"].astype(str).to_numpy()
     n_types = len(set(labels))
-    embedding = embed(adata, method, seed)
     routes: dict[str, Callable[[], np.ndarray]] = {
         "cluster": lambda: own(adata, embedding, seed),
         "leiden": lambda: scrae.metrics.leiden(embedding, random_state=seed),
@@ -182,12 +196,19 @@ def table_of_controls(results: pd.DataFrame) -> str:
 def main() -> None:
     parser = command(__doc__, "clusters", methods=["scrae", "pca30"])
     parser.add_argument("--controls", type=Path, help="rows of the controls; without: no controls")
+    parser.add_argument("--embeddings", type=Path, help="folder where embeddings are kept, and taken from again")
     typed = options(parser)
     load = loader(typed.data, typed.n_genes)
     wanted = [
         (name, method, seed) for seed in range(typed.seeds) for name in typed.datasets for method in typed.methods
     ]
-    results = resumed(typed.out, KEYS, wanted, lambda name, method, seed: measure(load(name), method, seed))
+
+    def run(name: str, method: str, seed: int) -> dict[str, object]:
+        adata = load(name)
+        embedding = kept(typed.embeddings, f"{name}-{method}-{seed}", lambda: embed(adata, method, seed))
+        return measure(adata, embedding, seed)
+
+    results = resumed(typed.out, KEYS, wanted, run)
     text = table(results)
     if typed.controls is not None:
         asked = [

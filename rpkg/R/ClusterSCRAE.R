@@ -22,8 +22,14 @@
 #' cells, its stability from 0 to 1, the nearest cluster, the separation from it,
 #' genes that are higher than there, and the batch if nearly all of its cells are
 #' of one. `tree` has a row for each pair of groups that was judged: their numbers
-#' of cells, their separation, whether they were kept apart, and why. `params`
-#' says how it was done.
+#' of cells, their separation, whether they were kept apart, and why. `factors` has
+#' a row for each difference that several clusters share: these clusters, how many
+#' of their cells are on either side, and the genes that are higher there in all of
+#' them. `params` says how it was done.
+#'
+#' What parts several clusters in the same way is a batch, a treatment or a state of
+#' the cells, and no type. Such groups are joined, and a warning names the genes;
+#' `level = "fine"` keeps them apart, and `group.by.vars` takes a batch out.
 #'
 #' @inheritParams RunSCRAE
 #' @param object The object that [RunSCRAE()] returned; for a matrix, raw counts,
@@ -227,6 +233,7 @@ find_clusters <- function(source, embedding, fit, name, level, resolution, table
         table = result$table,
         told = list(
             clusters = result$clusters, tree = result$tree,
+            factors = result$factors,
             params = list(
                 level = level, resolution = resolution,
                 separation = result$separation, embedding = name,

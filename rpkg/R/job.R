@@ -87,7 +87,7 @@ read_result <- function(folder) {
     for (name in intersect(c("embedding", "matrix"), names(result))) {
         result[[name]] <- read_array(folder, result[[name]])
     }
-    for (name in intersect(c("table", "clusters", "tree"), names(result))) {
+    for (name in intersect(c("table", "clusters", "tree", "factors"), names(result))) {
         columns <- lapply(result[[name]], read_column_of_table, folder = folder)
         result[[name]] <- as.data.frame(columns, optional = TRUE)
     }

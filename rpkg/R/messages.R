@@ -293,6 +293,21 @@ WORDS <- list(
             "that lack some."
         )
     },
+    shared_difference = function(f, where) {
+        named <- function(genes) if (nzchar(genes)) genes else "none"
+        paste0(
+            if (grepl(",", f$clusters, fixed = TRUE)) {
+                paste0("clusters ", f$clusters, " hold")
+            } else {
+                paste0("cluster ", f$clusters, " holds")
+            },
+            " groups of cells that differ in the same way (genes that are higher ",
+            "in one group: ", named(f$genes), "; in the other: ",
+            named(f$genes_other), "): a batch, a treatment or a state of the ",
+            "cells, which are no types. They were joined; level = \"fine\" keeps ",
+            "them apart, and group.by.vars takes a batch out."
+        )
+    },
     missing_genes_are_zero = function(f, where) {
         paste0(
             count(f$n), " of the model's ", how_many(f$n_genes, "gene"),

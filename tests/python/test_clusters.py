@@ -14,6 +14,7 @@ from sklearn.neighbors import NearestNeighbors
 import scrae
 from pictures import assert_file_shows, ticks_of
 from scrae.clusters import LEVELS, Landmarks, agreement, grow, neighbour_graph
+from scrae.clusters.crossed_factors import crossed_pairs
 from scrae.clusters.graph import NEIGHBOURS, PRUNED, communities
 from scrae.clusters.separation import distance_of_a_cut, separation
 from scrae.clusters.tree import WITHIN
@@ -138,6 +139,88 @@ def test_groups_that_hang_together_in_the_graph_need_to_lie_further_apart():
     assert tree.heights == pytest.approx(np.maximum.accumulate(tree.separations) / WITHIN)
 
 
+# -- crossed factors ------------------------------------------------------------------------------------------------
+
+
+def crossed(types, factor, sizes=80, own=0.0, seed=0):
+    """Points of types (rows of means) in two batches, which are ``factor`` apart and ``own`` more in each type."""
+    rng = np.random.default_rng(seed)
+    types = np.asarray(types, dtype=float)
+    of_type, of_batch = (grid.ravel() for grid in np.meshgrid(range(len(types)), (0, 1), indexing="ij"))
+    means = types[of_type] + of_batch[:, None] * (
+        np.asarray(factor, dtype=float) + own * rng.normal(size=types.shape)[of_type]
+    )
+    clusters = np.repeat(np.arange(2 * len(types)), sizes)
+    return means[clusters] + rng.normal(size=(len(clusters), types.shape[1])), clusters
+
+
+THREE = 10 * np.eye(3, 8)  # 14 apart
+ASIDE = 8 * np.eye(8)[7]
+
+
+def test_a_factor_that_parts_three_types_in_the_same_way_is_found():
+    points, clusters = crossed(THREE, ASIDE)
+    assert sorted(crossed_pairs(points, clusters)) in ([(0, 1), (2, 3), (4, 5)], [(1, 0), (3, 2), (5, 4)])
+
+
+def test_the_same_level_of_the_factor_stands_first_in_each_pair():
+    points, clusters = crossed(THREE, ASIDE)
+    renamed = np.asarray([3, 0, 1, 5, 4, 2])[clusters]  # type 0: 3 and 0, type 1: 1 and 5, type 2: 4 and 2
+    assert {frozenset(pairs) for pairs in [crossed_pairs(points, renamed)]} <= {
+        frozenset({(3, 0), (1, 5), (4, 2)}),
+        frozenset({(0, 3), (5, 1), (2, 4)}),
+    }
+
+
+def test_differences_that_are_each_types_own_are_no_factor():
+    rng = np.random.default_rng(0)
+    points, clusters = groups((80,) * 8, 14, 8)
+    assert crossed_pairs(points, clusters) == []
+    points, clusters = crossed(THREE, np.zeros(8), own=3.0)  # each type in two parts, which differ in ways of their own
+    assert crossed_pairs(points, clusters) == []
+    assert crossed_pairs(rng.normal(size=(600, 8)), rng.integers(0, 6, 600)) == []  # noise
+    assert crossed_pairs(points[:40], clusters[:40]) == []  # a single cluster
+
+
+def test_a_parallelogram_of_two_pairs_is_read_as_types_only_along_a_side_that_is_twice_as_long():
+    near, far = 10 * np.eye(2, 8)[1:] * 1.2, 10 * np.eye(2, 8)[1:] * 3
+    assert crossed_pairs(*crossed(np.concatenate([np.zeros((1, 8)), near]), 10 * np.eye(8)[0])) == []
+    found = crossed_pairs(*crossed(np.concatenate([np.zeros((1, 8)), far]), 10 * np.eye(8)[0]))
+    assert sorted(map(sorted, found)) == [[0, 1], [2, 3]]
+
+
+def test_noise_in_the_means_is_not_taken_for_differences_of_each_types_own():
+    points, clusters = crossed(np.tile(THREE, (1, 20)), np.tile(ASIDE, 20) / 8, sizes=20)
+    means = np.stack([points[clusters == cluster].mean(0) for cluster in range(6)])
+    own = [(means[1] - means[0] - means[3] + means[2]) / 2, (means[1] - means[0] + means[3] - means[2]) / 2]
+    assert 4 * (own[0] ** 2).sum() > (own[1] ** 2).sum()  # as the means are, it looks like that
+    assert len(crossed_pairs(points, clusters)) == 3
+
+
+def test_batches_are_joined_at_the_default_level_and_apart_at_the_fine_one():
+    points, clusters = crossed(THREE, ASIDE)
+    tree = grow(neighbour_graph(points), points, points)
+    by_default, fine, broad = (tree.clusters(tree.nodes(LEVELS[level])) for level in ("default", "fine", "broad"))
+    assert adjusted_rand_score(clusters // 2, by_default) == 1
+    assert adjusted_rand_score(clusters // 2, broad) == 1
+    assert adjusted_rand_score(clusters, fine) == 1
+    assert (tree.factors > 0).sum() == 3
+    assert (np.diff(tree.children[tree.factors > 0]) != 0).all()
+
+
+def test_a_tree_with_a_factor_holds_every_cell_once_and_never_falls():
+    points, _ = crossed(THREE, ASIDE)
+    tree = grow(neighbour_graph(points), points, points)
+    assert tree.sizes[-1] == len(points)
+    assert sorted(tree.children.ravel()) == list(range(2 * tree.n_leaves - 2))
+    above = dict(enumerate(np.r_[np.zeros(tree.n_leaves), tree.heights]))
+    for node, children in enumerate(tree.children, start=tree.n_leaves):
+        assert above[node] >= max(above[int(child)] for child in children)
+    for n in range(2, tree.n_leaves + 1):
+        coarse, fine = (tree.clusters(tree.nodes_of(k)) for k in (n - 1, n))
+        assert len(set(zip(fine, coarse, strict=True))) == n
+
+
 def test_cells_that_hardly_belong_to_a_cluster_are_less_sure(tree):
     points, of = groups((200, 200), 3.2)
     graph = neighbour_graph(points)
@@ -248,6 +331,53 @@ def test_clusters_of_one_batch_alone_are_said_to_be_so(embedded):
     mostly = pd.crosstab(embedded.obs["scrae_clusters"], of_two).idxmax(axis=1)
     assert set(table["batch"][mostly]) == {"a"}
     assert set(table["batch"][~mostly]) == {""}
+
+
+@pytest.fixture
+def treated():
+    """Counts of three types, half of the cells of each treated: ten genes for each type, and five for the treatment."""
+    rng = np.random.default_rng(0)
+    of_type, is_treated = np.repeat(np.arange(3), 120), np.tile([False, True], 180)
+    means = np.ones((360, 40))
+    for name in range(3):
+        means[of_type == name, 10 * name : 10 * name + 10] = 12
+    means[is_treated, 30:35] = 10
+    adata = anndata.AnnData(
+        sp.csr_matrix(rng.poisson(means).astype(np.float32)),
+        obs=pd.DataFrame({"type": of_type.astype(str), "treated": is_treated}, index=[f"cell{i}" for i in range(360)]),
+        var=pd.DataFrame(index=[f"gene{i}" for i in range(40)]),
+    )
+    adata.obsm["X_scrae"] = scrae.metrics.scaled_pca(adata, 10, 0)
+    return adata
+
+
+def test_a_difference_that_all_types_share_is_told_and_joined_and_kept_apart_at_the_fine_level(treated, tmp_path):
+    with pytest.warns(UserWarning, match="clusters 0, 1, 2 hold groups .* a batch, a treatment or a state") as told:
+        scrae.tl.cluster(treated)
+    assert adjusted_rand_score(treated.obs["type"], treated.obs["scrae_clusters"]) == 1
+    (factor,) = treated.uns["scrae_clusters"]["factors"].to_dict("records")
+    assert factor["n_cells"] == factor["n_cells_other"] == 180
+    of_treatment = {f"gene{i}" for i in range(30, 35)}
+    assert of_treatment in [set(factor[name].split(", ")) for name in ("genes", "genes_other")]
+    assert all(gene in str(told[0].message) for gene in of_treatment)
+    joins = treated.uns["scrae_clusters"]["tree"].query("factor > 0")
+    assert len(joins) == 3
+    assert not joins["kept_apart"].any()
+    assert joins["reason"].str.startswith("differ as others do, by factor 1").all()
+    treated.write_h5ad(tmp_path / "treated.h5ad")
+    read = anndata.read_h5ad(tmp_path / "treated.h5ad").uns["scrae_clusters"]["factors"]
+    assert read["clusters"].tolist() == ["0, 1, 2"]
+
+    scrae.tl.cluster(treated, level="fine")
+    both = treated.obs["type"].astype(str) + treated.obs["treated"].astype(str)
+    assert adjusted_rand_score(both, treated.obs["scrae_clusters"]) == 1
+    assert treated.uns["scrae_clusters"]["factors"].empty
+
+
+def test_a_treatment_that_is_named_is_taken_out_and_needs_no_telling(treated):
+    treated.obs["treatment"] = np.where(treated.obs["treated"], "yes", "no")
+    scrae.tl.cluster(treated, batch_key="treatment")
+    assert treated.uns["scrae_clusters"]["factors"].empty
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,28 @@ clustered_seurat <- local({
     }
 })
 
+test_that("what parts all types in the same way is told in R's words and joined", {
+    set.seed(5)
+    of_type <- rep(1:3, each = 120)
+    treated <- rep(c(FALSE, TRUE), 180)
+    means <- matrix(1, 40, 360)
+    for (type in 1:3) means[10 * (type - 1) + 1:10, of_type == type] <- 12
+    means[31:35, treated] <- 10
+    counts <- matrix(stats::rpois(40 * 360, means), 40, 360)
+    dimnames(counts) <- list(paste0("Gene", 1:40), paste0("Cell", 1:360))
+    embedding <- stats::prcomp(t(log1p(counts)), rank. = 10)$x
+    expect_warning(
+        found <- ClusterSCRAE(counts, embedding, verbose = FALSE, threads = 1),
+        "clusters 0, 1, 2 hold groups .* level = \"fine\" keeps them apart, and group.by.vars takes"
+    )
+    expect_true(one_to_one(found$clusters, of_type))
+    factors <- attr(found, "scrae_clusters")$factors
+    expect_equal(factors[c("factor", "clusters")], data.frame(factor = "1", clusters = "0, 1, 2"))
+    expect_equal(factors$n_cells, 180)
+    genes <- strsplit(unlist(factors[c("genes", "genes_other")]), ", ")
+    expect_true(any(vapply(genes, setequal, TRUE, paste0("Gene", 31:35))))
+})
+
 test_that("a Seurat object gets clusters, confidence, identities and tables, and is otherwise the same", {
     before <- trained_seurat()
     object <- clustered_seurat()
@@ -66,7 +88,7 @@ test_that("a Seurat object gets clusters, confidence, identities and tables, and
     expect_identical(SeuratObject::Idents(object), object$scrae_clusters)
     expect_true(all(object$scrae_cluster_confidence >= 0 & object$scrae_cluster_confidence <= 1))
     told <- SeuratObject::Misc(object, "scrae_clusters")
-    expect_equal(names(told), c("clusters", "tree", "params"))
+    expect_equal(names(told), c("clusters", "tree", "factors", "params"))
     expect_equal(told$clusters$cluster, levels(object$scrae_clusters))
     expect_equal(told$clusters$n_cells, as.vector(table(object$scrae_clusters)))
     expect_true(all(told$clusters$stability > 0.75 & told$clusters$separation > 1.25))
@@ -89,7 +111,7 @@ test_that("a SingleCellExperiment gets columns and tables, and is otherwise the 
     sce <- clustered_sce()
     expect_true(one_to_one(sce$scrae_clusters, sce$type))
     expect_s3_class(sce$scrae_clusters, "factor")
-    expect_equal(names(S4Vectors::metadata(sce)$scrae_clusters), c("clusters", "tree", "params"))
+    expect_equal(names(S4Vectors::metadata(sce)$scrae_clusters), c("clusters", "tree", "factors", "params"))
     # The same counts, genes and seed as in the Seurat object.
     object <- clustered_seurat()
     expect_identical(sce$scrae_clusters, unname(object$scrae_clusters))

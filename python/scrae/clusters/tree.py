@@ -1,14 +1,19 @@
-"""The tree of clusters: communities that fall into parts, and are joined, the two that lie least apart first."""
+"""The tree of clusters: communities that fall into parts, and are joined, the two that lie least apart first.
+
+Where two groups are told apart by what tells others apart as well, they are joined before types are
+(:mod:`scrae.clusters.crossed_factors`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import scipy.sparse as sp
 
+from scrae.clusters.crossed_factors import crossed_pairs
 from scrae.clusters.graph import communities
 from scrae.clusters.separation import separation
 
@@ -18,6 +23,7 @@ COMMUNITIES, PARTS = 0.6, 1.0  # resolution of the communities, and of the parts
 WITHIN = 1.5  # times as far apart have parts of one community to lie, since the graph does not part them
 TRIES = 5  # of which the best communities are taken
 CANDIDATES = 3  # nearest clusters, by their centres, that a cluster can be joined with
+CROSSED = LEVELS["default"] - 1e-6  # height of two groups that a crossed factor parts: below the default, above "fine"
 
 
 @dataclass(frozen=True)
@@ -34,14 +40,17 @@ class ClusterTree:
     separations
         How far apart these two are (:func:`scrae.clusters.separation.separation`), float (n_leaves - 1,).
     heights
-        Where the tree can be cut, float (n_leaves - 1,): the same, over :data:`WITHIN` for parts of one community, and
-        no node below its children.
+        Where the tree can be cut, float (n_leaves - 1,): the same, over :data:`WITHIN` for parts of one community,
+        :data:`CROSSED` for what a crossed factor parts, and no node below its children.
+    factors
+        Number of the crossed factor that parts these two, int (n_leaves - 1,), from 1; 0: none does.
     """
 
     leaf: np.ndarray
     children: np.ndarray
     separations: np.ndarray
     heights: np.ndarray
+    factors: np.ndarray
 
     @property
     def n_leaves(self) -> int:
@@ -99,7 +108,8 @@ class ClusterTree:
 def grow(graph: sp.csr_array, embedding: np.ndarray, coordinates: np.ndarray, random_state: int = 0) -> ClusterTree:
     """Find communities, and the parts of each, and join them until one cluster is left.
 
-    The parts of a community are joined first, then the communities.
+    The parts of a community are joined first, then the communities. If the clusters of the default level are crossed
+    with a factor, its levels are joined next, and what is above them is joined anew.
 
     Parameters
     ----------
@@ -114,17 +124,27 @@ def grow(graph: sp.csr_array, embedding: np.ndarray, coordinates: np.ndarray, ra
         Seed of the communities and of the halves of the cells.
     """
     community = communities(graph, COMMUNITIES, random_state, TRIES)
-    of_each = [np.flatnonzero(community == name) for name in np.unique(community)]
-    parts: list[list[np.ndarray]] = []
-    for cells in of_each:
+    leaves, communities_of_leaves = [], []
+    for name in np.unique(community):
+        cells = np.flatnonzero(community == name)
         part = communities(graph[cells][:, cells], PARTS, random_state)
-        parts.append([cells[part == name] for name in np.unique(part)])
-    growing = _Growing([cells for of_one in parts for cells in of_one], embedding, coordinates, random_state)
-    roots, first = [], 0
-    for of_one in parts:
-        roots.append(growing.joined(range(first, first + len(of_one)), 1 / WITHIN))
-        first += len(of_one)
-    growing.joined(roots, 1.0)
+        leaves += [cells[part == of_part] for of_part in np.unique(part)]
+        communities_of_leaves += [int(name)] * (int(part.max()) + 1)
+    growing = _Growing(leaves, communities_of_leaves, embedding, coordinates, random_state)
+    parts = [[i for i, of_leaf in enumerate(communities_of_leaves) if of_leaf == name] for name in np.unique(community)]
+    growing.joined([growing.joined(of_one) for of_one in parts])
+    tree = growing.tree()
+    nodes = tree.nodes(LEVELS["default"])
+    pairs = crossed_pairs(coordinates, tree.clusters(nodes))
+    if not pairs:
+        return tree
+    growing, nodes = growing.up_to(nodes)
+    factor = 0
+    while pairs:
+        factor += 1
+        nodes = growing.joined_by_pairs(nodes, pairs, factor)
+        pairs = crossed_pairs(coordinates, growing.clusters(nodes))
+    growing.joined(nodes)
     return growing.tree()
 
 
@@ -132,43 +152,95 @@ class _Growing:
     """A tree in the making: nodes, their cells, and what was joined."""
 
     def __init__(
-        self, leaves: list[np.ndarray], embedding: np.ndarray, coordinates: np.ndarray, random_state: int
+        self,
+        leaves: list[np.ndarray],
+        communities_of_leaves: list[int],
+        embedding: np.ndarray,
+        coordinates: np.ndarray,
+        random_state: int,
     ) -> None:
-        self.cells = leaves
+        self.cells = list(leaves)
+        self.communities_of_leaves = communities_of_leaves
+        self.community: list[int | None] = list(communities_of_leaves)  # None: of several
         self.n_leaves, self.n_cells = len(leaves), len(embedding)
         self.embedding, self.coordinates, self.random_state = embedding, coordinates, random_state
         self.children: list[tuple[int, int]] = []
         self.separations: list[float] = []
+        self.factors: list[int] = []
         self.heights = [0.0] * len(leaves)
 
-    def joined(self, nodes: Iterable[int], scale: float) -> int:
-        """Join nodes until one is left, and give it; separations times ``scale`` are their heights."""
+    def joined(self, nodes: Iterable[int]) -> int:
+        """Join nodes until one is left, and give it."""
         centres = {node: self.embedding[self.cells[node]].mean(0) for node in nodes}
         known: dict[tuple[int, int], float] = {}
         while len(centres) > 1:
             near = _neighbours(centres)
-            for one, other in near - known.keys():
-                groups = self.coordinates[self.cells[one]], self.coordinates[self.cells[other]]
-                known[one, other] = separation(*groups, self.random_state)
+            for pair in near - known.keys():
+                known[pair] = self.separation(*pair)
             pair = min(near, key=lambda pair: (known[pair], pair))
-            node = len(self.cells)
-            self.cells.append(np.sort(np.concatenate([self.cells[child] for child in pair])))
-            self.children.append(pair)
-            self.separations.append(known[pair])
-            self.heights.append(max(scale * known[pair], *(self.heights[child] for child in pair)))
+            one, other = (self.community[child] for child in pair)
+            within = one is not None and one == other
+            node = self.join(pair, known[pair], known[pair] / WITHIN if within else known[pair])
             for child in pair:
                 del centres[child]
             centres[node] = self.embedding[self.cells[node]].mean(0)
         (root,) = centres
         return root
 
+    def joined_by_pairs(self, nodes: Sequence[int], pairs: Sequence[tuple[int, int]], factor: int) -> list[int]:
+        """Join those of the nodes that a factor parts (positions in their list), and give what there is then."""
+        joined = [(nodes[one], nodes[other]) for one, other in pairs]
+        gone = {node for pair in joined for node in pair}
+        return [node for node in nodes if node not in gone] + [
+            self.join(pair, self.separation(*pair), CROSSED, factor) for pair in joined
+        ]
+
+    def join(self, pair: tuple[int, int], separation: float, height: float, factor: int = 0) -> int:
+        """Make a node of two others."""
+        one, other = (self.community[child] for child in pair)
+        self.cells.append(np.sort(np.concatenate([self.cells[child] for child in pair])))
+        self.community.append(one if one == other else None)
+        self.children.append(pair)
+        self.separations.append(separation)
+        self.heights.append(max(height, *(self.heights[child] for child in pair)))
+        self.factors.append(factor)
+        return len(self.cells) - 1
+
+    def separation(self, one: int, other: int) -> float:
+        """How far apart two nodes lie."""
+        return separation(self.coordinates[self.cells[one]], self.coordinates[self.cells[other]], self.random_state)
+
+    def clusters(self, nodes: Iterable[int]) -> np.ndarray:
+        """Which of the nodes each cell belongs to, int (n_cells,)."""
+        found = np.empty(self.n_cells, dtype=int)
+        for cluster, node in enumerate(nodes):
+            found[self.cells[node]] = cluster
+        return found
+
+    def up_to(self, nodes: Sequence[int]) -> tuple[_Growing, list[int]]:
+        """A tree that has been joined up to these nodes only, and what they are called in it."""
+        leaves = self.cells[: self.n_leaves]
+        again = _Growing(leaves, self.communities_of_leaves, self.embedding, self.coordinates, self.random_state)
+        below, waiting = set(nodes), list(nodes)
+        while waiting:
+            node = waiting.pop()
+            if node >= self.n_leaves:
+                children = self.children[node - self.n_leaves]
+                below |= set(children)
+                waiting.extend(children)
+        named = {leaf: leaf for leaf in range(self.n_leaves)}
+        for node in sorted(below - named.keys()):
+            i = node - self.n_leaves
+            one, other = (named[child] for child in self.children[i])
+            named[node] = again.join((one, other), self.separations[i], self.heights[node])
+        return again, [named[node] for node in nodes]
+
     def tree(self) -> ClusterTree:
         """What has been joined."""
-        leaf = np.empty(self.n_cells, dtype=int)
-        for node in range(self.n_leaves):
-            leaf[self.cells[node]] = node
+        leaf = self.clusters(range(self.n_leaves))
         children = np.asarray(self.children, dtype=int).reshape(-1, 2)
-        return ClusterTree(leaf, children, np.asarray(self.separations), np.asarray(self.heights[self.n_leaves :]))
+        heights = np.asarray(self.heights[self.n_leaves :])
+        return ClusterTree(leaf, children, np.asarray(self.separations), heights, np.asarray(self.factors, dtype=int))
 
 
 def _neighbours(centres: dict[int, np.ndarray]) -> set[tuple[int, int]]:

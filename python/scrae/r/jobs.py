@@ -187,6 +187,7 @@ def _cluster(arguments: dict[str, Any], cells: Callable[[], AnnData], folder: Pa
         "table": write_table(folder, pd.DataFrame(of_cells)),
         "clusters": write_table(folder, found["clusters"].reset_index(), "clusters"),
         "tree": write_table(folder, tree, "tree"),
+        "factors": write_table(folder, found["factors"].reset_index(), "factors"),
         "separation": plain(found["params"]["separation"]),
     }
 

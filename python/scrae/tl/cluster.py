@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from scrae._errors import Refusal
+from scrae._errors import Notice, Refusal
 from scrae._messages import unknown
 from scrae.clusters import LEVELS, ClusterTree, Landmarks, agreement, grow, neighbour_graph
 from scrae.clusters.tree import WITHIN
@@ -45,6 +46,10 @@ def cluster(
     and 1.1 times for ``level="fine"``. Parts of one community have to lie half as far again. All levels are cuts of one
     tree, so that each is nested in the next.
 
+    What parts several clusters in the same way is a batch, a treatment or a state of the cells, and no type
+    (:func:`scrae.clusters.crossed_factors.crossed_pairs`). It is told in a warning, and only ``level="fine"`` keeps
+    such groups apart.
+
     Parameters
     ----------
     adata
@@ -78,8 +83,10 @@ def cluster(
       from 0 to 1;
     - ``uns["scrae_clusters"]``: ``params``; ``clusters``, a row for each cluster (number of cells, stability from 0 to
       1, nearest cluster, separation from it, genes that are higher than there, the batch if it is of one batch alone);
-      and ``tree``, a row for each pair of groups that was judged (their numbers of cells, separation, whether they were
-      kept apart, and why).
+      ``tree``, a row for each pair of groups that was judged (their numbers of cells, separation, the factor that parts
+      them if one does, whether they were kept apart, and why); and ``factors``, a row for each difference that several
+      clusters share (these clusters, how many of their cells are on either side, and the genes that are higher there
+      in all of them).
 
     Of more than 20,000 cells so many are clustered, and the others take the cluster of those around them.
 
@@ -132,6 +139,7 @@ def cluster(
     clusters, confidence = landmarks.spread(found, again.of_cells)
 
     names = [str(i) for i in range(len(nodes))]
+    factors = _factors_table(tree, nodes, expression, adata.var_names)
     target.obs[column] = pd.Categorical.from_codes(clusters, pd.Index(names))
     target.obs[confidence_column] = confidence
     target.uns[column] = {
@@ -145,7 +153,10 @@ def cluster(
         },
         "clusters": _clusters_table(found, clusters, embedding, coordinates, expression, adata.var_names, again, batch),
         "tree": _tree_table(tree, nodes, least),
+        "factors": factors,
     }
+    for factor in factors.to_dict("records"):
+        warnings.warn(_shared_difference(factor), stacklevel=2)
     return target if copy else None
 
 
@@ -235,7 +246,7 @@ def _clusters_table(
             distance[i] = np.inf
             j = int(distance.argmin())
             apart = separation(coordinates[found == min(i, j)], coordinates[found == max(i, j)])
-            row |= {"nearest": str(j), "separation": apart, "genes": _higher(moments[i], moments[j], genes)}
+            row |= {"nearest": str(j), "separation": apart, "genes": _higher(_t(moments[i], moments[j]), genes)}
         row["batch"] = "" if batch is None else _one_batch(batch[found == i], batch)
         rows.append(row)
     return pd.DataFrame(rows, index=pd.Index([str(i) for i in range(n)], name="cluster"))
@@ -249,14 +260,56 @@ def _moments(expression: sp.csr_array) -> tuple[int, np.ndarray, np.ndarray]:
     return expression.shape[0], mean, np.maximum(np.asarray(square.mean(0)).ravel() - mean**2, 0)
 
 
-def _higher(
-    here: tuple[int, np.ndarray, np.ndarray], there: tuple[int, np.ndarray, np.ndarray], genes: Sequence[str]
-) -> str:
-    """The genes that are most surely higher here, by Welch's t, in one line."""
-    error = np.sqrt(here[2] / here[0] + there[2] / there[0] + 1e-9)
-    t = (here[1] - there[1]) / error
-    first = np.argsort(-t, kind="stable")[:MARKERS]
-    return ", ".join(str(genes[g]) for g in first if t[g] > 0)
+def _t(here: tuple[int, np.ndarray, np.ndarray], there: tuple[int, np.ndarray, np.ndarray]) -> np.ndarray:
+    """Welch's t of each gene, (n_genes,)."""
+    result: np.ndarray = (here[1] - there[1]) / np.sqrt(here[2] / here[0] + there[2] / there[0] + 1e-9)
+    return result
+
+
+def _higher(t: np.ndarray, genes: Sequence[str]) -> str:
+    """The genes that are most surely higher, in one line."""
+    return ", ".join(str(genes[g]) for g in np.argsort(-t, kind="stable")[:MARKERS] if t[g] > 0)
+
+
+def _factors_table(
+    tree: ClusterTree, nodes: Sequence[int], expression: sp.csr_array, genes: Sequence[str]
+) -> pd.DataFrame:
+    """The crossed factors that these clusters hold within them, and the genes that follow them in each."""
+    names = [str(factor) for factor in sorted(set(tree.factors[tree.factors > 0].tolist()))]
+    clusters = tree.clusters(nodes)
+    rows = {}
+    for name in names:
+        held, sizes, t = [], [0, 0], []
+        for one, other in tree.children[tree.factors == int(name)]:
+            cells = [np.flatnonzero(np.isin(tree.leaf, tree.leaves_of(int(node)))) for node in (one, other)]
+            if clusters[cells[0][0]] == clusters[cells[1][0]]:
+                held.append(int(clusters[cells[0][0]]))
+                sizes = [size + len(of_node) for size, of_node in zip(sizes, cells, strict=True)]
+                t.append(_t(*(_moments(expression[of_node]) for of_node in cells)))
+        if held:
+            rows[name] = {
+                "clusters": ", ".join(map(str, sorted(set(held)))),
+                "n_cells": sizes[0],
+                "n_cells_other": sizes[1],
+                "genes": _higher(np.min(t, axis=0), genes),
+                "genes_other": _higher(np.min(np.negative(t), axis=0), genes),
+            }
+    columns = ["clusters", "n_cells", "n_cells_other", "genes", "genes_other"]
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("factor")
+    return table.astype({"n_cells": int, "n_cells_other": int})
+
+
+def _shared_difference(factor: Mapping[Any, Any]) -> Notice:
+    fields = {name: str(factor[name]) for name in ("clusters", "genes", "genes_other")}
+    one, other = fields["genes"] or "none", fields["genes_other"] or "none"
+    who = "clusters {} hold" if "," in fields["clusters"] else "cluster {} holds"
+    return Notice(
+        f"{who.format(fields['clusters'])} groups of cells that differ in the same way (genes that are higher in one "
+        f"group: {one}; in the other: {other}): a batch, a treatment or a state of the cells, which are no types. They "
+        'were joined; level="fine" keeps them apart, and batch_key= takes a batch out.',
+        "shared_difference",
+        **fields,
+    )
 
 
 def _one_batch(of_cluster: np.ndarray, of_all: np.ndarray) -> str:
@@ -287,14 +340,17 @@ def _tree_table(tree: ClusterTree, nodes: Sequence[int], least: float) -> pd.Dat
             "n_right": tree.sizes[tree.children[:, 1]],
             "separation": tree.separations,
             "height": tree.heights,
+            "factor": tree.factors,
             "kept_apart": apart,
-            "reason": [_reason(*judged, least) for judged in zip(apart, tree.separations, strict=True)],
+            "reason": [_reason(*judged, least) for judged in zip(apart, tree.separations, tree.factors, strict=True)],
         }
     )
     return table.sort_values("height", ascending=False, kind="stable").reset_index(drop=True)
 
 
-def _reason(apart: bool, separation: float, least: float) -> str:
+def _reason(apart: bool, separation: float, factor: int, least: float) -> str:
+    if factor and not apart:
+        return f"differ as others do, by factor {factor}: a batch, a treatment or a state of the cells"
     if apart == (separation >= least):
         return f"{separation:.2f} is {'at least' if apart else 'below'} {least:.2f}"
     if apart:
