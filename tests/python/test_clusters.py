@@ -160,13 +160,13 @@ ASIDE = 8 * np.eye(8)[7]
 
 def test_a_factor_that_parts_three_types_in_the_same_way_is_found():
     points, clusters = crossed(THREE, ASIDE)
-    assert sorted(crossed_pairs(points, clusters)) in ([(0, 1), (2, 3), (4, 5)], [(1, 0), (3, 2), (5, 4)])
+    assert sorted(crossed_pairs([points], clusters)) in ([(0, 1), (2, 3), (4, 5)], [(1, 0), (3, 2), (5, 4)])
 
 
 def test_the_same_level_of_the_factor_stands_first_in_each_pair():
     points, clusters = crossed(THREE, ASIDE)
     renamed = np.asarray([3, 0, 1, 5, 4, 2])[clusters]  # type 0: 3 and 0, type 1: 1 and 5, type 2: 4 and 2
-    assert {frozenset(pairs) for pairs in [crossed_pairs(points, renamed)]} <= {
+    assert {frozenset(pairs) for pairs in [crossed_pairs([points], renamed)]} <= {
         frozenset({(3, 0), (1, 5), (4, 2)}),
         frozenset({(0, 3), (5, 1), (2, 4)}),
     }
@@ -175,18 +175,26 @@ def test_the_same_level_of_the_factor_stands_first_in_each_pair():
 def test_differences_that_are_each_types_own_are_no_factor():
     rng = np.random.default_rng(0)
     points, clusters = groups((80,) * 8, 14, 8)
-    assert crossed_pairs(points, clusters) == []
+    assert crossed_pairs([points], clusters) == []
     points, clusters = crossed(THREE, np.zeros(8), own=3.0)  # each type in two parts, which differ in ways of their own
-    assert crossed_pairs(points, clusters) == []
-    assert crossed_pairs(rng.normal(size=(600, 8)), rng.integers(0, 6, 600)) == []  # noise
-    assert crossed_pairs(points[:40], clusters[:40]) == []  # a single cluster
+    assert crossed_pairs([points], clusters) == []
+    assert crossed_pairs([rng.normal(size=(600, 8))], rng.integers(0, 6, 600)) == []  # noise
+    assert crossed_pairs([points[:40]], clusters[:40]) == []  # a single cluster
 
 
 def test_a_parallelogram_of_two_pairs_is_read_as_types_only_along_a_side_that_is_twice_as_long():
     near, far = 10 * np.eye(2, 8)[1:] * 1.2, 10 * np.eye(2, 8)[1:] * 3
-    assert crossed_pairs(*crossed(np.concatenate([np.zeros((1, 8)), near]), 10 * np.eye(8)[0])) == []
-    found = crossed_pairs(*crossed(np.concatenate([np.zeros((1, 8)), far]), 10 * np.eye(8)[0]))
-    assert sorted(map(sorted, found)) == [[0, 1], [2, 3]]
+    points, clusters = crossed(np.concatenate([np.zeros((1, 8)), near]), 10 * np.eye(8)[0])
+    assert crossed_pairs([points], clusters) == []
+    points, clusters = crossed(np.concatenate([np.zeros((1, 8)), far]), 10 * np.eye(8)[0])
+    assert sorted(map(sorted, crossed_pairs([points], clusters))) == [[0, 1], [2, 3]]
+
+
+def test_a_factor_has_to_be_seen_in_every_space():
+    points, clusters = crossed(THREE, ASIDE)
+    stretched = sp.csr_array(points * np.r_[np.ones(7), 3.0])  # there the factor is longer than the types are apart
+    assert len(crossed_pairs([points, sp.csr_array(points)], clusters)) == 3
+    assert crossed_pairs([points, stretched], clusters) == []
 
 
 def test_noise_in_the_means_is_not_taken_for_differences_of_each_types_own():
@@ -194,7 +202,7 @@ def test_noise_in_the_means_is_not_taken_for_differences_of_each_types_own():
     means = np.stack([points[clusters == cluster].mean(0) for cluster in range(6)])
     own = [(means[1] - means[0] - means[3] + means[2]) / 2, (means[1] - means[0] + means[3] - means[2]) / 2]
     assert 4 * (own[0] ** 2).sum() > (own[1] ** 2).sum()  # as the means are, it looks like that
-    assert len(crossed_pairs(points, clusters)) == 3
+    assert len(crossed_pairs([points], clusters)) == 3
 
 
 def test_batches_are_joined_at_the_default_level_and_apart_at_the_fine_one():

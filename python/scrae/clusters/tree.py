@@ -105,7 +105,13 @@ class ClusterTree:
         return [one, other] if self.sizes[one] >= self.sizes[other] else [other, one]
 
 
-def grow(graph: sp.csr_array, embedding: np.ndarray, coordinates: np.ndarray, random_state: int = 0) -> ClusterTree:
+def grow(
+    graph: sp.csr_array,
+    embedding: np.ndarray,
+    coordinates: np.ndarray,
+    random_state: int = 0,
+    expression: sp.csr_array | None = None,
+) -> ClusterTree:
     """Find communities, and the parts of each, and join them until one cluster is left.
 
     The parts of a community are joined first, then the communities. If the clusters of the default level are crossed
@@ -122,7 +128,10 @@ def grow(graph: sp.csr_array, embedding: np.ndarray, coordinates: np.ndarray, ra
         (:func:`scrae.clusters.separation.separation`).
     random_state
         Seed of the communities and of the halves of the cells.
+    expression
+        Of the genes as they are, (n_cells, n_genes), in which a factor has to be seen as well; None: it need not.
     """
+    spaces: list[np.ndarray | sp.csr_array] = [coordinates] if expression is None else [coordinates, expression]
     community = communities(graph, COMMUNITIES, random_state, TRIES)
     leaves, communities_of_leaves = [], []
     for name in np.unique(community):
@@ -135,7 +144,7 @@ def grow(graph: sp.csr_array, embedding: np.ndarray, coordinates: np.ndarray, ra
     growing.joined([growing.joined(of_one) for of_one in parts])
     tree = growing.tree()
     nodes = tree.nodes(LEVELS["default"])
-    pairs = crossed_pairs(coordinates, tree.clusters(nodes))
+    pairs = crossed_pairs(spaces, tree.clusters(nodes))
     if not pairs:
         return tree
     growing, nodes = growing.up_to(nodes)
@@ -143,7 +152,7 @@ def grow(graph: sp.csr_array, embedding: np.ndarray, coordinates: np.ndarray, ra
     while pairs:
         factor += 1
         nodes = growing.joined_by_pairs(nodes, pairs, factor)
-        pairs = crossed_pairs(coordinates, growing.clusters(nodes))
+        pairs = crossed_pairs(spaces, growing.clusters(nodes))
     growing.joined(nodes)
     return growing.tree()
 

@@ -129,10 +129,11 @@ def cluster(
     expression = log_expression(adata, layer, landmarks.cells)
     batch = None if batch_key is None else adata.obs[batch_key].astype(str).to_numpy()[landmarks.cells]
     modelled = _modelled(adata, adata.uns.get(key, {}).get("genes"))
-    coordinates = principal_components(expression[:, modelled], batch, random_state)
+    of_model = expression[:, modelled]
+    coordinates = principal_components(of_model, batch, random_state)
 
     graph = neighbour_graph(embedding)
-    tree = grow(graph, embedding, coordinates, random_state)
+    tree = grow(graph, embedding, coordinates, random_state, of_model)
     nodes, least = _nodes(tree, level, resolution)
     found = tree.clusters(nodes)
     again = agreement(graph, found, random_state)
