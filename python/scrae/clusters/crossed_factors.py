@@ -60,14 +60,14 @@ def _products_of_means(coordinates: np.ndarray | sp.csr_array, clusters: np.ndar
     """Inner products of the clusters' means, (k, k); on the diagonal, of the means of two halves of the cells."""
     k = int(clusters.max()) + 1
     rng = np.random.default_rng(0)
-    halves = np.empty((2, k, coordinates.shape[1]))
+    halves: np.ndarray = np.empty((2, k, coordinates.shape[1]))
     for cluster in range(k):
         cells = rng.permutation(np.flatnonzero(clusters == cluster))
         for half in (0, 1):
             part = coordinates[cells[half::2] if len(cells) > 1 else cells]
             halves[half, cluster] = np.asarray(part.mean(0)).ravel()
     means = halves.mean(0)
-    products = means @ means.T
+    products: np.ndarray = means @ means.T
     np.fill_diagonal(products, (halves[0] * halves[1]).sum(1))
     return products
 
