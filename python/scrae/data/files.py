@@ -19,7 +19,7 @@ import scipy.sparse as sp
 from scrae._deprecation import warn_of_old_name
 from scrae._errors import Coded, CountsError, Refusal
 from scrae._messages import some, unknown
-from scrae.compute.atomic import NotWritten, refuse_unwritable, sweep, written_aside
+from scrae.compute.atomic import NotWritten, refuse_unwritable, refuse_without_room, sweep, written_aside
 from scrae.data.counts import Rounding, as_counts
 from scrae.data.matrix_market import refuse_malformed_text
 from scrae.data.on_disk import edges, on_disk
@@ -227,24 +227,7 @@ def refuse_target(path: Path, source: Path | None = None) -> None:
     refuse_unwritable(path.parent)
     _refuse_foreign(path)
     if source is not None and source.suffix in (".h5ad", ".zarr"):
-        _refuse_without_room(path, _size(source))
-
-
-def _refuse_without_room(path: Path, needed: int) -> None:
-    """Refuse what a disk has no room for.
-
-    Of an h5ad file that can be told too late: HDF5 may end the process when it cannot write what it holds back.
-    """
-    free = shutil.disk_usage(path.parent).free
-    if free < needed:
-        raise Refusal(
-            f"there is no room for {str(path)!r}: it takes {needed / 1e9:,.3g} GB or more, and {free / 1e9:,.3g} GB "
-            "are free. Make room, or choose another disk.",
-            "no_room",
-            path=str(path),
-            needed=needed,
-            free=free,
-        )
+        refuse_without_room(path, _size(source))
 
 
 def _refuse_foreign(path: Path) -> None:
@@ -337,7 +320,7 @@ def write_beside(source: Path, adata: AnnData, path: Path) -> None:
     _, write = _elements()
     _refuse_foreign(path)
     if _kind(source) == "h5ad":
-        _refuse_without_room(path, _size(source) + _size_in_memory(adata, counts=False))
+        refuse_without_room(path, _size(source) + _size_in_memory(adata, counts=False))
     with _not_written(path), written_aside(path) as part:
         if _kind(source) == "zarr":
             shutil.copytree(source, part)
@@ -359,7 +342,7 @@ def write_whole(adata: AnnData, path: Path) -> None:
     """Write all of ``adata`` aside and move it into place; zarr if ``path`` ends so, else h5ad."""
     _refuse_foreign(path)
     if path.suffix != ".zarr":  # which is compressed, and does not end the process
-        _refuse_without_room(path, _size_in_memory(adata))
+        refuse_without_room(path, _size_in_memory(adata))
     with _not_written(path), written_aside(path) as part, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Writing zarr v2")  # anndata decides on the format
         if path.suffix == ".zarr":
