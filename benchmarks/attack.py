@@ -1,7 +1,7 @@
 """An attack on files, folders and matrices: damage, kills, loads beside saves, full disks; what comes of each try.
 
     python benchmarks/attack.py [--only matrices folders kills beside full-disk] [--matrices 2400] [--folders 2400]
-                                [--kills 120] [--loads 1000] [--full-disks 30] [--seed 0] [--markdown RELIABILITY.md]
+                                [--kills 120] [--loads 1000] [--full-disks 33] [--seed 0] [--markdown RELIABILITY.md]
     python benchmarks/attack.py --only folders --from 1234 --folders 1    # one try again
 
 Tries run in child processes, since a damaged file may end one: then another goes on with the next try. A try that takes
@@ -64,7 +64,7 @@ def main() -> None:
     parser.add_argument("--folders", type=int, default=2400)
     parser.add_argument("--kills", type=int, default=120)
     parser.add_argument("--loads", type=int, default=1000)
-    parser.add_argument("--full-disks", type=int, default=30)
+    parser.add_argument("--full-disks", type=int, default=33)
     parser.add_argument("--from", dest="first", type=int, default=0, help="number of the first try")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--markdown", type=Path, help="file whose table is written anew")

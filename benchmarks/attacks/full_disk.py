@@ -1,4 +1,4 @@
-"""A disk that fills up, at ten places: a clear error, and what was there before is there still.
+"""A disk that fills up, at eleven places: a clear error, and what was there before is there still.
 
 The disk is in memory and as small as is wanted. To mount one takes root.
 """
@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from attacks import models
 from attacks.outcome import CRASH, FOREIGN, LOST, REFUSED, RIGHT, WRONG, Outcome, is_own
 from attacks.processes import Child, Died
 from scrae.data.files import cells_on_disk, write_beside, write_whole
+from scrae.model import folder
 
 KB = 1024
 FREE = (8 * KB, 40 * KB, 120 * KB)  # less than each of the places needs
@@ -121,7 +122,11 @@ def _save_again(disks: FullDisks, disk: Path) -> str | None:
 
 
 def _train(disks: FullDisks, disk: Path) -> Outcome | None:
-    """The model may not be written; it is not lost, and the error says where it is."""
+    """The model may not be written; it is not lost, and the error says where it is.
+
+    The disk was filled by others while it trained: before, there was room.
+    """
+    folder.refuse_without_room = _as_if_there_were  # type: ignore[assignment]
     model = scrae.SCRAE(**models.SETTINGS)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of checkpoints
@@ -182,12 +187,29 @@ def _temporary(disks: FullDisks, disk: Path) -> None:
     cells_on_disk(large)
 
 
-def _run(disks: FullDisks, disk: Path) -> Outcome:
+def _as_if_there_were(*_: Any) -> None:
+    pass
+
+
+MEANWHILE = """
+import sys
+from scrae import cli
+from scrae.data import files
+files.refuse_without_room = lambda *_: None
+sys.exit(cli.main())
+"""
+
+
+def _run_and_others_write(disks: FullDisks, disk: Path) -> Outcome:
+    return _run(disks, disk, ["-c", MEANWHILE])
+
+
+def _run(disks: FullDisks, disk: Path, scrae: Sequence[str] = ("-m", "scrae")) -> Outcome:
     """``scrae run`` in a process of its own, whose end is part of the try: the embedding is not lost."""
     source = disk.parent / "source.h5ad"
     disks.adata.write_h5ad(source)
     out = disk / "cells.h5ad"
-    asked = [sys.executable, "-m", "scrae", "run", source, "--out", out, "--genes", "all", "--n-latent", "3"]
+    asked = [sys.executable, *scrae, "run", source, "--out", out, "--genes", "all", "--n-latent", "3"]
     asked += ["--max-epochs", "1", "--quiet"]
     environment = os.environ | {"TMPDIR": str(disk.parent)}
     done = subprocess.run(list(map(str, asked)), capture_output=True, text=True, check=False, env=environment)
@@ -215,4 +237,5 @@ PLACES: dict[str, tuple[Callable[..., None], Callable[..., Any], Callable[..., s
     "zarr is written beside its counts": (_cells("zarr"), _write("zarr", True), _cells_kept("zarr")),
     "counts are copied to temporary files": (_nothing, _temporary, _none_lost),
     "scrae run writes its result": (_cells("h5ad"), _run, _cells_kept("h5ad")),
+    "others fill the disk while scrae runs": (_cells("h5ad"), _run_and_others_write, _cells_kept("h5ad")),
 }

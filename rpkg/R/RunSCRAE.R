@@ -91,8 +91,9 @@
 #'   model of the field, see [RunSCRAE()].
 #' @param ... `device` (`"auto"`, `"cpu"`, `"cuda"`), `threads` (of torch),
 #'   `in_process = TRUE` (Python inside this session through reticulate 1.31 or
-#'   newer, without a worker) and any setting of the Python model: `n_hidden =
-#'   c(256, 128)`, `batch_size`, `mask_rate`, `learning_rate`, `likelihood`, ...
+#'   newer, without a worker; see [InstallSCRAE()] for the modules that it finds)
+#'   and any setting of the Python model: `n_hidden = c(256, 128)`,
+#'   `batch_size`, `mask_rate`, `learning_rate`, `likelihood`, ...
 #' @return Seurat, SingleCellExperiment: the object with the embedding. Matrix:
 #'   the embedding, a matrix of cells x axes, 30 by default.
 #' @section Errors:

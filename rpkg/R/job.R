@@ -19,7 +19,7 @@ run_job <- function(action, arguments, counts = NULL, covariates = list(), how,
     dir.create(folder)
     on.exit(unlink(folder, recursive = TRUE))
     if (!is.null(model)) {
-        arguments$model <- write_model(model, file.path(folder, "given"))
+        arguments$model <- give_model_to_job(model, file.path(folder, "given"))
     }
     job <- list(
         action = action, threads = how$threads,
@@ -92,7 +92,7 @@ read_result <- function(folder) {
         result[[name]] <- as.data.frame(columns, optional = TRUE)
     }
     if (dir.exists(file.path(folder, "model"))) {
-        result$model <- read_model(file.path(folder, "model"))
+        result$model <- model_of_job(file.path(folder, "model"))
     }
     result
 }

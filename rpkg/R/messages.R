@@ -680,8 +680,8 @@ WORDS <- list(
     no_room = function(f, where) {
         paste0(
             "there is no room for '", f$path, "': it takes ",
-            format(round(f$needed / 1e9, 1), nsmall = 1), " GB or more, and ",
-            format(round(f$free / 1e9, 1), nsmall = 1), " GB are free. Make room, or ",
+            signif(f$needed / 1e9, 3), " GB or more, and ",
+            signif(f$free / 1e9, 3), " GB are free. Make room, or ",
             "choose another disk."
         )
     },

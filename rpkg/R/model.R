@@ -3,22 +3,37 @@
 
 MODEL_FILES <- c("weights.safetensors", "scrae.json")
 
+# The model in a folder of the user's. Somebody may be saving there, so Python reads
+# it, which knows what belongs together, and checks it.
 read_model <- function(folder) {
-    files <- file.path(folder, MODEL_FILES)
-    if (!all(file.exists(files))) {
+    if (!dir.exists(folder)) {
+        fail("there is no folder '", folder, "' with a scRAE model")
+    }
+    files <- c(MODEL_FILES, "training_state.safetensors")
+    if (!any(file.exists(file.path(folder, files)))) {
         fail(
             "'", folder, "' is not the folder of a scRAE model: ",
-            quoted(MODEL_FILES[!file.exists(files)]), " missing"
+            quoted(MODEL_FILES), " missing"
         )
     }
+    run_job("read", list(model = normalizePath(folder)), how = QUIETLY)$model
+}
+
+# How Python is run for what takes no options.
+QUIETLY <- list(in_process = FALSE, verbose = FALSE)
+
+# The model that a job has left in its own folder.
+model_of_job <- function(folder) {
+    files <- file.path(folder, MODEL_FILES)
     content <- lapply(files, function(file) {
         readBin(file, "raw", file.size(file))
     })
     structure(stats::setNames(content, MODEL_FILES), class = "scrae_model")
 }
 
-write_model <- function(model, folder) {
-    dir.create(folder, showWarnings = FALSE, recursive = TRUE)
+# The other way round.
+give_model_to_job <- function(model, folder) {
+    dir.create(folder)
     for (name in MODEL_FILES) {
         writeBin(unclass(model)[[name]], file.path(folder, name))
     }
@@ -93,7 +108,8 @@ print.scrae_fit <- function(x, ...) {
 #' a Seurat object (`object[["scrae"]]@misc`), in the `metadata()` of a
 #' SingleCellExperiment, or as the attribute `"scrae"` of a matrix. It is saved
 #' and loaded with the object. `SaveSCRAE()` writes it into a folder, which
-#' Python (`scrae.SCRAE.load(folder)`) and [PredictSCRAE()] read.
+#' Python (`scrae.SCRAE.load(folder)`) and [PredictSCRAE()] read. What is in the
+#' folder stays until the model is whole, and one process at a time writes there.
 #'
 #' @param object A Seurat object, a SingleCellExperiment or an embedding that
 #'   [RunSCRAE()] returned.
@@ -111,7 +127,10 @@ print.scrae_fit <- function(x, ...) {
 #' }
 #' @export
 SaveSCRAE <- function(object, folder, name = NULL) {
-    invisible(write_model(find_model(object, name), folder))
+    one_value(folder, "folder")
+    model <- find_model(object, name)
+    run_job("save", list(folder = absolute(folder)), how = QUIETLY, model = model)
+    invisible(normalizePath(folder))
 }
 
 # The model in whatever the user has: a folder, an object, an embedding.
@@ -120,9 +139,6 @@ find_model <- function(object, name = NULL) {
         return(object)
     }
     if (is.character(object) && length(object) == 1L) {
-        if (!dir.exists(object)) {
-            fail("there is no folder '", object, "' with a scRAE model")
-        }
         return(read_model(object))
     }
     find_fit(object, name)$model

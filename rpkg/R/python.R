@@ -76,12 +76,28 @@ python_of_reticulate <- function() {
     if (!requireNamespace("reticulate", quietly = TRUE)) {
         return(NULL)
     }
-    set_aside <- Sys.getenv(for_other_pythons(names(Sys.getenv())), names = TRUE)
-    Sys.unsetenv(names(set_aside))
-    on.exit(if (length(set_aside)) do.call(Sys.setenv, as.list(set_aside)))
-    tryCatch(reticulate::py_discover_config()$python,
+    tryCatch(on_its_own(reticulate::py_discover_config()$python),
         error = function(condition) NULL
     )
+}
+
+#' Evaluate what starts a Python in this session's own environment
+#'
+#' Without the variables by which users tell their own Pythons what to load, and in
+#' an empty folder.
+#' @noRd
+on_its_own <- function(code) {
+    set_aside <- Sys.getenv(for_other_pythons(names(Sys.getenv())), names = TRUE)
+    Sys.unsetenv(names(set_aside))
+    folder <- tempfile("scrae-python-")
+    dir.create(folder)
+    before <- setwd(folder)
+    on.exit({
+        setwd(before)
+        unlink(folder, recursive = TRUE)
+        if (length(set_aside)) do.call(Sys.setenv, as.list(set_aside))
+    })
+    code
 }
 
 has_what_it_needs <- function(python) {
@@ -141,13 +157,12 @@ python_environment <- function(temporary = tempdir()) {
         for_other_pythons(names(variables)), "LD_LIBRARY_PATH", "R_TESTS",
         "R_SESSION_INITIALIZED", "R_SESSION_TMPDIR"
     )
-    besides <- vapply(as.character(getOption("scrae.pythonpath")), absolute, "")
     result <- c(
         variables[setdiff(names(variables), gone)],
         if (!all(of_r, na.rm = TRUE)) {
             c(LD_LIBRARY_PATH = paste(libraries[!of_r], collapse = ":"))
         },
-        PYTHONPATH = paste(c(core_path(), besides), collapse = .Platform$path.sep),
+        PYTHONPATH = paste(c(core_path(), folders_asked_for()), collapse = .Platform$path.sep),
         PYTHONSAFEPATH = "1", # from Python 3.11 on; see run_python() for 3.10
         # The package's folder may belong to someone else.
         PYTHONDONTWRITEBYTECODE = "1",
@@ -157,6 +172,10 @@ python_environment <- function(temporary = tempdir()) {
         R_PROFILE_USER = nullfile()
     )
     result[!duplicated(names(result), fromLast = TRUE)]
+}
+
+folders_asked_for <- function() {
+    vapply(as.character(getOption("scrae.pythonpath")), absolute, "", USE.NAMES = FALSE)
 }
 
 # Of names of environment variables, those by which users tell their own Pythons

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import os
+import shutil
+import subprocess
 from pathlib import Path
 
 import anndata
@@ -66,6 +68,25 @@ def made():
         {"kind": kind.astype(str), "batch": np.repeat(["a", "b"], 150)}, index=[f"c{i}" for i in range(300)]
     )
     return anndata.AnnData(sp.csr_matrix(counts), obs=obs, var=pd.DataFrame(index=[f"g{i}" for i in range(400)]))
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """Mounts a disk of so many bytes, in memory, and gives its folder; skips where that is not allowed."""
+    mounted = []
+
+    def mount(size: int) -> Path:
+        disk = tmp_path / f"disk{len(mounted)}"
+        disk.mkdir()
+        command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "scrae-test", str(disk)]
+        if shutil.which("mount") is None or subprocess.run(command, check=False, capture_output=True).returncode:
+            pytest.skip("no disk can be mounted here: that takes root, and Linux")
+        mounted.append(disk)
+        return disk
+
+    yield mount
+    for disk in mounted:
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
 @pytest.fixture

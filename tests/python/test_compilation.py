@@ -64,3 +64,40 @@ def test_where_compiled_code_can_no_longer_be_written_it_is_done_without(tmp_pat
     index.unlink()
     index.mkdir()
     assert counted(tmp_path) == "[3 0 0] 0"
+
+
+# Loops of scanpy, of umap and of pynndescent, many of which are compiled when they are imported.
+OF_OTHERS = """
+import anndata, numpy
+import scrae
+from numba.core.caching import Cache
+before = Cache.load_overload, Cache.save_overload
+rng = numpy.random.default_rng(0)
+points = rng.normal(size=({n}, 5)).astype("float32")
+print(len(set(scrae.metrics.leiden(points))), end=" ")
+cells = anndata.AnnData(rng.poisson(1.0, (50, 40)).astype("float32"))
+print(scrae.metrics.scaled_pca(cells, 3).shape)
+assert before == (Cache.load_overload, Cache.save_overload), "numba is not as it was"
+"""
+
+
+def of_others(cache, n):
+    environment = os.environ | {
+        "NUMBA_CACHE_DIR": str(cache),
+        "NUMBA_CACHE_LOCATOR_CLASSES": "UserProvidedCacheLocator",
+    }
+    code = OF_OTHERS.replace("{n}", str(n))
+    run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr[-2000:]
+    return run.stdout.strip()
+
+
+@pytest.mark.slow
+def test_damaged_files_of_the_loops_of_other_packages_change_nothing_and_are_replaced(tmp_path):
+    expected = of_others(tmp_path, 300)
+    kept = sorted(tmp_path.rglob("*.nbi"))
+    assert {"umap", "pynndescent", "preprocessing"} <= {path.parent.name.split("_")[0] for path in kept}, kept
+    for path in kept:
+        path.write_bytes(b"")
+    assert of_others(tmp_path, 300) == expected
+    assert all(path.stat().st_size for path in kept)

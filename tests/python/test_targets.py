@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 import scrae
+from scrae._errors import Refusal
 from scrae.cli import main
 from scrae.data import files
 from scrae.model import folder
@@ -177,6 +178,31 @@ def test_a_disk_without_room_is_refused_before_training(h5ad, tmp_path, capsys, 
     assert "there is no room for" in capsys.readouterr().err
 
 
+def room_for_a_model(small, folder):
+    """Bytes of a model and two of its training states: what there is at the end, before any is replaced."""
+    scrae.SCRAE(max_epochs=1, verbose=False).fit(small, model_dir=folder)
+    sizes = {path.name: path.stat().st_size for path in folder.iterdir()}
+    return sizes["weights.safetensors"] + 2 * sizes["training_state.safetensors"]
+
+
+@pytest.mark.parametrize("share", [0.3, 0.93])
+def test_a_disk_without_room_for_the_model_is_refused_before_training(small, tmp_path, small_disk, monkeypatch, share):
+    disk = small_disk(int(share * room_for_a_model(small, tmp_path / "elsewhere")))
+    monkeypatch.setattr(Training, "run", lambda *_: pytest.fail("it was trained"))
+    with pytest.raises(Refusal, match=r"there is no room for '.*model': it takes .* GB or more, and") as refusal:
+        scrae.SCRAE(max_epochs=1, verbose=False).fit(small, model_dir=disk / "model")
+    assert refusal.value.code == "no_room"
+    assert os.listdir(disk) == []
+
+
+def test_a_disk_with_just_enough_room_for_the_model_is_not_refused(small, tmp_path, small_disk):
+    disk = small_disk(int(1.05 * room_for_a_model(small, tmp_path / "elsewhere")))
+    model = scrae.SCRAE(max_epochs=2, verbose=False).fit(small, model_dir=disk / "model", checkpoint_seconds=0)
+    np.testing.assert_array_equal(scrae.SCRAE.load(disk / "model").embed(small), model.embed())
+    # What is there makes room for what comes in its place.
+    scrae.SCRAE(max_epochs=1, random_state=1, verbose=False).fit(small, model_dir=disk / "model", overwrite=True)
+
+
 def full(*_, **__):
     raise OSError(28, "No space left on device")
 
@@ -234,6 +260,7 @@ def happened(name, arguments):
         if count == int(sys.argv[1]):
             os.kill(os.getpid(), signal.SIGKILL)
 from scrae.compute import atomic
+from scrae._errors import Refusal
 from scrae.cli import main
 write = atomic._to_disk
 def watched(path):

@@ -195,3 +195,71 @@ test_that("InstallSCRAE names what a folder of wheels lacks and leaves nothing h
     )
     expect_false(dir.exists(target))
 })
+
+# In a session of its own, with planted modules in its working directory and on PYTHONPATH: what a call there comes to.
+in_a_session_beside <- function(planted, act, python_first = FALSE) {
+    skip_unless_installed("reticulate", "callr")
+    skip_if(utils::packageVersion("reticulate") < "1.31", "needs reticulate 1.31")
+    callr::r(
+        function(act, counts, python, python_first) {
+            options(scrae.python = python)
+            if (python_first) reticulate::use_python(python, required = TRUE)
+            act(function() {
+                scRAE::RunSCRAE(counts, features = "all", n_latent = 2, n_hidden = 8, max_epochs = 1,
+                    verbose = FALSE, threads = 1, in_process = TRUE
+                )
+            })
+        },
+        list(act, made_counts(), getOption("scrae.python"), python_first),
+        wd = planted, env = c(callr::rcmd_safe_env(), PYTHONPATH = planted)
+    )
+}
+
+test_that("a Python inside the session runs nothing of the working directory or of PYTHONPATH either", {
+    mark <- tempfile("mark-")
+    planted <- planted_modules(mark)
+    on.exit(unlink(c(planted, mark), recursive = TRUE))
+    left <- in_a_session_beside(planted, function(train) {
+        embedding <- train()
+        list(
+            dim = dim(embedding), path = reticulate::import("sys")$path, wd = getwd(),
+            variable = Sys.getenv("PYTHONPATH")
+        )
+    })
+    expect_equal(left$dim, c(60L, 2L))
+    expect_equal(marks(mark), character())
+    # The session's own settings are what they were, so that the user's own modules are still found.
+    expect_true("" %in% left$path)
+    expect_equal(normalizePath(left$wd), normalizePath(planted))
+    expect_equal(left$variable, planted)
+})
+
+test_that("a Python that the session has started already is given the installed modules as well", {
+    mark <- tempfile("mark-")
+    planted <- planted_modules(mark)
+    unlink(file.path(planted, c("sitecustomize.py", "usercustomize.py", "numpy.py", "json.py", "importlib.py")))
+    on.exit(unlink(c(planted, mark), recursive = TRUE))
+    dim <- in_a_session_beside(planted, function(train) {
+        reticulate::py_config()
+        dim(train())
+    }, python_first = TRUE)
+    expect_equal(dim, c(60L, 2L))
+    expect_equal(marks(mark), character())
+})
+
+test_that("modules of the working directory that the session has loaded are told of, and another scrae is refused", {
+    planted <- tempfile("planted-")
+    dir.create(planted)
+    on.exit(unlink(planted, recursive = TRUE))
+    writeLines("", file.path(planted, "scrae.py"))
+    writeLines("", file.path(planted, "tqdm.py"))
+    said <- in_a_session_beside(planted, function(train) {
+        reticulate::import("tqdm")
+        warned <- tryCatch(train(), warning = conditionMessage, error = conditionMessage)
+        reticulate::import("scrae")
+        refused <- tryCatch(suppressWarnings(train()), error = conditionMessage)
+        c(warned, refused)
+    }, python_first = TRUE)
+    expect_match(said[1], "this session has loaded the Python module tqdm from '.*planted-.*tqdm.py'")
+    expect_match(said[2], "this session has loaded another scrae, from '.*planted-.*scrae.py'")
+})

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from scrae._errors import Coded
+from scrae._errors import Coded, Refusal
 
 ASIDE = re.compile(r"\.scrae-([0-9a-f]{8})-(\d+)-\w+")  # host, process, and what nobody can guess
 NEW, OLD = "new", "old"  # in a folder of that name: what is being written, and what it has replaced
@@ -102,6 +102,33 @@ def refuse_unwritable(folder: Path) -> None:
             file.flush()
     except OSError as error:
         raise NotWritten(folder, error) from error
+
+
+def refuse_without_room(path: Path, needed: int) -> None:
+    """Show the same of a disk that is too full.
+
+    Parameters
+    ----------
+    path
+        The file that shall be written, or the folder that files shall be written into.
+    needed
+        Bytes that will be taken, or a part of them.
+
+    Raises
+    ------
+    scrae.Refusal
+        There are not as many.
+    """
+    free = shutil.disk_usage(path if path.is_dir() else path.parent).free
+    if free < needed:
+        raise Refusal(
+            f"there is no room for {str(path)!r}: it takes {needed / 1e9:,.3g} GB or more, and {free / 1e9:,.3g} GB "
+            "are free. Make room, or choose another disk.",
+            "no_room",
+            path=str(path),
+            needed=needed,
+            free=free,
+        )
 
 
 def sweep(folder: Path) -> None:

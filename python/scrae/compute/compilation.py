@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 from numba import njit
-from numba.core.caching import FunctionCache
+from numba.core.caching import Cache, FunctionCache
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -21,23 +21,36 @@ class DispensableCache(FunctionCache):
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """The compiled code of a signature; None: there is none, or none that can be read."""
-        try:
-            return super().load_overload(sig, target_context)  # type: ignore[no-untyped-call]
-        except Exception:  # unpickling can come to anything
-            self._begin_anew()
-            return None
+        return _or_begin_anew(self, FunctionCache.load_overload, sig, target_context)
 
     def save_overload(self, sig: Any, data: Any) -> None:
         """Keep the compiled code of a signature, if that can be done."""
-        try:
-            super().save_overload(sig, data)  # type: ignore[no-untyped-call]
-        except Exception:
-            self._begin_anew()
+        _or_begin_anew(self, FunctionCache.save_overload, sig, data)
 
-    def _begin_anew(self) -> None:
-        # Where this fails, too, the next process is where this one was.
-        with suppress(Exception):
-            self.flush()  # type: ignore[no-untyped-call]
+
+def _or_begin_anew(cache: Cache, act: Callable[..., Any], *given: Any) -> Any:
+    """What ``act`` of a cache gives; None where it fails, and then the cache is emptied."""
+    try:
+        return act(cache, *given)
+    except Exception:  # unpickling can come to anything
+        with suppress(Exception):  # where this fails, too, the next process is where this one was
+            cache.flush()  # type: ignore[no-untyped-call]
+        return None
+
+
+@contextmanager
+def dispensable_caches() -> Iterator[None]:
+    """Meanwhile, what numba keeps of the loops of all packages is as dispensable: for scanpy, umap and pynndescent.
+
+    Only one thread may be within (:mod:`scrae.compute.turns`).
+    """
+    load, save = Cache.load_overload, Cache.save_overload
+    Cache.load_overload = lambda *given: _or_begin_anew(given[0], load, *given[1:])  # type: ignore[method-assign]
+    Cache.save_overload = lambda *given: _or_begin_anew(given[0], save, *given[1:])  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        Cache.load_overload, Cache.save_overload = load, save  # type: ignore[method-assign]
 
 
 def compiled(**options: Any) -> Callable[[Function], Function]:

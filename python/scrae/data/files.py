@@ -19,10 +19,11 @@ import scipy.sparse as sp
 from scrae._deprecation import warn_of_old_name
 from scrae._errors import Coded, CountsError, Refusal
 from scrae._messages import some, unknown
-from scrae.compute.atomic import NotWritten, refuse_unwritable, sweep, written_aside
+from scrae.compute.atomic import NotWritten, refuse_unwritable, refuse_without_room, sweep, written_aside
 from scrae.data.counts import Rounding, as_counts
 from scrae.data.matrix_market import refuse_malformed_text
 from scrae.data.on_disk import edges, on_disk
+from scrae.data.spared_hdf5 import hdf5_file
 from scrae.data.sparse_format import OF_FILE, refuse_malformed_group, refuse_malformed_positions
 
 if TYPE_CHECKING:
@@ -227,24 +228,7 @@ def refuse_target(path: Path, source: Path | None = None) -> None:
     refuse_unwritable(path.parent)
     _refuse_foreign(path)
     if source is not None and source.suffix in (".h5ad", ".zarr"):
-        _refuse_without_room(path, _size(source))
-
-
-def _refuse_without_room(path: Path, needed: int) -> None:
-    """Refuse what a disk has no room for.
-
-    Of an h5ad file that can be told too late: HDF5 may end the process when it cannot write what it holds back.
-    """
-    free = shutil.disk_usage(path.parent).free
-    if free < needed:
-        raise Refusal(
-            f"there is no room for {str(path)!r}: it takes {needed / 1e9:,.3g} GB or more, and {free / 1e9:,.3g} GB "
-            "are free. Make room, or choose another disk.",
-            "no_room",
-            path=str(path),
-            needed=needed,
-            free=free,
-        )
+        refuse_without_room(path, _size(source))
 
 
 def _refuse_foreign(path: Path) -> None:
@@ -337,13 +321,13 @@ def write_beside(source: Path, adata: AnnData, path: Path) -> None:
     _, write = _elements()
     _refuse_foreign(path)
     if _kind(source) == "h5ad":
-        _refuse_without_room(path, _size(source) + _size_in_memory(adata, counts=False))
+        refuse_without_room(path, _size(source) + _size_in_memory(adata, counts=False))
     with _not_written(path), written_aside(path) as part:
         if _kind(source) == "zarr":
             shutil.copytree(source, part)
         else:
             shutil.copyfile(source, part)
-        with _opened(part, "r+") as file:
+        with _opened(part, "r+") if _kind(source) == "zarr" else hdf5_file(part, "r+") as file:
             write(file, "obs", adata.obs)
             write(file, "var", adata.var)
             for name, added in (("obsm", adata.obsm), ("uns", adata.uns)):
@@ -358,14 +342,30 @@ def write_beside(source: Path, adata: AnnData, path: Path) -> None:
 def write_whole(adata: AnnData, path: Path) -> None:
     """Write all of ``adata`` aside and move it into place; zarr if ``path`` ends so, else h5ad."""
     _refuse_foreign(path)
-    if path.suffix != ".zarr":  # which is compressed, and does not end the process
-        _refuse_without_room(path, _size_in_memory(adata))
+    if path.suffix != ".zarr":  # which is compressed, so that nobody knows
+        refuse_without_room(path, _size_in_memory(adata))
     with _not_written(path), written_aside(path) as part, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Writing zarr v2")  # anndata decides on the format
         if path.suffix == ".zarr":
             adata.write_zarr(part)
         else:
-            adata.write_h5ad(part)
+            _write_h5ad(adata, part)
+
+
+def _write_h5ad(adata: AnnData, path: Path) -> None:
+    """What ``adata.write_h5ad(path)`` writes, which would let HDF5 meet a full disk."""
+    _, write = _elements()
+    adata.strings_to_categoricals()
+    if adata.raw is not None:
+        adata.strings_to_categoricals(adata.raw.var)
+    with hdf5_file(path, "w") as file:
+        file.attrs.update({"encoding-type": "anndata", "encoding-version": "0.1.0"})
+        for name in ("X", "raw", "obs", "var"):
+            part = getattr(adata, name)
+            if part is not None:
+                write(file, name, part)
+        for name in ("obsm", "varm", "obsp", "varp", "layers", "uns"):
+            write(file, name, dict(getattr(adata, name)))
 
 
 def write_elsewhere(adata: AnnData, path: Path) -> Path | None:

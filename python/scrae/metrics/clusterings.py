@@ -6,6 +6,7 @@ import numpy as np
 from sklearn.cluster import KMeans
 from sklearn.metrics import silhouette_score
 
+from scrae.compute.compilation import dispensable_caches
 from scrae.compute.threads import threads_of_torch_kept
 from scrae.compute.turns import one_at_a_time
 
@@ -44,7 +45,7 @@ def leiden(
     import scanpy as sc
 
     cells = anndata.AnnData(np.zeros((len(embedding), 1), dtype=np.float32), obsm={"embedding": embedding})
-    with threads_of_torch_kept():
+    with threads_of_torch_kept(), dispensable_caches():
         sc.pp.neighbors(cells, use_rep="embedding", n_neighbors=n_neighbors, random_state=random_state)
 
     def clusters(at: float) -> np.ndarray:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy.sparse as sp
 
+from scrae.compute.compilation import dispensable_caches
 from scrae.compute.threads import threads_of_torch_kept
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def scaled_pca(adata: AnnData, n_components: int, random_state: int = 0) -> np.n
     import scanpy as sc
 
     work = adata.copy()
-    with threads_of_torch_kept():
+    with threads_of_torch_kept(), dispensable_caches():
         sc.pp.normalize_total(work)
         sc.pp.log1p(work)
         work.X = sp.csr_matrix(work.X).toarray()  # scaling makes it dense anyway, with a warning

@@ -35,6 +35,7 @@ from scrae.model.folder import (
     load_model,
     load_state,
     refuse_another,
+    refuse_full,
     save_model,
     save_trained,
 )
@@ -266,6 +267,8 @@ class SCRAE:
                 digest,
                 state,
             )
+            if written is not None:
+                refuse_full(written, *fitting.sizes(), another=overwrite)
             distributed.require_same(
                 "cells, genes, settings, seed and checkpoint",
                 f"{digest} {self.settings} {self.random_state} {max_epochs} {fitting.epoch}",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -20,7 +20,7 @@ from scrae.compute.random_state import random_state_kept
 from scrae.data.covariates import CovariateCoding, Covariates
 from scrae.data.minibatches import CountData
 from scrae.model.fitted import FittedModel
-from scrae.posthoc.finish import finish
+from scrae.posthoc.finish import finish, size_of_readout
 from scrae.posthoc.population import Population
 from scrae.posthoc.principal_components import PrincipalComponents
 from scrae.posthoc.readout import Readout
@@ -95,6 +95,15 @@ class Fitting:
         reason = self.training.progress.stop_reason
         return next((number for number, name in STOPPED_BY.items() if name == reason), None)
 
+    def sizes(self) -> tuple[int, int]:
+        """Bytes of the trained network with its read-out, and of the state that training goes on from, at least."""
+        training = self.training
+        network = _bytes(training.model.state_dict().values())
+        readout = size_of_readout(training.model, training.data.n_cells, self.components)
+        best = network if len(training.validation_cells) else 0
+        means = sum(2 * _bytes(phase.parameters) for phase in training.phases)  # of gradients, and of their squares
+        return network + readout, network + best + means
+
     def epochs(self, max_epochs: int | None) -> int:
         """How many epochs there will be at most."""
         n_cells = len(self.training.training_cells)
@@ -168,6 +177,10 @@ def _held_out(n_cells: int, settings: Settings, device: torch.device) -> tuple[T
     if n_validation < SMALLEST_VALIDATION:
         n_validation = 0
     return order[n_validation:].sort().values.to(device), order[:n_validation].sort().values.to(device)
+
+
+def _bytes(tensors: Iterable[Tensor]) -> int:
+    return sum(tensor.nbytes for tensor in tensors)
 
 
 def _cells_per_second(history: list[dict[str, float]], n_training_cells: int) -> float:

@@ -33,7 +33,7 @@ from torch import Tensor
 from scrae._errors import Coded, Refusal, UnknownName
 from scrae.autoencoder.autoencoder import RegularisedAutoencoder
 from scrae.autoencoder.settings import Settings
-from scrae.compute.atomic import NotWritten, refuse_unwritable, sweep, write_bytes
+from scrae.compute.atomic import NotWritten, refuse_unwritable, refuse_without_room, sweep, write_bytes
 from scrae.data.covariates import CovariateCoding, Covariates
 from scrae.data.on_disk import blocks
 from scrae.model.fitted import FittedModel
@@ -113,6 +113,27 @@ def refuse_another(folder: str | os.PathLike[str], training: str) -> None:
             "another_model",
             path=str(path),
         )
+
+
+def refuse_full(folder: str | os.PathLike[str], weights: int, training_state: int, *, another: bool) -> None:
+    """Refuse to train for a folder that has no room for what will be written: checkpoints, then the trained model.
+
+    A checkpoint stays until the trained model with its own training state is whole. What is replaced sooner makes room.
+
+    Parameters
+    ----------
+    folder
+        Of the model; it exists.
+    weights, training_state
+        Bytes of the two (:meth:`scrae.model.fitting.Fitting.sizes`).
+    another
+        Whether the finished model in the folder may be that of another training, which goes with the first checkpoint.
+    """
+    path = Path(folder)
+    replaced = (STATE, WEIGHTS) if another else (STATE,)
+    freed = sum((path / name).stat().st_size for name in replaced if (path / name).is_file())
+    checkpoint = weights + training_state  # it holds the model that training has come to
+    refuse_without_room(path, max(checkpoint, weights + 2 * checkpoint - freed))
 
 
 def save_model(folder: str | os.PathLike[str], model: FittedModel) -> None:

@@ -17,6 +17,7 @@ from scrae.posthoc.principal_components import PrincipalComponents
 from scrae.posthoc.readout import Readout
 
 LANDMARKS = 5000  # cells that stand for all, at most
+SINGLE = 4  # bytes of a number in single precision
 
 
 def finish(
@@ -65,6 +66,15 @@ def finish(
     except ImportError:  # the core does without scikit-learn
         return readout, population
     return readout, replace(population, density=density)
+
+
+def size_of_readout(module: RegularisedAutoencoder, n_cells: int, components: PrincipalComponents | None) -> int:
+    """Bytes of the read-out that :func:`finish` will give for a training on ``n_cells``, at least."""
+    settings = module.settings
+    linear = 0 if components is None else sum(tensor.nbytes for tensor in components.tensors().values())
+    n_dimensions = settings.n_latent + module.encoder.hidden.n_output + settings.n_pcs
+    moved = 2 if settings.smoothing else 0  # where a landmark is, and where it goes
+    return linear + min(n_cells, LANDMARKS) * moved * n_dimensions * SINGLE
 
 
 def _some_cells(data: CountData, random_state: int) -> Tensor:

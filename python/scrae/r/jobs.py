@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -202,6 +203,18 @@ def _select(arguments: dict[str, Any], cells: Callable[[], AnnData], folder: Pat
     return {"genes": table.sort_values(RANK, kind="stable").index.astype(str).tolist()}
 
 
+def _read(arguments: dict[str, Any], cells: Callable[[], AnnData], folder: Path, emit: Emit) -> dict[str, Any]:
+    """A model folder of the user's, which somebody may be writing into, as one that nobody else knows."""
+    _leave(_load(arguments), folder)
+    return {}
+
+
+def _save(arguments: dict[str, Any], cells: Callable[[], AnnData], folder: Path, emit: Emit) -> dict[str, Any]:
+    """The other way round: with the lock, in one move, and without what another model has left there."""
+    _load(arguments).save(arguments["folder"])
+    return {}
+
+
 def _example(arguments: dict[str, Any], cells: Callable[[], AnnData], folder: Path, emit: Emit) -> dict[str, Any]:
     from scrae.datasets import pbmc
 
@@ -226,6 +239,8 @@ ACTIONS = {
     "cross_validate": _cross_validate,
     "stability": _stability,
     "cluster": _cluster,
+    "read": _read,
+    "save": _save,
     "select": _select,
     "example": _example,
 }
@@ -286,9 +301,16 @@ def _labels(arguments: dict[str, Any], model: SCRAE, adata: AnnData) -> pd.DataF
     )
 
 
+def _leave(model: SCRAE, folder: Path) -> None:
+    """Leave a model where R looks for it; R does not resume, so without the state that training goes on from."""
+    from scrae.model.folder import save_model
+
+    save_model(folder / MODEL, replace(model.fitted, training_state=None))
+
+
 def _trained(model: SCRAE, folder: Path) -> dict[str, Any]:
-    """Save the model, and tell what is known of it."""
-    model.save(folder / MODEL)
+    """Leave the model, and tell what is known of it."""
+    _leave(model, folder)
     history = model.history.reset_index()
     return {
         "genes": _names(model),

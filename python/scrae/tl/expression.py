@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import scipy.sparse as sp
 
+from scrae.compute.compilation import dispensable_caches
 from scrae.compute.threads import threads_of_torch_kept
 from scrae.data.counts import looks_like_counts
 from scrae.data.covariates import Covariates
@@ -53,7 +54,7 @@ def principal_components(expression: sp.csr_array, batch: np.ndarray | None, ran
 
     work = anndata.AnnData(expression.toarray())
     n_components = min(N_COMPONENTS, *(size - 1 for size in work.shape))
-    with threads_of_torch_kept():
+    with threads_of_torch_kept(), dispensable_caches():
         sc.pp.scale(work, max_value=10)
         sc.pp.pca(work, n_comps=n_components, random_state=random_state)
     components = np.asarray(work.obsm["X_pca"], dtype=np.float64)
