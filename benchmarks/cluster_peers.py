@@ -1,7 +1,8 @@
 """Clusters of other packages that are not told their number either, beside those of ``scrae.tl.cluster``.
 
     python benchmarks/cluster_peers.py --data DIR [--datasets NAME ...] [--methods seurat scranpy ...] [--seeds 1]
-                                       [--peer PYTHON] [--limit 480] [--out cluster_peers.csv] [--markdown table.md]
+                                       [--peer PYTHON] [--limit 480] [--tabulate] [--out cluster_peers.csv]
+                                       [--markdown table.md]
 
 DIR holds h5ad files with raw counts in X and labels in obs["cell_type"], which are used for the scores alone. Each
 package gets the counts of all genes and of all cells, and chooses genes and normalises at its own defaults:
@@ -13,7 +14,8 @@ package gets the counts of all genes and of all cells, and chooses genes and nor
 
 Data sets are taken from the smallest on. A package may use ``--limit`` seconds of the processor for each; where it
 needs more it has no scores there, nor is it asked about larger ones. One row per (data set, package, seed); rows that
-are there already are not measured again. Packages that are deterministic, or slow, have one seed.
+are there already are not measured again, and with ``--tabulate`` nothing else is. Packages that are deterministic, or
+slow, have one seed.
 
 The tables join them with rows that other programs have measured, on 2,000 genes: scRAE and 30 principal components
 (benchmarks/results/clusters.csv), and SCVI with Leiden at 1 (benchmarks/results/accuracy.csv).
@@ -33,7 +35,7 @@ import pandas as pd
 import scanpy as sc
 import scipy.sparse as sp
 from clusters import DESIGN
-from experiment import command, options, resumed
+from experiment import command, measured_already, options, resumed
 from limited import OverLimitError, limited
 from report import DRAW, interval
 from scipy.io import mmwrite
@@ -140,7 +142,7 @@ def table(results: pd.DataFrame, title: str) -> str:
             "ARI": f"{means['ARI'].mean():.3f}",
             "clusters / types": f"{np.exp(ratio.mean()):.2f}" if len(ratio) else None,
             "within a factor of 1.5": f"{np.mean(np.abs(ratio) <= np.log(1.5)):.0%}" if len(ratio) else None,
-            "seconds, median": f"{means['seconds'].median():.0f}" if means["seconds"].notna().any() else None,
+            "seconds": f"{means['seconds'].median():.0f}" if means["seconds"].notna().any() else None,
         }
     return markdown(pd.DataFrame.from_dict(rows, orient="index"), title)
 
@@ -173,6 +175,7 @@ def main() -> None:
     parser = command(__doc__, "cluster_peers", methods=["seurat", "seurat30", "scanpy"], n_genes=None, peer="scranpy")
     parser.set_defaults(seeds=1)
     parser.add_argument("--limit", type=float, default=480, help="seconds of the processor for a data set")
+    parser.add_argument("--tabulate", action="store_true", help="measure nothing, show the rows that are there")
     parser.add_argument("--clusters", type=Path, default=Path("benchmarks/results/clusters.csv"))
     parser.add_argument("--accuracy", type=Path, default=Path("benchmarks/results/accuracy.csv"))
     typed = options(parser)
@@ -205,8 +208,11 @@ def main() -> None:
         for name in sorted(typed.datasets, key=lambda name: cells[name])
         for seed in range(typed.seeds if peer in SEVERAL_SEEDS else 1)
     ]
-    own = resumed(typed.out, PEER_KEYS, wanted, row)
-    own["peer"] = own["peer"].map(NAMES)
+    if typed.tabulate:
+        own = measured_already(typed.out, PEER_KEYS, wanted)
+    else:
+        own = resumed(typed.out, PEER_KEYS, wanted, row)
+    own = own.assign(peer=own["peer"].map(NAMES))
     others = measured_elsewhere(typed.clusters, typed.accuracy)
     results = pd.concat([others[others["dataset"].isin(typed.datasets)], own.dropna(subset="NMI")])
     in_laboratory = results["dataset"].isin(DESIGN)
