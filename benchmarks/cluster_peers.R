@@ -51,12 +51,12 @@ peers <- list(
 
 arguments <- commandArgs(TRUE)
 cluster <- peers[[arguments[1]]]
-needed <- c(seurat = "Seurat", seurat30 = "Seurat", scran = "scran", sc3 = "SC3", scshc = "scSHC", choir = "CHOIR")
-# Loaded before the clock starts; SC3 and CHOIR find methods of others on the search path alone.
-suppressPackageStartupMessages({
-    library(SingleCellExperiment)
-    library(needed[[arguments[1]]], character.only = TRUE)
-})
+# Loaded before the clock starts; some find methods of others on the search path alone.
+needed <- list(
+    seurat = "Seurat", seurat30 = "Seurat", scran = "scran", sc3 = c("SingleCellExperiment", "SC3"), scshc = "scSHC",
+    choir = c("Seurat", "CHOIR")
+)
+for (package in needed[[arguments[1]]]) suppressPackageStartupMessages(library(package, character.only = TRUE))
 counts <- as(Matrix::readMM(arguments[2]), "CsparseMatrix")
 dimnames(counts) <- list(paste0("gene", seq_len(nrow(counts))), paste0("cell", seq_len(ncol(counts))))
 before <- sum(proc.time()[c("user.self", "sys.self")])

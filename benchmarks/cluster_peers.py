@@ -36,7 +36,7 @@ import scanpy as sc
 import scipy.sparse as sp
 from clusters import DESIGN
 from experiment import command, measured_already, options, resumed
-from limited import OverLimitError, limited
+from limited import OverLimit, limited
 from report import DRAW, interval
 from scipy.io import mmwrite
 from tables import markdown, publish
@@ -95,7 +95,7 @@ def measure(adata: anndata.AnnData, peer: str, seed: int, python: str | None, li
     row |= dict.fromkeys(("NMI", "ARI", "clusters", "seconds"), np.nan)
     try:
         found, seconds = clusters_of(adata, peer, seed, python, limit)
-    except OverLimitError as late:
+    except OverLimit as late:
         return row | {"outcome": str(late)}
     except subprocess.CalledProcessError as failed:
         said = [line for line in failed.stderr.splitlines() if line.strip()]

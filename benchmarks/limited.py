@@ -15,7 +15,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 EVERY = 0.2  # seconds between two looks at the processes
 
 
-class OverLimitError(Exception):
+class OverLimit(Exception):
     """The command was ended, since it had used all the time it may use."""
 
 
@@ -33,7 +33,7 @@ def limited(command: Sequence[str], limit: float) -> tuple[str, float]:
 
     Raises
     ------
-    OverLimitError
+    OverLimit
         It took longer.
     subprocess.CalledProcessError
         It failed; what it had to say is in ``stderr``.
@@ -46,7 +46,7 @@ def limited(command: Sequence[str], limit: float) -> tuple[str, float]:
                 time.sleep(EVERY)
                 used |= seconds_of_session(leader.pid)  # those that have ended keep what they had
                 if sum(used.values()) > limit:
-                    raise OverLimitError(f"over {limit:g} s of the processor")
+                    raise OverLimit(f"over {limit:g} s of the processor")
         finally:
             for process in seconds_of_session(leader.pid):
                 with suppress(ProcessLookupError):

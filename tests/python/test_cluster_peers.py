@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import time
@@ -32,7 +33,7 @@ def test_a_command_is_ended_at_its_limit_with_all_that_it_started(program, tmp_p
     child = f"import time, pathlib; time.sleep(3); pathlib.Path({str(mark)!r}).touch()"
     starting = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {child!r}]); {BUSY}"
     started = time.perf_counter()
-    with pytest.raises(limited.OverLimitError, match="over 0.3 s"):
+    with pytest.raises(limited.OverLimit, match="over 0.3 s"):
         limited.limited([sys.executable, "-c", starting.replace("; while", "\nwhile")], 0.3)
     time.sleep(max(0, 5 - (time.perf_counter() - started)))
     assert not mark.exists()
@@ -153,8 +154,13 @@ def test_scranpy_asks_for_a_python_that_has_it_and_unknown_packages_are_named(pr
         words("serat", tmp_path, 0, None)
 
 
-def test_scanpy_finds_types_of_blood_cells(program):
-    found = program("cluster_peers").measure(scrae.datasets.pbmc(), "scanpy", 0, None, 120)
+@pytest.mark.parametrize("package", ["scanpy", "seurat"])
+def test_packages_find_types_of_blood_cells(program, package):
+    if package == "seurat":
+        asked = ["Rscript", "-e", "stopifnot(nzchar(system.file(package = 'Seurat')))"]
+        if shutil.which("Rscript") is None or subprocess.run(asked, capture_output=True, check=False).returncode:
+            pytest.skip("no Seurat")
+    found = program("cluster_peers").measure(scrae.datasets.pbmc(), package, 0, None, 120)
     assert found["outcome"] == "clustered"
     assert found["NMI"] > 0.5
     assert found["n_types"] == 10
