@@ -45,6 +45,8 @@ import scrae
 
 PEER_KEYS = ["dataset", "peer", "seed"]
 OURS = "scrae.tl.cluster"
+FEWEST = 5
+"""Data sets that an interval needs."""
 OF_R = ("seurat", "seurat30", "scran", "sc3", "scshc", "choir")
 OF_PYTHON = ("scanpy", "scranpy")
 SEVERAL_SEEDS = ("scanpy",)
@@ -158,7 +160,7 @@ def leads(results: pd.DataFrame) -> str:
             won, lost = (ahead[score] > DRAW).sum(), (ahead[score] < -DRAW).sum()
             rows[peer] |= {
                 f"{score} ahead by": f"{ahead[score].mean():+.3f}",
-                f"{score}, 95 % interval": interval(ahead[score].to_numpy()),
+                f"{score}, 95 % interval": interval(ahead[score].to_numpy()) if len(ahead) >= FEWEST else None,
                 f"{score}: wins / draws / losses": f"{won} / {len(ahead) - won - lost} / {lost}",
             }
     return markdown(pd.DataFrame.from_dict(rows, orient="index"), f"{OURS} against")

@@ -122,19 +122,18 @@ def test_a_package_that_takes_too_long_or_fails_has_no_scores_and_is_not_asked_a
     assert "- SC3, middle: failed: no such package" in text
 
 
-def test_the_lead_is_over_the_data_sets_that_both_have(program):
+def test_the_lead_is_over_the_data_sets_that_both_have_and_an_interval_needs_five(program):
     peers = program("cluster_peers")
-    rows = [
-        (peers.OURS, "a", 0.8),
-        (peers.OURS, "b", 0.6),
-        (peers.OURS, "c", 0.1),
-        ("SC3", "a", 0.5),
-        ("SC3", "b", 0.7),
-    ]
+    rows = [(peers.OURS, name, 0.5) for name in "abcdefg"]
+    rows += [("SC3", "a", 0.2), ("SC3", "b", 0.6)]
+    rows += [("scran", name, score) for name, score in zip("cdefg", (0.4, 0.4, 0.4, 0.4, 0.5), strict=True)]
     results = pd.DataFrame(rows, columns=["peer", "dataset", "NMI"]).assign(ARI=0.5)
-    row = peers.leads(results).splitlines()[-1].split(" | ")
-    assert row[:4] == ["| SC3", "2", "+0.100", "-0.100 to +0.300"]
-    assert row[4:7] == ["1 / 0 / 1", "+0.000", "-"]
+    few, enough = (line.split(" | ") for line in peers.leads(results).splitlines()[-2:])
+    assert few[:5] == ["| SC3", "2", "+0.100", "-", "1 / 0 / 1"]
+    assert few[5:7] == ["+0.000", "-"]
+    assert enough[:3] == ["| scran", "5", "+0.080"]
+    low, high = map(float, enough[3].split(" to "))
+    assert 0 <= low < 0.08 < high <= 0.1 + 1e-9
 
 
 def test_clusters_over_types_is_a_geometric_mean_and_shares_are_of_data_sets(program):
