@@ -214,6 +214,7 @@ def main() -> None:
         own = measured_already(typed.out, PEER_KEYS, wanted)
     else:
         own = resumed(typed.out, PEER_KEYS, wanted, row)
+    own = own.sort_values("peer", key=lambda column: column.map(typed.methods.index), kind="stable")
     own = own.assign(peer=own["peer"].map(NAMES))
     others = measured_elsewhere(typed.clusters, typed.accuracy)
     results = pd.concat([others[others["dataset"].isin(typed.datasets)], own.dropna(subset="NMI")])
