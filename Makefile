@@ -8,7 +8,7 @@ PRIORS := default default:regulariser=fixed_prior default:regulariser=none
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-quick lint format bench-speed bench-profile bench-scaling bench-accuracy bench-ablation bench-genes bench-genes-accuracy
 .PHONY: bench-family bench-family-maps bench-prior bench-vae-report bench-labels bench-batch bench-denoise bench-synthetic bench-differential bench-outliers
-.PHONY: attack bench-clusters bench-validation peers lock clean
+.PHONY: attack bench-clusters bench-cluster-peers bench-validation peers lock clean
 .PHONY: setup-r installed-r test-r check test-r45 test-install bench-r
 .PHONY: document metadata release test-oldest test-newest
 
@@ -94,6 +94,13 @@ bench-clusters: setup ## clusters as users get them, against labels, noise and r
 	@$(python) benchmarks/clusters.py --data $(DATA) --controls benchmarks/results/clusters_controls.csv \
 	--markdown benchmarks/results/clusters.md >/dev/null
 
+# Those that are there: scanpy, scranpy after `make peers`, Seurat, and the others of R where their folder is named.
+CLUSTER_PEERS := $(if $(wildcard .venv-peers/lib/*/site-packages/scranpy),--peer .venv-peers/bin/python --methods scranpy,--methods)
+
+bench-cluster-peers: setup-r ## clusters by Seurat and scanpy, scranpy after `make peers`; RLIB=folder with R's scran, SC3, scSHC, CHOIR: by these, too (DATA=folder of h5ad)
+	@$(if $(RLIB),R_LIBS=$(RLIB)) $(python) benchmarks/cluster_peers.py --data $(DATA) \
+	--markdown benchmarks/results/cluster_peers.md $(CLUSTER_PEERS) scanpy seurat seurat30 $(if $(RLIB),scran sc3 scshc choir) >/dev/null
+
 bench-ablation: setup ## the same with no prior, a fixed and the learned one; resumable (DATA=folder of h5ad)
 	@$(python) benchmarks/accuracy.py --data $(DATA) --methods $(PRIORS) >/dev/null
 	@$(python) benchmarks/report.py --methods $(PRIORS) --markdown benchmarks/results/ablation.md
@@ -154,9 +161,9 @@ bench-validation: setup ## what checking 70,000 x 20,000 counts costs beside a t
 attack: setup ## damage, kills, loads beside saves, full disks (root): what comes of each try; 15 minutes
 	@nice $(python) benchmarks/attack.py --markdown docs/RELIABILITY.md
 
-peers: setup ## an environment of its own with scvi-tools, Harmony, MAGIC and scib-metrics, to measure beside
+peers: setup ## an environment of its own with scvi-tools, Harmony, MAGIC, scib-metrics and scranpy, to measure beside
 	@test -e .venv-peers/.ready || { $(python) -m venv --clear .venv-peers && .venv-peers/bin/pip install --quiet \
-	"$$(grep '^torch==' requirements.lock)" "scvi-tools>=1.3" "harmonypy>=2" "magic-impute>=3" "scib-metrics>=0.5" && touch .venv-peers/.ready; }
+	"$$(grep '^torch==' requirements.lock)" "scvi-tools>=1.3" "harmonypy>=2" "magic-impute>=3" "scib-metrics>=0.5" "scranpy>=0.3" && touch .venv-peers/.ready; }
 
 test-install: setup-r ## install the R package from a clone that is gone afterwards, and Python from a folder of wheels, offline
 	@scripts/test-install.sh
