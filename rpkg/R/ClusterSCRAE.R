@@ -73,7 +73,8 @@ ClusterSCRAE.default <- function(object, embedding, level = "default",
     }
     found <- find_clusters(
         source, embedding, attr(embedding, "scrae"), NULL,
-        level, resolution, meta.data, "meta.data", group.by.vars, seed.use, how
+        level, resolution, table_of_cells(meta.data, source, "meta.data"),
+        "meta.data", group.by.vars, seed.use, how
     )
     rownames(found$table) <- make.unique(source$cells)
     structure(found$table, scrae_clusters = found$told)
@@ -138,15 +139,16 @@ ClusterSCRAE.Seurat <- function(object, level = "default", resolution = 1,
     )
     reduction <- object[[reduction.name]]
     assay <- check_assay(object, assay %||% methods::slot(reduction, "assay.used"))
-    source <- seurat_source(object, assay, layer, verbose)
+    source <- only_cells(
+        seurat_source(object, assay, layer, verbose), rownames(reduction)
+    )
     found <- find_clusters(
         source, SeuratObject::Embeddings(reduction),
         seurat_fits(object)[[reduction.name]], reduction.name, level,
-        resolution, with_layers(object[[]], source), "object@meta.data",
+        resolution, with_layers(metadata_of(object, source), source), "object@meta.data",
         group.by.vars, seed.use, how
     )
-    dimnames(found$table) <- list(colnames(object), columns)
-    object <- SeuratObject::AddMetaData(object, found$table)
+    object <- add_columns_to_seurat(object, found$table, columns, source)
     SeuratObject::Idents(object) <- columns[1L]
     methods::slot(object, "misc")[[columns[1L]]] <- found$told
     SeuratObject::LogSeuratCommand(object)

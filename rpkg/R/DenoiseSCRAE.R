@@ -39,8 +39,10 @@ DenoiseSCRAE <- function(object, ...) UseMethod("DenoiseSCRAE")
 DenoiseSCRAE.default <- function(object, model, library.size = "common",
     batch = NULL, cutoff = 0.01, meta.data = NULL, verbose = TRUE, ...) {
     how <- run_options(list(...), names(formals()), verbose)
+    source <- matrix_source(object)
     denoise(
-        matrix_source(object), find_model(model), meta.data, "meta.data",
+        source, find_model(model), table_of_cells(meta.data, source, "meta.data"),
+        "meta.data",
         library.size, batch, cutoff, how
     )
 }
@@ -69,9 +71,10 @@ DenoiseSCRAE.Seurat <- function(object, model = NULL, assay = NULL,
     assay.name = "denoised", verbose = TRUE, ...) {
     how <- run_options(list(...), names(formals()), verbose)
     assay <- check_assay(object, assay)
+    source <- seurat_source(object, assay, layer, verbose)
     means <- denoise(
-        seurat_source(object, assay, layer, verbose),
-        find_model(model %||% object), object[[]], "object@meta.data",
+        source, find_model(model %||% object), metadata_of(object, source),
+        "object@meta.data",
         library.size, batch, cutoff, how
     )
     denoised <- SeuratObject::CreateAssayObject(data = means)

@@ -39,10 +39,13 @@ FindMarkersSCRAE <- function(object, ...) UseMethod("FindMarkersSCRAE")
 #' @rdname FindMarkersSCRAE
 #' @export
 FindMarkersSCRAE.default <- function(object, group.by, ident.1 = NULL,
-    ident.2 = NULL, batch.by = NULL, model, meta.data, verbose = TRUE, ...) {
+    ident.2 = NULL, batch.by = NULL, model, meta.data = NULL,
+    verbose = TRUE, ...) {
     how <- run_options(list(...), names(formals()), verbose)
+    source <- matrix_source(object)
     compare_groups(
-        matrix_source(object), find_model(model), meta.data, "meta.data",
+        source, find_model(model), table_of_cells(meta.data, source, "meta.data"),
+        "meta.data",
         group.by, ident.1, ident.2, batch.by, how
     )
 }
@@ -67,9 +70,10 @@ FindMarkersSCRAE.Seurat <- function(object, group.by, ident.1 = NULL,
     layer = "counts", verbose = TRUE, ...) {
     how <- run_options(list(...), names(formals()), verbose)
     assay <- check_assay(object, assay)
+    source <- seurat_source(object, assay, layer, verbose)
     compare_groups(
-        seurat_source(object, assay, layer, verbose),
-        find_model(model %||% object), object[[]], "object@meta.data",
+        source, find_model(model %||% object), metadata_of(object, source),
+        "object@meta.data",
         group.by, ident.1, ident.2, batch.by, how
     )
 }

@@ -77,19 +77,22 @@ FindOutliersSCRAE.Seurat <- function(object, model = NULL, reference = NULL,
     assay <- check_assay(object, assay)
     cells <- function(seurat, where) {
         source <- seurat_source(seurat, check_assay(seurat, assay), layer, verbose)
-        list(source = source, table = seurat[[]], where = where)
+        list(
+            source = source, table = metadata_of(seurat, source), where = where
+        )
     }
+    scored <- cells(object, "object@meta.data")
     table <- score_outliers(
-        cells(object, "object@meta.data"),
-        if (!is.null(reference)) cells(reference, "reference@meta.data"),
+        scored, if (!is.null(reference)) cells(reference, "reference@meta.data"),
         find_model(model %||% object), how
     )
-    object <- SeuratObject::AddMetaData(object, table$score, col.name)
+    object <- add_columns_to_seurat(object, table["score"], col.name, scored$source)
     SeuratObject::LogSeuratCommand(object)
 }
 
 matrix_cells <- function(counts, table, where) {
-    list(source = matrix_source(counts), table = table, where = where)
+    source <- matrix_source(counts)
+    list(source = source, table = table_of_cells(table, source, where), where = where)
 }
 
 refuse_other_kind <- function(reference, kind) {

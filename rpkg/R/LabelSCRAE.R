@@ -55,12 +55,11 @@ LabelSCRAE.default <- function(object, labels, model, unlabeled = "Unknown",
     unknown.rate = 0.01, verbose = TRUE, ...) {
     source <- matrix_source(object)
     how <- run_options(list(...), names(formals()), verbose)
-    if (length(labels) != length(source$cells)) {
-        fail(
-            "labels has ", count(length(labels)), " value(s); ", source$where,
-            " has ", count(length(source$cells)), " cells"
-        )
+    if (!is.atomic(labels)) {
+        fail("labels must be a vector of one value per cell, not ", class(labels)[1L])
     }
+    rows <- rows_of_cells(names(labels), length(labels), source, "labels", "value")
+    labels <- labels[rows]
     learned <- learn_labels(
         source, find_model(model), list(labels = as.character(labels)),
         unlabeled, unknown.rate, how
@@ -95,13 +94,16 @@ LabelSCRAE.Seurat <- function(object, labels, unlabeled = "Unknown",
     how <- run_options(list(...), names(formals()), verbose)
     name <- fit_name(object, name)
     assay <- check_assay(object, assay)
+    source <- seurat_source(object, assay, layer, verbose)
     learned <- learn_labels(
-        seurat_source(object, assay, layer, verbose), find_model(object, name),
-        label_column(object[[]], labels, "object@meta.data"),
+        source, find_model(object, name),
+        label_column(metadata_of(object, source), labels, "object@meta.data"),
         unlabeled, unknown.rate, how
     )
     methods::slot(object@reductions[[name]], "misc")$model <- learned$fit$model
-    object <- add_columns_to_seurat(object, learned$table, name)
+    object <- add_columns_to_seurat(
+        object, learned$table, paste0(name, "_", names(learned$table)), source
+    )
     SeuratObject::LogSeuratCommand(object)
 }
 

@@ -65,7 +65,9 @@ PredictSCRAE.Seurat <- function(object, model, assay = NULL, layer = "counts",
     object[[reduction.name]] <- new_reduction(
         mapped$embedding, source, reduction.key
     )
-    object <- add_columns_to_seurat(object, mapped$table, reduction.name)
+    object <- add_columns_to_seurat(
+        object, mapped$table, paste0(reduction.name, "_", names(mapped$table)), source
+    )
     SeuratObject::LogSeuratCommand(object)
 }
 

@@ -35,17 +35,12 @@ SCRAEIntegration <- function(object, orig = NULL, assay = "RNA", layers = NULL,
             "\"]], f = object$batch) makes one per batch"
         )
     }
-    cells <- colnames(object)
-    source <- c(
-        counts_source(
-            parts, rownames(object), cells,
-            paste0("assay '", assay, "', layers 'counts'")
-        ),
-        assay = assay
+    source <- assay_source(
+        object, assay, parts, paste0("assay '", assay, "', layers 'counts'")
     )
     fit <- train(source,
         features = features, n.features = n.features,
-        covariates = list(layer = layer_of_cells(parts, cells)), n_latent = n_latent,
+        covariates = list(layer = layer_of_cells(parts, source$cells)), n_latent = n_latent,
         max_epochs = max_epochs, seed.use = seed.use, model.dir = NULL,
         resume = FALSE, preset = preset, how = how
     )

@@ -54,8 +54,11 @@ SelectGenes <- function(object, ...) UseMethod("SelectGenes")
 #' @export
 SelectGenes.default <- function(object, method = "HVG", n = 2000, engine = NULL,
     group.by.vars = NULL, meta.data = NULL, verbose = TRUE, ...) {
-    covariates <- read_covariates(meta.data, group.by.vars, "meta.data")
-    select(matrix_source(object), method, n, engine, covariates, verbose, ...)
+    source <- matrix_source(object)
+    covariates <- read_covariates(
+        table_of_cells(meta.data, source, "meta.data"), group.by.vars, "meta.data"
+    )
+    select(source, method, n, engine, covariates, verbose, ...)
 }
 
 #' @rdname SelectGenes
@@ -74,10 +77,10 @@ SelectGenes.SingleCellExperiment <- function(object, method = "HVG", n = 2000,
 SelectGenes.Seurat <- function(object, method = "HVG", n = 2000, engine = NULL,
     assay = NULL, layer = "counts", group.by.vars = NULL, verbose = TRUE, ...) {
     assay <- check_assay(object, assay)
-    covariates <- read_covariates(
-        object[[]], group.by.vars, "object@meta.data"
-    )
     source <- seurat_source(object, assay, layer, verbose)
+    covariates <- read_covariates(
+        metadata_of(object, source), group.by.vars, "object@meta.data"
+    )
     select(source, method, n, engine, covariates, verbose, ...)
 }
 
@@ -140,6 +143,10 @@ choose_genes <- function(features, source, n, covariates, how) {
 # Positions in the order of the object, each once.
 gene_positions <- function(features, source) {
     n <- length(source$names)
+    if (is.logical(features) && !anyNA(features) && !is.null(names(features))) {
+        # By name: it may have been made from genes in another order.
+        features <- names(features)[features]
+    }
     if (is.logical(features)) {
         if (length(features) != n || anyNA(features)) {
             fail(

@@ -30,10 +30,12 @@ StabilitySCRAE.default <- function(object, n.runs = 5, resolution = 1,
     vars.to.regress = NULL, meta.data = NULL, n_latent = NULL, max_epochs = NULL, seed.use = 42, verbose = TRUE,
     preset = "default", ...) {
     how <- run_options(list(...), names(formals()), verbose)
+    source <- matrix_source(object)
     compare_seeds(
-        matrix_source(object), n.runs, resolution, features, n.features,
+        source, n.runs, resolution, features, n.features,
         read_covariates(
-            meta.data, group.by.vars, "meta.data", vars.to.regress
+            table_of_cells(meta.data, source, "meta.data"), group.by.vars,
+            "meta.data", vars.to.regress
         ),
         n_latent, max_epochs, seed.use, preset, how
     )
@@ -71,7 +73,8 @@ StabilitySCRAE.Seurat <- function(object, n.runs = 5, resolution = 1,
         features %||% variable_features(object, assay, source, verbose),
         n.features,
         read_covariates(
-            object[[]], group.by.vars, "object@meta.data", vars.to.regress
+            metadata_of(object, source), group.by.vars, "object@meta.data",
+            vars.to.regress
         ),
         n_latent, max_epochs, seed.use, preset, how
     )

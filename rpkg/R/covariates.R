@@ -1,5 +1,78 @@
 # Columns that say which batch, donor, chemistry ... a cell is from.
 
+#' A table that is given beside a matrix, with its rows in the order of the cells
+#'
+#' @param table data.frame, DataFrame or matrix with a row per cell, or NULL.
+#' @param source A [counts_source()].
+#' @param name Name of the argument.
+#' @return Table with as many rows as there are cells, or NULL.
+#' @noRd
+table_of_cells <- function(table, source, name) {
+    if (is.null(table)) {
+        return(NULL)
+    }
+    if (!is(table, "DataFrame")) {
+        if (!is.data.frame(table) && !is.matrix(table)) {
+            fail(
+                name, " must be a data.frame with a row per cell, not ",
+                class(table)[1L]
+            )
+        }
+        table <- as.data.frame(table)
+    }
+    names <- rownames(table)
+    # R numbers the rows of a table that has no names for them.
+    if (is.data.frame(table) && .row_names_info(table) <= 0L) names <- NULL
+    rows <- rows_of_cells(names, nrow(table), source, name, "row")
+    table[rows, , drop = FALSE]
+}
+
+#' Which entry is that of which cell
+#'
+#' By name where both sides have names. Names that are mere numbers, and no names
+#' of cells, are what R calls the rows of a table that was cut or sorted.
+#' @param names Names of the entries, or NULL.
+#' @param n Number of entries.
+#' @param name,entry How to call the whole, and one of them.
+#' @return Positions of the entries, in the order of the cells.
+#' @noRd
+rows_of_cells <- function(names, n, source, name, entry) {
+    cells <- make.unique(source$cells)
+    if (!is.null(names) && source$named) {
+        rows <- match(cells, names)
+        missing <- is.na(rows)
+        mere_numbers <- all(missing) && all(grepl("^[0-9]+$", names))
+        if (any(missing) && !mere_numbers) {
+            fail(
+                name, " has no ", entry, " for ", share_of(sum(missing), length(cells), "cell"),
+                " of ", source$where, " (", quoted(cells[missing]), "; in ", name,
+                ": ", quoted(names), "). They are matched by name: give the ",
+                "names of the cells, or none",
+                class = "scrae_other_cells"
+            )
+        }
+        repeated <- unique(names[duplicated(names) & names %in% cells])
+        if (length(repeated) > 0L) {
+            fail(
+                name, " has more than one ", entry, " for ",
+                how_many(length(repeated), "cell"), " (", quoted(repeated), ")",
+                class = "scrae_other_cells"
+            )
+        }
+        if (!mere_numbers) {
+            return(rows)
+        }
+    }
+    if (n != length(cells)) {
+        fail(
+            name, " has ", count(n), " ", entry, "(s); ", source$where, " has ",
+            how_many(length(cells), "cell"), ": give one ", entry, " per cell",
+            class = "scrae_other_cells"
+        )
+    }
+    seq_len(n)
+}
+
 #' Columns of a table as plain text, and columns of numbers
 #'
 #' @param table data.frame or DataFrame, one row per cell.
@@ -64,6 +137,18 @@ read_levels <- function(table, keys, where) {
 
 # One column as text, NA where it says nothing.
 read_column <- function(table, key, where) {
+    if (is.null(table)) {
+        fail(
+            "'", key, "' is to be a column of ", where, ": give a data.frame with ",
+            "a row per cell as ", where
+        )
+    }
+    if (sum(colnames(table) == key) > 1L) {
+        fail(
+            where, " has ", sum(colnames(table) == key), " columns '", key,
+            "'. Leave one, or rename them."
+        )
+    }
     if (!key %in% colnames(table)) {
         fail(where, " has no column '", key, "'; ", hint(key, colnames(table)))
     }

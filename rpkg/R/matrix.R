@@ -11,7 +11,8 @@ RunSCRAE.default <- function(object, features = NULL, n.features = 2000,
     fit <- train(source,
         features = features, n.features = n.features,
         covariates = read_covariates(
-            meta.data, group.by.vars, "meta.data", vars.to.regress
+            table_of_cells(meta.data, source, "meta.data"), group.by.vars,
+            "meta.data", vars.to.regress
         ),
         n_latent = n_latent, max_epochs = max_epochs, seed.use = seed.use,
         model.dir = model.dir, resume = resume, preset = preset,

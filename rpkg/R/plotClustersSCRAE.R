@@ -26,7 +26,14 @@ plotClustersSCRAE <- function(object, col.name = NULL, reduction = NULL) {
     )
     found <- clusters_of(object, col.name)
     axes <- drawn_axes(object, found$told$params$embedding, reduction)
-    names <- levels(found$clusters)
+    clusters <- found$clusters
+    # A reduction may have some of the cells of a Seurat object.
+    if (inherits(object, "Seurat")) {
+        clusters <- clusters[match(rownames(axes), colnames(object))]
+    }
+    axes <- axes[!is.na(clusters), , drop = FALSE]
+    clusters <- clusters[!is.na(clusters)]
+    names <- levels(clusters)
     # Neighbours differ in lightness, too.
     colours <- stats::setNames(
         grDevices::hcl(
@@ -36,7 +43,7 @@ plotClustersSCRAE <- function(object, col.name = NULL, reduction = NULL) {
         names
     )
     patchwork::wrap_plots(
-        draw_clusters(axes, found$clusters, colours),
+        draw_clusters(axes, clusters, colours),
         draw_cluster_tree(found$told),
         draw_stability(found$told$clusters, colours),
         widths = c(2.6, 1.4, 1)

@@ -16,7 +16,8 @@ RunSCRAE.Seurat <- function(object, assay = NULL, features = NULL,
         features = features %||% variable_features(object, assay, source, verbose),
         n.features = n.features,
         covariates = read_covariates(
-            object[[]], group.by.vars, "object@meta.data", vars.to.regress
+            metadata_of(object, source), group.by.vars, "object@meta.data",
+            vars.to.regress
         ),
         n_latent = n_latent, max_epochs = max_epochs, seed.use = seed.use,
         model.dir = model.dir, resume = resume, preset = preset,
@@ -28,7 +29,9 @@ RunSCRAE.Seurat <- function(object, assay = NULL, features = NULL,
     object[[reduction.name]] <- new_reduction(
         fit$embedding, source, reduction.key, unclass(fit$fit)
     )
-    object <- add_columns_to_seurat(object, fit$columns, reduction.name)
+    object <- add_columns_to_seurat(
+        object, fit$columns, paste0(reduction.name, "_", names(fit$columns)), source
+    )
     SeuratObject::LogSeuratCommand(object)
 }
 
@@ -73,16 +76,78 @@ seurat_source <- function(object, assay, layer, verbose) {
         )
         assay <- raw
     }
-    parts <- if (inherits(object[[assay]], "StdAssay")) {
-        layers_of(object[[assay]], assay, layer)
-    } else {
-        list(slot_of(object[[assay]], assay, layer))
-    }
-    source <- counts_source(
-        parts, rownames(object[[assay]]), colnames(object),
+    source <- assay_source(
+        object[[assay]], assay, parts_of(object[[assay]], assay, layer),
         paste0("assay '", assay, "', layer '", layer, "'")
     )
+    without <- ncol(object) - length(source$cells)
+    if (without > 0L) {
+        say(
+            verbose, share_of(without, ncol(object), "cell"), " of the object ",
+            ngettext(without, "has", "have"), " no counts in ", source$where,
+            ": going on with the ", count(length(source$cells)), " that have"
+        )
+    }
+    source
+}
+
+#' A [counts_source()] of the layers of an assay
+#'
+#' An assay may hold some of the cells of its object, and a layer some of the
+#' genes and cells of its assay. What has counts is what there is.
+#' @param part The assay itself.
+#' @param parts Named list of its layers.
+#' @noRd
+assay_source <- function(part, assay, parts, where) {
+    of_parts <- lapply(parts, colnames)
+    repeated <- anyDuplicated(unlist(of_parts, use.names = FALSE))
+    if (repeated > 0L) {
+        cell <- unlist(of_parts, use.names = FALSE)[repeated]
+        holding <- names(parts)[vapply(of_parts, function(cells) cell %in% cells, TRUE)]
+        fail(
+            "cell '", cell, "' and others are in several layers of assay '",
+            assay, "' (", quoted(holding), "): name the one with the raw counts: ",
+            "layer = \"", holding[1L], "\""
+        )
+    }
+    source <- counts_source(
+        parts, in_order_of(rownames(part), lapply(parts, rownames)),
+        in_order_of(colnames(part), of_parts), where,
+        by_name = TRUE
+    )
     c(source, assay = assay)
+}
+
+# The source of these cells alone, where it has them all.
+only_cells <- function(source, cells) {
+    if (all(cells %in% source$cells)) source$cells <- cells
+    source
+}
+
+# What any of `held` holds, in the order of `known`.
+in_order_of <- function(known, held) {
+    if (length(held) == 1L && identical(held[[1L]], known)) {
+        return(known)
+    }
+    held <- unique(unlist(held, use.names = FALSE))
+    c(known[known %in% held], setdiff(held, known))
+}
+
+# The layers of an assay of any version, as matrices, by their names.
+parts_of <- function(part, assay, layer) {
+    if (inherits(part, "StdAssay")) {
+        return(layers_of(part, assay, layer))
+    }
+    stats::setNames(list(slot_of(part, assay, layer)), layer)
+}
+
+# What the metadata say of the cells that have counts.
+metadata_of <- function(object, source) {
+    table <- object[[]]
+    if (identical(rownames(table), source$cells)) {
+        return(table)
+    }
+    table[match(source$cells, rownames(table)), , drop = FALSE]
 }
 
 assay_before_sct <- function(object, assay) {
@@ -121,7 +186,9 @@ layers_of <- function(part, assay, layer) {
     if (length(names) == 0L) {
         refuse_missing_counts(assay, layer, known)
     }
-    lapply(names, function(name) of_v5("LayerData")(part, layer = name))
+    stats::setNames(
+        lapply(names, function(name) of_v5("LayerData")(part, layer = name)), names
+    )
 }
 
 # Which of several layers each cell is in, by number.
@@ -164,12 +231,14 @@ new_reduction <- function(embedding, source, key, misc = list()) {
     )
 }
 
-# A table of one row per cell, or NULL, as columns of the metadata.
-add_columns_to_seurat <- function(object, table, prefix) {
+# A table of one row per cell of `source`, or NULL, as columns of the metadata;
+# missing for the other cells of the object.
+add_columns_to_seurat <- function(object, table, columns, source) {
     if (is.null(table)) {
         return(object)
     }
-    dimnames(table) <- list(colnames(object), paste0(prefix, "_", names(table)))
+    table <- table[match(colnames(object), source$cells), , drop = FALSE]
+    dimnames(table) <- list(colnames(object), columns)
     SeuratObject::AddMetaData(object, table)
 }
 
