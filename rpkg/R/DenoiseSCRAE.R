@@ -32,7 +32,10 @@
 #'     dim(DenoiseSCRAE(counts, model = embedding, verbose = FALSE))
 #' }
 #' @export
-DenoiseSCRAE <- function(object, ...) UseMethod("DenoiseSCRAE")
+DenoiseSCRAE <- function(object, ...) {
+    check_arguments("DenoiseSCRAE", object, names(match.call(expand.dots = FALSE)$...))
+    UseMethod("DenoiseSCRAE")
+}
 
 #' @rdname DenoiseSCRAE
 #' @export
@@ -53,6 +56,7 @@ DenoiseSCRAE.SingleCellExperiment <- function(object, model = NULL,
     assay.type = "counts", altexp = NULL, library.size = "common", batch = NULL,
     cutoff = 0.01, name = "denoised", verbose = TRUE, ...) {
     how <- run_options(list(...), names(formals()), verbose)
+    check_altexp_name(object, name)
     means <- denoise(
         sce_source(object, assay.type, altexp), find_model(model %||% object),
         SummarizedExperiment::colData(object), "colData(object)",
@@ -60,7 +64,9 @@ DenoiseSCRAE.SingleCellExperiment <- function(object, model = NULL,
     )
     colnames(means) <- colnames(object)
     SingleCellExperiment::altExp(object, name) <-
-        SingleCellExperiment::SingleCellExperiment(list(denoised = means))
+        SingleCellExperiment::SingleCellExperiment(
+            list(denoised = means), metadata = list(scrae_denoised = TRUE)
+        )
     object
 }
 
@@ -71,6 +77,7 @@ DenoiseSCRAE.Seurat <- function(object, model = NULL, assay = NULL,
     assay.name = "denoised", verbose = TRUE, ...) {
     how <- run_options(list(...), names(formals()), verbose)
     assay <- check_assay(object, assay)
+    check_assay_name(object, assay.name)
     source <- seurat_source(object, assay, layer, verbose)
     means <- denoise(
         source, find_model(model %||% object), metadata_of(object, source),
@@ -78,8 +85,8 @@ DenoiseSCRAE.Seurat <- function(object, model = NULL, assay = NULL,
         library.size, batch, cutoff, how
     )
     denoised <- SeuratObject::CreateAssayObject(data = means)
-    # No part of an object may have the name or key of another.
-    SeuratObject::Key(denoised) <- paste0(gsub("[^A-Za-z0-9]", "", assay.name), "_")
+    methods::slot(denoised, "misc") <- list(scrae_denoised = TRUE)
+    SeuratObject::Key(denoised) <- free_key(object, assay.name)
     # Seurat 5 would sum the counts of the new assay, and warns that it has none.
     withCallingHandlers(
         object[[assay.name]] <- denoised,
@@ -104,7 +111,7 @@ denoise <- function(source, model, table, where, library_size, batch, cutoff,
             cutoff = cutoff
         ),
         read_model_genes(source, facts$genes),
-        model_covariates(facts, table, where), how, source$where, model
+        model_covariates(facts, table, where, source), how, source$where, model
     )
     means <- result$matrix
     if (is.matrix(means)) means <- t(means)

@@ -34,7 +34,10 @@
 #'         model = embedding, meta.data = cells, verbose = FALSE))
 #' }
 #' @export
-FindMarkersSCRAE <- function(object, ...) UseMethod("FindMarkersSCRAE")
+FindMarkersSCRAE <- function(object, ...) {
+    check_arguments("FindMarkersSCRAE", object, names(match.call(expand.dots = FALSE)$...))
+    UseMethod("FindMarkersSCRAE")
+}
 
 #' @rdname FindMarkersSCRAE
 #' @export
@@ -84,8 +87,9 @@ compare_groups <- function(source, model, table, where, group.by, ident.1,
     one_name(group.by, "group.by", where)
     if (!is.null(batch.by)) one_name(batch.by, "batch.by", where)
     facts <- describe_model(model)
+    table <- with_layers(table, facts$covariate_levels[[LAYER]], source)
     columns <- c(
-        model_covariates(facts, table, where),
+        model_covariates(facts, table, where, source),
         read_covariates(table, c(group.by, batch.by), where)
     )
     run_job("differential",

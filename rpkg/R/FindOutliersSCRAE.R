@@ -29,7 +29,10 @@
 #'     head(FindOutliersSCRAE(counts, model = embedding, verbose = FALSE))
 #' }
 #' @export
-FindOutliersSCRAE <- function(object, ...) UseMethod("FindOutliersSCRAE")
+FindOutliersSCRAE <- function(object, ...) {
+    check_arguments("FindOutliersSCRAE", object, names(match.call(expand.dots = FALSE)$...))
+    UseMethod("FindOutliersSCRAE")
+}
 
 #' @rdname FindOutliersSCRAE
 #' @export
@@ -52,6 +55,8 @@ FindOutliersSCRAE.SingleCellExperiment <- function(object, model = NULL,
     name = "SCRAE_outlier", verbose = TRUE, ...) {
     how <- run_options(list(...), names(formals()), verbose)
     refuse_other_kind(reference, "SingleCellExperiment")
+    a_name(name, "name")
+    check_columns(object, name)
     cells <- function(sce, where) {
         list(
             source = sce_source(sce, assay.type, altexp),
@@ -63,8 +68,7 @@ FindOutliersSCRAE.SingleCellExperiment <- function(object, model = NULL,
         if (!is.null(reference)) cells(reference, "colData(reference)"),
         find_model(model %||% object), how
     )
-    SummarizedExperiment::colData(object)[[name]] <- table$score
-    object
+    add_columns_to_sce(object, table["score"], name)
 }
 
 #' @rdname FindOutliersSCRAE
@@ -74,6 +78,8 @@ FindOutliersSCRAE.Seurat <- function(object, model = NULL, reference = NULL,
     ...) {
     how <- run_options(list(...), names(formals()), verbose)
     refuse_other_kind(reference, "Seurat")
+    a_name(col.name, "col.name")
+    check_columns(object, col.name)
     assay <- check_assay(object, assay)
     cells <- function(seurat, where) {
         source <- seurat_source(seurat, check_assay(seurat, assay), layer, verbose)
@@ -114,7 +120,7 @@ score_outliers <- function(cells, reference, model, how) {
         read_model_genes(part$source, facts$genes, others = TRUE)
     })
     covariates <- lapply(parts, function(part) {
-        model_covariates(facts, part$table, part$where)
+        model_covariates(facts, part$table, part$where, part$source)
     })
     arguments <- list(device = how$device)
     if (!is.null(reference)) {

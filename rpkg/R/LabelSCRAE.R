@@ -47,7 +47,10 @@
 #'     head(LabelSCRAE(counts, types, model = embedding, verbose = FALSE))
 #' }
 #' @export
-LabelSCRAE <- function(object, ...) UseMethod("LabelSCRAE")
+LabelSCRAE <- function(object, ...) {
+    check_arguments("LabelSCRAE", object, names(match.call(expand.dots = FALSE)$...))
+    UseMethod("LabelSCRAE")
+}
 
 #' @rdname LabelSCRAE
 #' @export
@@ -75,6 +78,7 @@ LabelSCRAE.SingleCellExperiment <- function(object, labels,
     altexp = NULL, name = NULL, verbose = TRUE, ...) {
     how <- run_options(list(...), names(formals()), verbose)
     name <- fit_name(object, name)
+    check_columns(object, paste0(name, "_", TYPE_COLUMNS))
     learned <- learn_labels(
         sce_source(object, assay.type, altexp), find_model(object, name),
         label_column(
@@ -83,7 +87,7 @@ LabelSCRAE.SingleCellExperiment <- function(object, labels,
         unlabeled, unknown.rate, how
     )
     S4Vectors::metadata(object)[[name]]$model <- learned$fit$model
-    add_columns_to_sce(object, learned$table, name)
+    add_columns_to_sce(object, learned$table, paste0(name, "_", names(learned$table)))
 }
 
 #' @rdname LabelSCRAE
@@ -93,6 +97,7 @@ LabelSCRAE.Seurat <- function(object, labels, unlabeled = "Unknown",
     verbose = TRUE, ...) {
     how <- run_options(list(...), names(formals()), verbose)
     name <- fit_name(object, name)
+    check_columns(object, paste0(name, "_", TYPE_COLUMNS))
     assay <- check_assay(object, assay)
     source <- seurat_source(object, assay, layer, verbose)
     learned <- learn_labels(
@@ -117,16 +122,62 @@ label_column <- function(table, labels, where) {
 # `labels` is a named list of one character vector.
 learn_labels <- function(source, model, labels, unlabeled, unknown.rate, how) {
     refuse_settings(how)
-    one_value(unlabeled, "unlabeled")
-    one_number(unknown.rate, "unknown.rate")
-    labels[[1L]][is.na(labels[[1L]])] <- unlabeled
+    share_of_unknown(unknown.rate)
+    labels[[1L]] <- without_blanks(labels[[1L]], how$verbose)
+    called <- name_of_unknown(unlabeled, c(labels[[1L]], "Unknown"))
+    labels[[1L]][is.na(labels[[1L]])] <- called
     result <- run_job("label",
         list(
             device = how$device, labels_key = names(labels),
-            unlabeled_category = unlabeled, unknown_rate = unknown.rate
+            unlabeled_category = called, unknown_rate = unknown.rate
         ),
         read_model_genes(source, describe_model(model)$genes), labels, how,
         source$where, model
     )
-    list(table = result$table, fit = new_fit(result))
+    list(
+        table = with_missing(result$table, unlabeled, called), fit = new_fit(result)
+    )
+}
+
+share_of_unknown <- function(rate) {
+    one_number(rate, "unknown.rate")
+    if (rate < 0 || rate >= 1) {
+        fail("unknown.rate must be at least 0 and below 1, not ", typed(rate))
+    }
+}
+
+# A label of blanks is none.
+without_blanks <- function(labels, verbose) {
+    blank <- !is.na(labels) & !nzchar(trimws(labels))
+    if (any(blank)) {
+        say(
+            verbose, share_of(sum(blank), length(labels), "cell"), " ",
+            ngettext(sum(blank), "has", "have"), " a blank label, which counts as none"
+        )
+        labels[blank] <- NA
+    }
+    labels
+}
+
+#' What Python shall call cells without a type
+#'
+#' @param unlabeled As the user has it; NA: they have no label, and shall get none.
+#' @param taken Names that mean something else.
+#' @noRd
+name_of_unknown <- function(unlabeled, taken) {
+    right <- is.atomic(unlabeled) && length(unlabeled) == 1L
+    if (!right) fail("unlabeled must be one value")
+    if (!is.na(unlabeled)) {
+        return(as.character(unlabeled))
+    }
+    utils::tail(make.unique(c(unique(taken[!is.na(taken)]), "Unknown")), 1L)
+}
+
+# Where unknown cells shall have no label, they have none.
+with_missing <- function(table, unlabeled, called) {
+    if (is.na(unlabeled) && !is.null(table)) {
+        table$label[table$label == called] <- NA
+        table$label <- droplevels(table$label, exclude = called)
+    }
+    table
 }

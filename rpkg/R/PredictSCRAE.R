@@ -26,7 +26,10 @@
 #'     dim(PredictSCRAE(counts[, 1:10], model = embedding, verbose = FALSE))
 #' }
 #' @export
-PredictSCRAE <- function(object, ...) UseMethod("PredictSCRAE")
+PredictSCRAE <- function(object, ...) {
+    check_arguments("PredictSCRAE", object, names(match.call(expand.dots = FALSE)$...))
+    UseMethod("PredictSCRAE")
+}
 
 #' @rdname PredictSCRAE
 #' @export
@@ -45,10 +48,15 @@ PredictSCRAE.default <- function(object, model, unlabeled = "Unknown",
 PredictSCRAE.SingleCellExperiment <- function(object, model,
     assay.type = "counts", altexp = NULL, name = "SCRAE", unlabeled = "Unknown",
     unknown.rate = 0.01, verbose = TRUE, ...) {
-    source <- sce_source(object, assay.type, altexp)
     how <- run_options(list(...), names(formals()), verbose)
+    model <- find_model(model)
+    check_embedding_name(object, name)
+    kept_fit(object, name, model, "name")
+    check_columns(object, paste0(name, "_", columns_of_types(model)))
+    source <- sce_source(object, assay.type, altexp)
     mapped <- map_cells(source, model, unlabeled, unknown.rate, how)
-    object <- add_columns_to_sce(object, mapped$table, name)
+    object <- add_columns_to_sce(object, mapped$table, paste0(name, "_", names(mapped$table)))
+    object <- note_made(object, "scrae_embeddings", name)
     add_to_sce(object, mapped$embedding, source, name)
 }
 
@@ -57,13 +65,22 @@ PredictSCRAE.SingleCellExperiment <- function(object, model,
 PredictSCRAE.Seurat <- function(object, model, assay = NULL, layer = "counts",
     reduction.name = "scrae", reduction.key = "scrae_", unlabeled = "Unknown",
     unknown.rate = 0.01, verbose = TRUE, ...) {
-    check_reduction_key(reduction.key)
     how <- run_options(list(...), names(formals()), verbose)
     assay <- check_assay(object, assay)
+    model <- find_model(model)
+    check_reduction_key(reduction.key)
+    check_reduction_name(object, reduction.name)
+    reduction.key <- free_key(
+        object, reduction.name, reduction.key, !missing(reduction.key)
+    )
+    kept <- kept_fit(object, reduction.name, model, "reduction.name")
+    columns <- columns_of_types(model)
+    check_columns(object, paste0(reduction.name, "_", columns))
     source <- seurat_source(object, assay, layer, verbose)
     mapped <- map_cells(source, model, unlabeled, unknown.rate, how)
     object[[reduction.name]] <- new_reduction(
-        mapped$embedding, source, reduction.key
+        mapped$embedding, source, reduction.key,
+        kept %||% list(scrae_mapped = TRUE)
     )
     object <- add_columns_to_seurat(
         object, mapped$table, paste0(reduction.name, "_", names(mapped$table)), source
@@ -71,20 +88,50 @@ PredictSCRAE.Seurat <- function(object, model, assay = NULL, layer = "counts",
     SeuratObject::LogSeuratCommand(object)
 }
 
+#' What is kept of a trained embedding whose name a mapped one shall have
+#'
+#' Its model stays where it is the one that maps; an embedding of another model
+#' must not stand in its place.
+#' @return The misc of the reduction, or NULL where nothing was trained.
+#' @noRd
+kept_fit <- function(object, name, model, argument) {
+    fit <- fit_if_any(object, name)
+    if (is.null(fit)) {
+        return(NULL)
+    }
+    if (!identical(unclass(fit$model), unclass(model))) {
+        refuse_taken(argument, name,
+            paste0("a model '", name, "' that was trained on it, and the one that is given is another"),
+            paste0("Choose another name: PredictSCRAE(..., ", argument, " = \"mapped\")")
+        )
+    }
+    unclass(fit)
+}
+
+# Names of what is told of the type of each cell, where the model knows types.
+TYPE_COLUMNS <- c("label", "label_probability", "familiarity")
+
+columns_of_types <- function(model) {
+    if (length(describe_model(model)$cell_types)) TYPE_COLUMNS
+}
+
 # `embedding`, and `table` with the types where the model knows any.
 map_cells <- function(source, model, unlabeled, unknown.rate, how) {
     refuse_settings(how)
-    one_value(unlabeled, "unlabeled")
-    one_number(unknown.rate, "unknown.rate")
+    share_of_unknown(unknown.rate)
     model <- find_model(model)
-    counts <- read_model_genes(source, describe_model(model)$genes)
+    facts <- describe_model(model)
+    called <- name_of_unknown(unlabeled, unlist(facts$cell_types))
+    counts <- read_model_genes(source, facts$genes)
     arguments <- list(
-        device = how$device, unlabeled_category = unlabeled,
+        device = how$device, unlabeled_category = called,
         unknown_rate = unknown.rate
     )
-    run_job("map", arguments, counts,
+    result <- run_job("map", arguments, counts,
         how = how, where = source$where, model = model
     )
+    result$table <- with_missing(result$table, unlabeled, called)
+    result
 }
 
 # Counts of the genes that the model and the source share, by the model's names;
@@ -96,8 +143,7 @@ read_model_genes <- function(source, genes, others = FALSE) {
         fail(
             "none of the model's ", count(length(genes)), " genes is in ",
             source$where, " (model: ", quoted(genes), "; there: ",
-            quoted(source$names), "): are they symbols on one side and Ensembl ",
-            "ids on the other?"
+            quoted(source$names), "): ", why_no_gene(genes, source)
         )
     }
     positions <- positions[found]

@@ -31,9 +31,12 @@
 #' @export
 SampleSCRAE <- function(object, n, like = NULL, codes = c("cells", "prior"),
     batch = NULL, seed.use = 42, name = NULL, verbose = TRUE, ...) {
+    check_typed("SampleSCRAE", sys.call(), names(formals()))
     at_least(n, 1, "n")
-    at_least(seed.use, 0, "seed.use")
-    codes <- match.arg(codes)
+    seed.use <- known_seed(seed.use)
+    if (missing(codes)) codes <- "cells"
+    a_name(codes, "codes")
+    codes <- one_of(tolower(codes), c("cells", "prior"), "codes", codes)
     if (!is.null(batch)) one_value(batch, "batch")
     how <- run_options(list(...), names(formals()), verbose)
     refuse_settings(how)

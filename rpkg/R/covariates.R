@@ -82,7 +82,10 @@ rows_of_cells <- function(names, n, source, name, entry) {
 #' @return Named list of character vectors, then numeric ones.
 #' @noRd
 read_covariates <- function(table, keys, where, numbers = NULL) {
-    c(read_levels(table, keys, where), read_numeric(table, numbers, where))
+    c(
+        read_levels(table, unique(keys), where),
+        read_numeric(table, unique(numbers), where)
+    )
 }
 
 check_column_names <- function(keys, name, where) {
@@ -92,6 +95,7 @@ check_column_names <- function(keys, name, where) {
             class(keys)[1L]
         )
     }
+    if (anyNA(keys)) fail(name, " has a missing name of a column of ", where)
 }
 
 read_numeric <- function(table, keys, where) {
@@ -163,13 +167,22 @@ read_column <- function(table, key, where) {
 }
 
 # The columns that a model was trained with, as the decoder needs them.
-model_covariates <- function(facts, table, where) {
+model_covariates <- function(facts, table, where, source) {
     keys <- names(facts$covariate_levels)
     numbers <- names(facts$covariate_scales)
     if (length(c(keys, numbers)) > 0L && is.null(table)) {
         fail(
             "the model was trained with ", quoted(c(keys, numbers)), ": give a data.frame ",
             "with these columns as meta.data"
+        )
+    }
+    table <- with_layers(table, facts$covariate_levels[[LAYER]], source)
+    if (LAYER %in% setdiff(keys, colnames(table))) {
+        fail(
+            "the model was trained with layers as batches (",
+            quoted(facts$covariate_levels[[LAYER]]), "), and no column of ", where,
+            " says which cell is from which: add a column 'layer' with these names",
+            class = "scrae_unknown_column"
         )
     }
     read_covariates(table, keys, where, numbers)

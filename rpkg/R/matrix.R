@@ -7,6 +7,7 @@ RunSCRAE.default <- function(object, features = NULL, n.features = 2000,
     n_latent = NULL, max_epochs = NULL, seed.use = 42, verbose = TRUE,
     model.dir = NULL, resume = FALSE, preset = "default", round.counts = FALSE,
     overwrite = FALSE, ...) {
+    seed.use <- known_seed(seed.use)
     source <- matrix_source(object)
     fit <- train(source,
         features = features, n.features = n.features,

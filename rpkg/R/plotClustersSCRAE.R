@@ -62,11 +62,7 @@ clusters_of <- function(object, col.name) {
     }
     told <- if (seurat) methods::slot(object, "misc") else S4Vectors::metadata(object)
     table <- if (seurat) object[[]] else SummarizedExperiment::colData(object)
-    is_ours <- vapply(names(told), function(column) {
-        column %in% colnames(table) && is.list(told[[column]]) &&
-            all(c("clusters", "tree", "params") %in% names(told[[column]]))
-    }, TRUE)
-    known <- names(told)[is_ours]
+    known <- intersect(names(Filter(is_clustering, told)), colnames(table))
     if (length(known) == 0L) {
         fail("the object has no clusters: call ClusterSCRAE(object) first")
     }
@@ -74,7 +70,21 @@ clusters_of <- function(object, col.name) {
     if (!column %in% known) {
         fail("there are no clusters '", column, "'; ", hint(column, known))
     }
-    list(clusters = table[[column]], told = told[[column]])
+    told <- unique(told[names(told) == column])
+    if (length(told) > 1L) {
+        fail(
+            "the object was put together of several that were clustered apart, and ",
+            "their clusters '", column, "' are not the same: call ",
+            "ClusterSCRAE(object) on all cells together"
+        )
+    }
+    if (isTRUE(told[[1L]]$params$replaced)) {
+        warning("the clusters '", column, "' are those of an embedding that was ",
+            "replaced since: call ClusterSCRAE(object) for new ones",
+            call. = FALSE
+        )
+    }
+    list(clusters = table[[column]], told = told[[1L]])
 }
 
 # Two axes for each cell, a matrix with names.

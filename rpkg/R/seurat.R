@@ -8,9 +8,17 @@ RunSCRAE.Seurat <- function(object, assay = NULL, features = NULL,
     reduction.key = "scrae_", n.features = 2000, seed.use = 42,
     verbose = TRUE, model.dir = NULL, resume = FALSE, preset = "default",
     round.counts = FALSE, overwrite = FALSE, ...) {
+    seed.use <- known_seed(seed.use)
     how <- run_options(list(...), names(formals()), verbose)
-    check_reduction_key(reduction.key)
     assay <- check_assay(object, assay)
+    check_reduction_key(reduction.key)
+    check_reduction_name(object, reduction.name)
+    reduction.key <- free_key(
+        object, reduction.name, reduction.key, !missing(reduction.key)
+    )
+    if (may_cluster(preset, how$settings)) {
+        check_columns(object, paste0(reduction.name, "_clusters"))
+    }
     source <- seurat_source(object, assay, layer, verbose)
     fit <- train(source,
         features = features %||% variable_features(object, assay, source, verbose),
@@ -26,16 +34,19 @@ RunSCRAE.Seurat <- function(object, assay = NULL, features = NULL,
     for (column in earlier_columns(object, reduction.name)) {
         methods::slot(object, "meta.data")[[column]] <- NULL
     }
+    object <- outdated_clusters(object, reduction.name, verbose)
     object[[reduction.name]] <- new_reduction(
         fit$embedding, source, reduction.key, unclass(fit$fit)
     )
     object <- add_columns_to_seurat(
-        object, fit$columns, paste0(reduction.name, "_", names(fit$columns)), source
+        object, fit$columns, paste0(reduction.name, "_", names(fit$columns)),
+        source, note = FALSE
     )
     SeuratObject::LogSeuratCommand(object)
 }
 
 check_reduction_key <- function(key) {
+    a_name(key, "reduction.key")
     if (!grepl("^[a-zA-Z][a-zA-Z0-9]*_$", key)) {
         fail(
             "reduction.key = '", key, "' is not a key: letters and digits, ",
@@ -48,6 +59,7 @@ check_assay <- function(object, assay) {
     need_package("SeuratObject", "a Seurat object",
         'install.packages("SeuratObject")'
     )
+    if (!is.null(assay)) a_name(assay, "assay")
     assay <- assay %||% SeuratObject::DefaultAssay(object)
     known <- names(Filter(
         function(part) inherits(part, c("Assay", "StdAssay")),
@@ -68,7 +80,8 @@ check_assay <- function(object, assay) {
 #' @return A [counts_source()] with the `assay` that the counts are from.
 #' @noRd
 seurat_source <- function(object, assay, layer, verbose) {
-    if (inherits(object[[assay]], "SCTAssay")) {
+    a_name(layer, "layer")
+    if (is_corrected(object[[assay]])) {
         raw <- assay_before_sct(object, assay)
         say(
             verbose, "assay '", assay, "' holds corrected counts; using the ",
@@ -150,13 +163,34 @@ metadata_of <- function(object, source) {
     table[match(source$cells, rownames(table)), , drop = FALSE]
 }
 
+# Whether an assay is of SCTransform(): also where it lost its class when it was
+# split or converted. Its counts are whole numbers, but no raw ones.
+is_corrected <- function(part) {
+    inherits(part, "SCTAssay") || identical(methods::slot(part, "key"), "sct_")
+}
+
 assay_before_sct <- function(object, assay) {
-    models <- methods::slot(object[[assay]], "SCTModel.list")
-    raw <- if (length(models)) methods::slot(models[[1L]], "umi.assay") else "RNA"
-    if (!raw %in% names(object)) {
+    part <- object[[assay]]
+    raw <- if (inherits(part, "SCTAssay")) {
+        models <- methods::slot(part, "SCTModel.list")
+        unique(unlist(lapply(models, methods::slot, "umi.assay")))
+    } else {
+        methods::slot(part, "misc")$umi.assay
+    }
+    raw <- setdiff(raw %||% "RNA", "")
+    if (length(raw) > 1L) {
+        fail(
+            "assay '", assay, "' holds corrected counts, made from several assays (",
+            quoted(raw), "): name the one with the raw counts: DefaultAssay(object) ",
+            "<- \"", raw[1L], "\"",
+            class = "scrae_counts_error"
+        )
+    }
+    if (!length(raw) || !raw %in% names(methods::slot(object, "assays"))) {
         fail(
             "assay '", assay, "' holds corrected counts, and the assay '", raw,
-            "' with the raw ones is not in the object; scRAE needs raw counts"
+            "' with the raw ones is not in the object; scRAE needs raw counts",
+            class = "scrae_counts_error"
         )
     }
     raw
@@ -189,13 +223,6 @@ layers_of <- function(part, assay, layer) {
     stats::setNames(
         lapply(names, function(name) of_v5("LayerData")(part, layer = name)), names
     )
-}
-
-# Which of several layers each cell is in, by number.
-layer_of_cells <- function(parts, cells) {
-    layer <- rep(paste0("layer", seq_along(parts)), vapply(parts, ncol, 1L))
-    names(layer) <- unlist(lapply(parts, colnames))
-    unname(layer[cells])
 }
 
 refuse_missing_counts <- function(assay, layer, known = character()) {
@@ -233,13 +260,14 @@ new_reduction <- function(embedding, source, key, misc = list()) {
 
 # A table of one row per cell of `source`, or NULL, as columns of the metadata;
 # missing for the other cells of the object.
-add_columns_to_seurat <- function(object, table, columns, source) {
+add_columns_to_seurat <- function(object, table, columns, source, note = TRUE) {
     if (is.null(table)) {
         return(object)
     }
     table <- table[match(colnames(object), source$cells), , drop = FALSE]
     dimnames(table) <- list(colnames(object), columns)
-    SeuratObject::AddMetaData(object, table)
+    object <- SeuratObject::AddMetaData(object, table)
+    if (note) note_made(object, MADE_COLUMNS, columns) else object
 }
 
 seurat_reductions <- function(object) {

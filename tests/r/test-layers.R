@@ -15,14 +15,14 @@ fewer_genes <- function() {
     object
 }
 
-# 90 cells, of which an assay "sketch" holds every third.
+# 180 cells, of which an assay "sketch" holds every third.
 sketched <- function() {
-    counts <- made_counts(30, 90)
+    counts <- made_counts(30, 180)
     object <- SeuratObject::CreateSeuratObject(counts)
-    object$donor <- rep(c("x", "y"), 45)
-    object$score <- 1:90 / 10
-    object$type <- rep(c("B", "T"), each = 45)
-    object[["sketch"]] <- SeuratObject::CreateAssay5Object(counts = counts[, seq(3, 90, 3)])
+    object$donor <- rep(c("x", "y"), 90)
+    object$score <- 1:180 / 10
+    object$type <- rep(c("B", "T"), each = 90)
+    object[["sketch"]] <- SeuratObject::CreateAssay5Object(counts = counts[, seq(3, 180, 3)])
     SeuratObject::DefaultAssay(object) <- "sketch"
     object
 }
@@ -75,7 +75,7 @@ test_that("an assay of some cells gives an embedding of these cells, with their 
     cells <- colnames(object[["sketch"]])
     expect_message(
         embedded <- quick(object, features = "all", group.by.vars = "donor", vars.to.regress = "score", verbose = TRUE),
-        "60 of 90 cells of the object have no counts in assay 'sketch', layer 'counts'"
+        "120 of 180 cells of the object have no counts in assay 'sketch', layer 'counts'"
     )
     expect_identical(SeuratObject::Cells(embedded[["scrae"]]), cells)
     expected <- quick(SeuratObject::LayerData(object[["sketch"]], "counts"),
@@ -83,7 +83,7 @@ test_that("an assay of some cells gives an embedding of these cells, with their 
     )
     expect_identical(unname(SeuratObject::Embeddings(embedded, "scrae")), unname(expected[, ]))
     facts <- scRAE:::describe_model(embedded[["scrae"]]@misc$model)
-    expect_equal(facts$covariate_scales$score[1], mean(seq(3, 90, 3) / 10))
+    expect_equal(facts$covariate_scales$score[1], mean(seq(3, 180, 3) / 10))
 
     scored <- FindOutliersSCRAE(embedded, verbose = FALSE)
     expect_identical(colnames(scored)[!is.na(scored$scrae_outlier)], cells)
@@ -107,7 +107,7 @@ test_that("an assay of some cells gives an embedding of these cells, with their 
     expect_setequal(markers$group, c("B", "T"))
     skip_unless_installed("patchwork")
     drawn <- plotClustersSCRAE(clustered)
-    expect_equal(nrow(ggplot2::layer_data(drawn[[1]], 1)), 30L)
+    expect_equal(nrow(ggplot2::layer_data(drawn[[1]], 1)), 60L)
 })
 
 test_that("a split sketch, and one layer of several, are embedded with the cells that they have", {
@@ -124,5 +124,5 @@ test_that("a split sketch, and one layer of several, are embedded with the cells
         SeuratObject::Cells(one[["scrae"]]),
         intersect(colnames(object[["sketch"]]), colnames(object)[object$donor == "x"])
     )
-    expect_equal(sum(!is.na(ClusterSCRAE(one, verbose = FALSE)$scrae_clusters)), 15L)
+    expect_equal(sum(!is.na(ClusterSCRAE(one, verbose = FALSE)$scrae_clusters)), 30L)
 })
