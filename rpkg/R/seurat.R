@@ -220,9 +220,17 @@ layers_of <- function(part, assay, layer) {
     if (length(names) == 0L) {
         refuse_missing_counts(assay, layer, known)
     }
-    stats::setNames(
-        lapply(names, function(name) of_v5("LayerData")(part, layer = name)), names
-    )
+    stats::setNames(lapply(names, function(name) {
+        stored <- methods::slot(part, "layers")[[name]]
+        if (!is.null(dim(stored))) {
+            return(of_v5("LayerData")(part, layer = name))
+        }
+        # What Seurat leaves of a layer of which a subset has one cell.
+        matrix(stored, ncol = 1L, dimnames = list(
+            of_v5("Features")(part, layer = name),
+            SeuratObject::Cells(part, layer = name)
+        ))
+    }), names)
 }
 
 refuse_missing_counts <- function(assay, layer, known = character()) {

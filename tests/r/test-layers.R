@@ -70,6 +70,17 @@ test_that("cells that are in several layers are refused", {
     expect_identical(unname(SeuratObject::Embeddings(embedded, "scrae")), unname(trained()[, ]))
 })
 
+test_that("a layer of which a subset has one cell, which Seurat itself cannot read, is read", {
+    object <- SeuratObject::CreateSeuratObject(made_counts())
+    object$donor <- rep(c("z", "x", "y"), c(2, 28, 30))
+    object[["RNA"]] <- split(object[["RNA"]], f = object$donor)
+    part <- object[, -1]
+    expect_null(dim(methods::slot(part[["RNA"]], "layers")$counts.z))
+    read <- scRAE:::read_counts(scRAE:::seurat_source(part, "RNA", "counts", FALSE))
+    expect_equal(as.matrix(read), as.matrix(made_counts()[, -1]))
+    expect_equal(dim(quick(part, features = "all")[["scrae"]]), c(59L, 3L))
+})
+
 test_that("an assay of some cells gives an embedding of these cells, with their metadata", {
     object <- sketched()
     cells <- colnames(object[["sketch"]])
