@@ -192,6 +192,12 @@ find_clusters <- function(source, embedding, fit, name, level, resolution, table
             table, describe_model(fit$model)$covariate_levels[[LAYER]], source
         )
     }
+    if (is.null(fit) && is.null(group.by.vars)) {
+        say(
+            how$verbose, "no model says which batches the embedding was trained ",
+            "with: if there are any, name them with group.by.vars"
+        )
+    }
     batch <- batch_of_clusters(group.by.vars, fit, table, where)
     columns <- read_covariates(table, batch, where)
     genes <- match_genes(as.character(fit$genes), source$names)

@@ -96,6 +96,7 @@ DenoiseSCRAE.Seurat <- function(object, model = NULL, assay = NULL,
             }
         }
     )
+    model <- if (!is.null(model)) in_short(find_model(model))
     SeuratObject::LogSeuratCommand(object)
 }
 

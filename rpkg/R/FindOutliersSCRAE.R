@@ -93,6 +93,8 @@ FindOutliersSCRAE.Seurat <- function(object, model = NULL, reference = NULL,
         find_model(model %||% object), how
     )
     object <- add_columns_to_seurat(object, table["score"], col.name, scored$source)
+    model <- if (!is.null(model)) in_short(find_model(model))
+    reference <- in_short(reference)
     SeuratObject::LogSeuratCommand(object)
 }
 

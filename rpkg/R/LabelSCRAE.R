@@ -28,8 +28,8 @@
 #' @param labels Name of the column of cell metadata that holds the types; for a
 #'   matrix one value per cell.
 #' @param model As in [PredictSCRAE()].
-#' @param unlabeled What stands there for cells without a label (a missing value
-#'   says the same), and what unknown cells are called.
+#' @param unlabeled What stands there for cells without a label (a missing value and
+#'   a blank say the same), and what unknown cells are called; NA: they have no label.
 #' @param unknown.rate Share of cells of known types that may be called unknown;
 #'   0: every cell gets a type.
 #' @param name Name of the reduction with the model, where there are several.
@@ -176,8 +176,7 @@ name_of_unknown <- function(unlabeled, taken) {
 # Where unknown cells shall have no label, they have none.
 with_missing <- function(table, unlabeled, called) {
     if (is.na(unlabeled) && !is.null(table)) {
-        table$label[table$label == called] <- NA
-        table$label <- droplevels(table$label, exclude = called)
+        table$label <- factor(table$label, setdiff(levels(table$label), called))
     }
     table
 }

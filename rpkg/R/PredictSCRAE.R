@@ -51,12 +51,13 @@ PredictSCRAE.SingleCellExperiment <- function(object, model,
     how <- run_options(list(...), names(formals()), verbose)
     model <- find_model(model)
     check_embedding_name(object, name)
-    kept_fit(object, name, model, "name")
+    kept <- kept_fit(object, name, model, "name")
     check_columns(object, paste0(name, "_", columns_of_types(model)))
     source <- sce_source(object, assay.type, altexp)
     mapped <- map_cells(source, model, unlabeled, unknown.rate, how)
     object <- add_columns_to_sce(object, mapped$table, paste0(name, "_", names(mapped$table)))
     object <- note_made(object, "scrae_embeddings", name)
+    if (is.null(kept)) object <- outdated_clusters(object, name, verbose)
     add_to_sce(object, mapped$embedding, source, name)
 }
 
@@ -78,6 +79,7 @@ PredictSCRAE.Seurat <- function(object, model, assay = NULL, layer = "counts",
     check_columns(object, paste0(reduction.name, "_", columns))
     source <- seurat_source(object, assay, layer, verbose)
     mapped <- map_cells(source, model, unlabeled, unknown.rate, how)
+    if (is.null(kept)) object <- outdated_clusters(object, reduction.name, verbose)
     object[[reduction.name]] <- new_reduction(
         mapped$embedding, source, reduction.key,
         kept %||% list(scrae_mapped = TRUE)
@@ -85,6 +87,7 @@ PredictSCRAE.Seurat <- function(object, model, assay = NULL, layer = "counts",
     object <- add_columns_to_seurat(
         object, mapped$table, paste0(reduction.name, "_", names(mapped$table)), source
     )
+    model <- in_short(model)
     SeuratObject::LogSeuratCommand(object)
 }
 

@@ -20,11 +20,39 @@ table_of_cells <- function(table, source, name) {
         }
         table <- as.data.frame(table)
     }
+    rows <- rows_of_cells(
+        names_of_rows(table, source, name), nrow(table), source, name, "row"
+    )
+    table[rows, , drop = FALSE]
+}
+
+# What says which cell a row is of: the row names, or a column with the names of the
+# cells, or nothing.
+names_of_rows <- function(table, source, name) {
     names <- rownames(table)
     # R numbers the rows of a table that has no names for them.
-    if (is.data.frame(table) && .row_names_info(table) <= 0L) names <- NULL
-    rows <- rows_of_cells(names, nrow(table), source, name, "row")
-    table[rows, , drop = FALSE]
+    numbered <- is.data.frame(table) && .row_names_info(table) <= 0L
+    cells <- make.unique(source$cells)
+    if (!source$named || (!numbered && any(names %in% cells))) {
+        return(if (!numbered) names)
+    }
+    for (column in colnames(table)) {
+        values <- table[[column]]
+        if ((is.character(values) || is.factor(values)) && all(cells %in% values)) {
+            return(as.character(values))
+        }
+    }
+    mere_numbers <- !is.null(names) && all(grepl("^[0-9]+$", names))
+    if (mere_numbers && is.unsorted(as.numeric(names))) {
+        fail(
+            "the rows of ", name, " were put into another order (they are numbered ",
+            paste(utils::head(names, 3L), collapse = ", "), ", ...), and nothing in it ",
+            "says which cell is which. If it is the order of the cells: rownames(",
+            name, ") <- colnames(counts)",
+            class = "scrae_other_cells"
+        )
+    }
+    if (!numbered) names
 }
 
 #' Which entry is that of which cell

@@ -218,6 +218,18 @@ has_our_embedding <- function(object) {
     any(vapply(embeddings, named_by_us, TRUE))
 }
 
+# What a log of commands keeps of a model or of cells that were given: a word, for
+# the thing itself may be as large as the object.
+in_short <- function(given) {
+    if (is.null(given) || is.character(given)) {
+        return(given)
+    }
+    if (inherits(given, "scrae_model")) {
+        return(paste0("a model of ", count(describe_model(given)$n_genes), " genes"))
+    }
+    paste0("a ", class(given)[1L], " of ", count(ncol(given)), " cells")
+}
+
 # Every fit of an object by the name of its embedding, the newest last.
 all_fits <- function(object) {
     if (inherits(object, "Seurat")) {

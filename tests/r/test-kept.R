@@ -90,6 +90,10 @@ test_that("cells that are mapped by their own model keep it, and another model i
         SeuratObject::Embeddings(mapped, "scrae"), SeuratObject::Embeddings(object, "scrae"), tolerance = 1e-4
     )
     expect_equal(dim(SampleSCRAE(mapped, n = 3, verbose = FALSE)), c(115L, 3L))
+    # What was given is not kept a second time in the log of commands.
+    log <- mapped@commands[[grep("^PredictSCRAE", names(mapped@commands), value = TRUE)]]
+    expect_equal(log@params$model, "a model of 115 genes")
+    expect_lt(utils::object.size(log), 20000)
     other <- quick(pbmc_small(), seed.use = 3)
     refused(PredictSCRAE(object, model = other), "a model 'scrae' that was trained on it")
     sce <- quick(made_sce(), features = "all", seed.use = 3)

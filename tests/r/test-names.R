@@ -29,11 +29,21 @@ test_that("a table without names of cells is taken in the order of the cells", {
     source <- scRAE:::matrix_source(counts)
     cells <- data.frame(donor = rep(c("x", "y"), each = 30), id = colnames(counts))
     expect_identical(scRAE:::table_of_cells(cells, source, "meta.data")$donor, cells$donor)
-    # What stays of a table that was put into the order of the cells.
+    expect_identical(scRAE:::table_of_cells(cells["donor"], source, "meta.data")$donor, cells$donor)
+    # A column may have the names of the cells, too.
     set.seed(1)
     mixed <- cells[sample(60), ]
-    sorted <- mixed[match(colnames(counts), mixed$id), ]
-    expect_equal(scRAE:::table_of_cells(sorted, source, "meta.data")$id, colnames(counts))
+    expect_equal(scRAE:::table_of_cells(mixed, source, "meta.data")$id, colnames(counts))
+    rownames(mixed) <- NULL
+    expect_equal(scRAE:::table_of_cells(mixed, source, "meta.data")$id, colnames(counts))
+    # The first cells of a longer table are no other order; a shuffled one may be any.
+    longer <- rbind(cells, cells)["donor"]
+    expect_equal(scRAE:::table_of_cells(longer[seq(1, 119, 2), , drop = FALSE], source, "meta.data")$donor, rep(cells$donor[seq(1, 59, 2)], 2))
+    expect_error(
+        scRAE:::table_of_cells(cells[60:1, "donor", drop = FALSE], source, "meta.data"),
+        "rows of meta.data were put into another order \\(they are numbered 60, 59, 58",
+        class = "scrae_other_cells"
+    )
     unnamed <- counts
     colnames(unnamed) <- NULL
     rownames(cells) <- cells$id

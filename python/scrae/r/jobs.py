@@ -264,7 +264,7 @@ def _chosen_genes(arguments: dict[str, Any], adata: AnnData, emit: Emit) -> np.n
         "stage",
         text=f"choosing {n_top:,} of {n_genes:,} genes ({selection['method']})"
         if n_top < n_genes
-        else f"taking the genes that are seen, out of {n_genes:,}: there are no {n_top:,} to choose",
+        else f"there are {n_genes:,} genes, not more than the {n_top:,} to choose: taking all that are seen",
     )
     select_genes(
         adata,
