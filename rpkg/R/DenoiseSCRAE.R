@@ -104,18 +104,46 @@ denoise <- function(source, model, table, where, library_size, batch, cutoff,
     how) {
     refuse_settings(how)
     one_number(cutoff, "cutoff")
-    if (!is.null(batch)) one_value(batch, "batch")
+    library_size <- known_library_size(library_size)
     facts <- describe_model(model)
+    known_batch(batch, facts)
     result <- run_job("denoise",
         list(
             device = how$device, library_size = library_size, batch = batch,
             cutoff = cutoff
         ),
-        read_model_genes(source, facts$genes),
+        read_model_genes(source, facts$genes, every = TRUE),
         model_covariates(facts, table, where, source), how, source$where, model
     )
     means <- result$matrix
     if (is.matrix(means)) means <- t(means)
     dimnames(means) <- list(result$genes, source$cells)
     means
+}
+
+known_library_size <- function(size) {
+    named <- is.character(size) && length(size) == 1L &&
+        tolower(size) %in% c("common", "observed")
+    numbered <- is.numeric(size) && length(size) == 1L && is.finite(size) && size > 0
+    if (!named && !numbered) {
+        fail(WORDS$library_size(list(library_size = size)), class = "scrae_library_size")
+    }
+    if (named) tolower(size) else size
+}
+
+# The level of the batch that cells are decoded as if from.
+known_batch <- function(batch, facts) {
+    if (is.null(batch)) {
+        return(invisible())
+    }
+    one_value(batch, "batch")
+    if (is.null(facts$batch_key)) {
+        fail(WORDS$no_batches(list(batch = batch)), class = "scrae_no_batches")
+    }
+    known <- facts$covariate_levels[[facts$batch_key]]
+    if (!as.character(batch) %in% known) {
+        fail(WORDS$unknown_batch(list(batch = batch, known = known)),
+            class = "scrae_unknown_batch"
+        )
+    }
 }

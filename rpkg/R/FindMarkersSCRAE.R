@@ -92,13 +92,24 @@ compare_groups <- function(source, model, table, where, group.by, ident.1,
         model_covariates(facts, table, where, source),
         read_covariates(table, c(group.by, batch.by), where)
     )
+    for (group in c(as.character(ident.1), as.character(ident.2))) {
+        known <- sort(unique(columns[[group.by]]))
+        if (!group %in% known) {
+            fail(
+                WORDS$unknown_group(
+                    list(column = group.by, group = group, known = known)
+                ),
+                class = "scrae_unknown_group"
+            )
+        }
+    }
     run_job("differential",
         list(
             device = how$device, groupby = group.by,
             groups = if (!is.null(ident.1)) as.list(as.character(ident.1)),
             reference = as.character(ident.2 %||% "rest"), batch_key = batch.by
         ),
-        read_model_genes(source, facts$genes, others = TRUE),
+        read_model_genes(source, facts$genes, others = TRUE, every = TRUE),
         columns[unique(names(columns))], how, source$where, model
     )$table
 }

@@ -119,7 +119,7 @@ score_outliers <- function(cells, reference, model, how) {
     facts <- describe_model(model)
     parts <- c(list(cells), if (!is.null(reference)) list(reference))
     counts <- lapply(parts, function(part) {
-        read_model_genes(part$source, facts$genes, others = TRUE)
+        read_model_genes(part$source, facts$genes, others = TRUE, every = TRUE)
     })
     covariates <- lapply(parts, function(part) {
         model_covariates(facts, part$table, part$where, part$source)

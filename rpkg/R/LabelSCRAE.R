@@ -125,6 +125,16 @@ learn_labels <- function(source, model, labels, unlabeled, unknown.rate, how) {
     share_of_unknown(unknown.rate)
     labels[[1L]] <- without_blanks(labels[[1L]], how$verbose)
     called <- name_of_unknown(unlabeled, c(labels[[1L]], "Unknown"))
+    types <- setdiff(labels[[1L]], c(NA, called))
+    if (length(types) < 2L) {
+        fail(
+            WORDS$too_few_types(list(
+                column = names(labels), types = types, unlabeled = called,
+                n_labelled = sum(labels[[1L]] %in% types)
+            )),
+            class = "scrae_too_few_types"
+        )
+    }
     labels[[1L]][is.na(labels[[1L]])] <- called
     result <- run_job("label",
         list(

@@ -138,8 +138,9 @@ map_cells <- function(source, model, unlabeled, unknown.rate, how) {
 }
 
 # Counts of the genes that the model and the source share, by the model's names;
-# where the totals of the cells matter, of all genes (`others`).
-read_model_genes <- function(source, genes, others = FALSE) {
+# where the totals of the cells matter, of all genes (`others`). What decodes needs
+# all of the model's genes (`every`).
+read_model_genes <- function(source, genes, others = FALSE, every = FALSE) {
     positions <- match_genes(genes, source$names)
     found <- !is.na(positions)
     if (!any(found)) {
@@ -147,6 +148,17 @@ read_model_genes <- function(source, genes, others = FALSE) {
             "none of the model's ", count(length(genes)), " genes is in ",
             source$where, " (model: ", quoted(genes), "; there: ",
             quoted(source$names), "): ", why_no_gene(genes, source)
+        )
+    }
+    if (every && !all(found)) {
+        missing <- genes[!found]
+        fail(
+            WORDS$genes_missing(
+                list(n = length(missing), n_genes = length(genes), names = missing),
+                source$where
+            ),
+            capitals_of(missing, source$names),
+            class = "scrae_genes_missing"
         )
     }
     positions <- positions[found]

@@ -67,7 +67,7 @@ report_samples <- function(source, model, n, seed.use, how) {
     refuse_settings(how)
     run_job("sample_report",
         list(n = n, random_state = seed.use, device = how$device),
-        read_model_genes(source, describe_model(model)$genes),
+        read_model_genes(source, describe_model(model)$genes, every = TRUE),
         how = how, where = source$where, model = model
     )$table
 }

@@ -37,17 +37,19 @@ SampleSCRAE <- function(object, n, like = NULL, codes = c("cells", "prior"),
     if (missing(codes)) codes <- "cells"
     a_name(codes, "codes")
     codes <- one_of(tolower(codes), c("cells", "prior"), "codes", codes)
-    if (!is.null(batch)) one_value(batch, "batch")
     how <- run_options(list(...), names(formals()), verbose)
     refuse_settings(how)
     model <- find_model(object, name)
+    known_batch(batch, describe_model(model))
     source <- if (!is.null(like)) any_source(like, verbose)
     result <- run_job("sample",
         list(
             n = n, random_state = seed.use, batch = batch, codes = codes,
             like = !is.null(like), device = how$device
         ),
-        if (!is.null(like)) read_model_genes(source, describe_model(model)$genes),
+        if (!is.null(like)) read_model_genes(
+            source, describe_model(model)$genes, every = TRUE
+        ),
         how = how, where = source$where %||% "the counts", model = model
     )
     counts <- result$matrix

@@ -213,7 +213,20 @@ model_covariates <- function(facts, table, where, source) {
             class = "scrae_unknown_column"
         )
     }
-    read_covariates(table, keys, where, numbers)
+    covariates <- read_covariates(table, keys, where, numbers)
+    for (key in keys) {
+        known <- facts$covariate_levels[[key]]
+        new <- sort(setdiff(covariates[[key]], known))
+        if (length(new) > 0L) {
+            fail(
+                WORDS$new_levels(
+                    list(column = key, n = length(new), names = new, known = known)
+                ),
+                class = "scrae_new_levels"
+            )
+        }
+    }
+    covariates
 }
 
 # The argument that names one column.

@@ -180,6 +180,26 @@ test_that("what explains nothing is refused", {
     refused(RunSCRAE(counts, meta.data = cells, group.by.vars = NA_character_), "missing name of a column")
 })
 
+test_that("questions that a model cannot answer are refused before it is asked", {
+    counts <- made_counts()
+    cells <- data.frame(donor = rep(c("a", "b"), 30), type = rep(c("x", "y", "y"), 20))
+    model <- quick(counts, features = "all", meta.data = cells, group.by.vars = "donor")
+    refused(DenoiseSCRAE(counts, trained(), batch = "a"), "trained without group.by.vars")
+    refused(DenoiseSCRAE(counts, model, meta.data = cells, batch = "c"), "no batch 'c'; there are: 'a', 'b'")
+    refused(SampleSCRAE(model, n = 3, batch = "c"), "no batch 'c'")
+    refused(DenoiseSCRAE(counts, trained(), library.size = "mean"), "library.size is \"common\", \"observed\" or a number")
+    refused(DenoiseSCRAE(counts[-1, ], trained()), "1 of the model's 30 genes is not in the matrix \\('gene1'\\)")
+    refused(FindOutliersSCRAE(counts[-1, ], trained()), "1 of the model's 30 genes")
+    refused(SampleSCRAE(trained(), n = 3, like = counts[-1, ]), "1 of the model's 30 genes")
+    refused(SampleReportSCRAE(counts[-1, ], trained()), "1 of the model's 30 genes")
+    other <- replace(cells, "donor", rep(c("a", "z"), 30))
+    refused(FindOutliersSCRAE(counts, model, meta.data = other), "1 level that the model was not trained on \\('z'\\)")
+    refused(FindMarkersSCRAE(counts, "type", "z", model = trained(), meta.data = cells), "has no group 'z'")
+    refused(FindMarkersSCRAE(counts, "type", "x", "z", model = trained(), meta.data = cells), "has no group 'z'")
+    refused(LabelSCRAE(counts, rep("x", 60), trained()), "one type only \\('x', 60 cells\\)")
+    refused(LabelSCRAE(counts, rep(NA, 60), trained()), "no labelled cell")
+})
+
 test_that("a training goes on only where there is something to go on from", {
     counts <- made_counts()
     refused(RunSCRAE(counts, resume = TRUE), "name it with model.dir")

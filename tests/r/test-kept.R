@@ -106,7 +106,7 @@ test_that("of several models that were put together none is taken for all cells"
     second <- made_sce()
     colnames(second) <- paste0("other", 1:60)
     second <- quick(second[, 1:50], features = "all", seed.use = 3)
-    both <- cbind(first, second)
+    both <- BiocGenerics::cbind(first, second)
     words <- "2 models 'SCRAE' that were trained apart \\(on cells 1 to 60, on cells 61 to 110\\)"
     for (call in list(
         function() FindOutliersSCRAE(both), function() DenoiseSCRAE(both), function() SampleSCRAE(both, n = 2),
@@ -119,7 +119,7 @@ test_that("of several models that were put together none is taken for all cells"
     expect_equal(sum(names(S4Vectors::metadata(trained_anew)) == "SCRAE"), 1L)
     expect_equal(scRAE:::find_fit(trained_anew)$summary$n_cells, 110L)
     # Two parts of one object have one model.
-    parts <- cbind(first[, 1:20], first[, 41:60])
+    parts <- BiocGenerics::cbind(first[, 1:20], first[, 41:60])
     expect_equal(scRAE:::find_fit(parts), S4Vectors::metadata(first)$SCRAE)
 })
 

@@ -223,7 +223,10 @@ test_that("raw counts are found where an assay of SCTransform stands, split or w
         embedded <- quick(object, features = features, verbose = TRUE), "using the raw counts of assay 'RNA'"
     )
     expect_identical(embedded[["scrae"]]@cell.embeddings, expected[["scrae"]]@cell.embeddings)
-    expect_error(integrate(object), "holds counts that SCTransform\\(\\) has corrected")
+    expect_error(
+        SCRAEIntegration(object[["SCT"]], assay = "SCT", verbose = FALSE),
+        "holds counts that SCTransform\\(\\) has corrected"
+    )
 })
 
 test_that("inside the session Python gives what the worker gives, again and again", {
