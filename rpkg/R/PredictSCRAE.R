@@ -51,13 +51,20 @@ PredictSCRAE.SingleCellExperiment <- function(object, model,
     how <- run_options(list(...), names(formals()), verbose)
     model <- find_model(model)
     check_embedding_name(object, name)
-    kept <- kept_fit(object, name, model, "name")
+    check_metadata_name(object, name)
+    kept <- kept_fit(object, name, model, verbose)
     check_columns(object, paste0(name, "_", columns_of_types(model)))
     source <- sce_source(object, assay.type, altexp)
     mapped <- map_cells(source, model, unlabeled, unknown.rate, how)
+    if (is.null(kept)) {
+        for (column in earlier_columns(object, name)) {
+            SummarizedExperiment::colData(object)[[column]] <- NULL
+        }
+        object <- outdated_clusters(object, name, verbose)
+        object <- set_metadata(object, name, NULL)
+    }
     object <- add_columns_to_sce(object, mapped$table, paste0(name, "_", names(mapped$table)))
     object <- note_made(object, "scrae_embeddings", name)
-    if (is.null(kept)) object <- outdated_clusters(object, name, verbose)
     add_to_sce(object, mapped$embedding, source, name)
 }
 
@@ -74,12 +81,17 @@ PredictSCRAE.Seurat <- function(object, model, assay = NULL, layer = "counts",
     reduction.key <- free_key(
         object, reduction.name, reduction.key, !missing(reduction.key)
     )
-    kept <- kept_fit(object, reduction.name, model, "reduction.name")
+    kept <- kept_fit(object, reduction.name, model, verbose)
     columns <- columns_of_types(model)
     check_columns(object, paste0(reduction.name, "_", columns))
     source <- seurat_source(object, assay, layer, verbose)
     mapped <- map_cells(source, model, unlabeled, unknown.rate, how)
-    if (is.null(kept)) object <- outdated_clusters(object, reduction.name, verbose)
+    if (is.null(kept)) {
+        for (column in earlier_columns(object, reduction.name)) {
+            methods::slot(object, "meta.data")[[column]] <- NULL
+        }
+        object <- outdated_clusters(object, reduction.name, verbose)
+    }
     object[[reduction.name]] <- new_reduction(
         mapped$embedding, source, reduction.key,
         kept %||% list(scrae_mapped = TRUE)
@@ -93,22 +105,26 @@ PredictSCRAE.Seurat <- function(object, model, assay = NULL, layer = "counts",
 
 #' What is kept of a trained embedding whose name a mapped one shall have
 #'
-#' Its model stays where it is the one that maps; an embedding of another model
-#' must not stand in its place.
-#' @return The misc of the reduction, or NULL where nothing was trained.
+#' Its model stays where it is the one that maps. Another one goes, and it is said:
+#' it is not that of the new embedding.
+#' @return The misc of the reduction, or NULL where no model is kept.
 #' @noRd
-kept_fit <- function(object, name, model, argument) {
-    fit <- fit_if_any(object, name)
-    if (is.null(fit)) {
-        return(NULL)
+kept_fit <- function(object, name, model, verbose) {
+    fits <- all_fits(object)
+    fits <- unname(fits[names(fits) == name])
+    same <- vapply(fits, function(fit) {
+        identical(unclass(fit$model), unclass(model))
+    }, TRUE)
+    if (length(fits) > 0L && all(same)) {
+        return(unclass(fits[[1L]]))
     }
-    if (!identical(unclass(fit$model), unclass(model))) {
-        refuse_taken(argument, name,
-            paste0("a model '", name, "' that was trained on it, and the one that is given is another"),
-            paste0("Choose another name: PredictSCRAE(..., ", argument, " = \"mapped\")")
+    if (length(fits) > 0L) {
+        say(
+            verbose, "the model '", name, "' that these cells were trained with goes, ",
+            "as the embedding will be that of the model given"
         )
     }
-    unclass(fit)
+    NULL
 }
 
 # Names of what is told of the type of each cell, where the model knows types.

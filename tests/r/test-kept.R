@@ -82,7 +82,7 @@ test_that("parts of a SingleCellExperiment are not replaced", {
     expect_equal(SingleCellExperiment::altExpNames(mapped), c("ADT", "denoised"))
 })
 
-test_that("cells that are mapped by their own model keep it, and another model is refused", {
+test_that("cells that are mapped by their own model keep it; by another, theirs goes, and it is said", {
     object <- trained_pbmc()
     mapped <- PredictSCRAE(object, model = object, verbose = FALSE)
     expect_identical(mapped[["scrae"]]@misc, object[["scrae"]]@misc)
@@ -95,9 +95,17 @@ test_that("cells that are mapped by their own model keep it, and another model i
     expect_equal(log@params$model, "a model of 115 genes")
     expect_lt(utils::object.size(log), 20000)
     other <- quick(pbmc_small(), seed.use = 3)
-    refused(PredictSCRAE(object, model = other), "a model 'scrae' that was trained on it")
+    expect_message(
+        mapped <- PredictSCRAE(object, model = other),
+        "the model 'scrae' that these cells were trained with goes"
+    )
+    expect_error(SampleSCRAE(mapped, n = 3), "holds no trained scRAE model")
     sce <- quick(made_sce(), features = "all", seed.use = 3)
-    refused(PredictSCRAE(sce, model = trained()), "a model 'SCRAE' that was trained on it")
+    mapped <- PredictSCRAE(sce, model = trained(), verbose = FALSE)
+    expect_null(S4Vectors::metadata(mapped)$SCRAE)
+    expect_equal(
+        unname(SingleCellExperiment::reducedDim(mapped, "SCRAE")), unname(trained()[, ]), tolerance = 1e-4
+    )
     expect_identical(S4Vectors::metadata(PredictSCRAE(sce, sce, verbose = FALSE))$SCRAE, S4Vectors::metadata(sce)$SCRAE)
 })
 
