@@ -189,6 +189,7 @@ test_that("questions that a model cannot answer are refused before it is asked",
     counts <- made_counts()
     cells <- data.frame(donor = rep(c("a", "b"), 30), type = rep(c("x", "y", "y"), 20))
     model <- quick(counts, features = "all", meta.data = cells, group.by.vars = "donor")
+    trained() # which needs Python the first time
     refused(DenoiseSCRAE(counts, trained(), batch = "a"), "trained without group.by.vars")
     refused(DenoiseSCRAE(counts, model, meta.data = cells, batch = "c"), "no batch 'c'")
     refused(SampleSCRAE(model, n = 3, batch = "c"), "no batch 'c'")
@@ -241,8 +242,8 @@ test_that("assays and experiments are taken by their numbers, as elsewhere in Bi
     refused(RunSCRAE(sce, assay.type = 3), "assay.type = 3: there are 2 entries")
     refused(RunSCRAE(sce, altexp = 2), "altexp = 2: there is 1 entry")
     expect_error(RunSCRAE(sce, assay.type = 2, features = "all"), "does not hold raw counts")
-    SummarizedExperiment::assayNames(sce) <- NULL
-    expect_equal(scRAE:::sce_source(sce, 1)$parts[[1]], unname(made_counts()), ignore_attr = TRUE)
+    nameless <- SingleCellExperiment::SingleCellExperiment(list(made_counts()))
+    expect_equal(scRAE:::sce_source(nameless, 1)$parts[[1]], made_counts())
 })
 
 test_that("genes are found through what Seurat and Ensembl make of their names", {

@@ -182,6 +182,7 @@ test_that("an SCT assay is read from the counts that it was made from, and it is
     plain <- object
     corrected <- SeuratObject::CreateAssayObject(raw_counts(object, "SCT"))
     SeuratObject::Key(corrected) <- "sct_"
+    SeuratObject::DefaultAssay(plain) <- "RNA"
     plain[["SCT"]] <- NULL
     plain[["SCT"]] <- corrected
     SeuratObject::DefaultAssay(plain) <- "SCT"
