@@ -107,13 +107,14 @@ denoise <- function(source, model, table, where, library_size, batch, cutoff,
     library_size <- known_library_size(library_size)
     facts <- describe_model(model)
     known_batch(batch, facts)
+    check_model_genes(source, facts$genes, every = TRUE)
+    covariates <- model_covariates(facts, table, where, source)
     result <- run_job("denoise",
         list(
             device = how$device, library_size = library_size, batch = batch,
             cutoff = cutoff
         ),
-        read_model_genes(source, facts$genes, every = TRUE),
-        model_covariates(facts, table, where, source), how, source$where, model
+        read_model_genes(source, facts$genes), covariates, how, source$where, model
     )
     means <- result$matrix
     if (is.matrix(means)) means <- t(means)

@@ -103,13 +103,14 @@ compare_groups <- function(source, model, table, where, group.by, ident.1,
             )
         }
     }
+    check_model_genes(source, facts$genes, every = TRUE)
     run_job("differential",
         list(
             device = how$device, groupby = group.by,
             groups = if (!is.null(ident.1)) as.list(as.character(ident.1)),
             reference = as.character(ident.2 %||% "rest"), batch_key = batch.by
         ),
-        read_model_genes(source, facts$genes, others = TRUE, every = TRUE),
+        read_model_genes(source, facts$genes, others = TRUE),
         columns[unique(names(columns))], how, source$where, model
     )$table
 }

@@ -118,11 +118,12 @@ score_outliers <- function(cells, reference, model, how) {
     refuse_settings(how)
     facts <- describe_model(model)
     parts <- c(list(cells), if (!is.null(reference)) list(reference))
-    counts <- lapply(parts, function(part) {
-        read_model_genes(part$source, facts$genes, others = TRUE, every = TRUE)
-    })
+    for (part in parts) check_model_genes(part$source, facts$genes, every = TRUE)
     covariates <- lapply(parts, function(part) {
         model_covariates(facts, part$table, part$where, part$source)
+    })
+    counts <- lapply(parts, function(part) {
+        read_model_genes(part$source, facts$genes, others = TRUE)
     })
     arguments <- list(device = how$device)
     if (!is.null(reference)) {

@@ -136,6 +136,7 @@ learn_labels <- function(source, model, labels, unlabeled, unknown.rate, how) {
         )
     }
     labels[[1L]][is.na(labels[[1L]])] <- called
+    check_model_genes(source, describe_model(model)$genes)
     result <- run_job("label",
         list(
             device = how$device, labels_key = names(labels),

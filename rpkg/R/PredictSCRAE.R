@@ -141,33 +141,36 @@ map_cells <- function(source, model, unlabeled, unknown.rate, how) {
     model <- find_model(model)
     facts <- describe_model(model)
     called <- name_of_unknown(unlabeled, unlist(facts$cell_types))
-    counts <- read_model_genes(source, facts$genes)
+    check_model_genes(source, facts$genes)
     arguments <- list(
         device = how$device, unlabeled_category = called,
         unknown_rate = unknown.rate
     )
-    result <- run_job("map", arguments, counts,
+    result <- run_job("map", arguments, read_model_genes(source, facts$genes),
         how = how, where = source$where, model = model
     )
     result$table <- with_missing(result$table, unlabeled, called)
     result
 }
 
-# Counts of the genes that the model and the source share, by the model's names;
-# where the totals of the cells matter, of all genes (`others`). What decodes needs
-# all of the model's genes (`every`).
-read_model_genes <- function(source, genes, others = FALSE, every = FALSE) {
+#' Refuse cells that lack genes of the model
+#'
+#' Before a worker starts, which it does before counts are read.
+#' @param every Whether all genes are needed, as what decodes needs them.
+#' @return Positions of the model's genes in the source; NA for those not there.
+#' @noRd
+check_model_genes <- function(source, genes, every = FALSE) {
     positions <- match_genes(genes, source$names)
-    found <- !is.na(positions)
-    if (!any(found)) {
+    missing <- genes[is.na(positions)]
+    if (length(missing) == length(genes)) {
         fail(
             "none of the model's ", count(length(genes)), " genes is in ",
             source$where, " (model: ", quoted(genes), "; there: ",
-            quoted(source$names), "): ", why_no_gene(genes, source)
+            quoted(source$names), "): ", why_no_gene(genes, source),
+            class = "scrae_no_gene_shared"
         )
     }
-    if (every && !all(found)) {
-        missing <- genes[!found]
+    if (every && length(missing) > 0L) {
         fail(
             WORDS$genes_missing(
                 list(n = length(missing), n_genes = length(genes), names = missing),
@@ -177,6 +180,14 @@ read_model_genes <- function(source, genes, others = FALSE, every = FALSE) {
             class = "scrae_genes_missing"
         )
     }
+    positions
+}
+
+# Counts of the genes that the model and the source share, by the model's names;
+# where the totals of the cells matter, of all genes (`others`).
+read_model_genes <- function(source, genes, others = FALSE) {
+    positions <- check_model_genes(source, genes)
+    found <- !is.na(positions)
     positions <- positions[found]
     if (others) {
         positions <- c(positions, setdiff(seq_along(source$names), positions))

@@ -65,9 +65,11 @@ SampleReportSCRAE.Seurat <- function(object, model = NULL, n = NULL,
 report_samples <- function(source, model, n, seed.use, how) {
     if (!is.null(n)) at_least(n, 1, "n")
     refuse_settings(how)
+    facts <- describe_model(model)
+    check_model_genes(source, facts$genes, every = TRUE)
     run_job("sample_report",
         list(n = n, random_state = seed.use, device = how$device),
-        read_model_genes(source, describe_model(model)$genes, every = TRUE),
+        read_model_genes(source, facts$genes),
         how = how, where = source$where, model = model
     )$table
 }

@@ -40,16 +40,16 @@ SampleSCRAE <- function(object, n, like = NULL, codes = c("cells", "prior"),
     how <- run_options(list(...), names(formals()), verbose)
     refuse_settings(how)
     model <- find_model(object, name)
-    known_batch(batch, describe_model(model))
+    facts <- describe_model(model)
+    known_batch(batch, facts)
     source <- if (!is.null(like)) any_source(like, verbose)
+    if (!is.null(like)) check_model_genes(source, facts$genes, every = TRUE)
     result <- run_job("sample",
         list(
             n = n, random_state = seed.use, batch = batch, codes = codes,
             like = !is.null(like), device = how$device
         ),
-        if (!is.null(like)) read_model_genes(
-            source, describe_model(model)$genes, every = TRUE
-        ),
+        if (!is.null(like)) read_model_genes(source, facts$genes),
         how = how, where = source$where %||% "the counts", model = model
     )
     counts <- result$matrix
