@@ -39,7 +39,8 @@ test_that("it is said how many genes are chosen of how many, and what is done me
     )
     said <- paste(messages, collapse = "")
     expect_match(said, "there are 30 genes, not more than the 2,000 to choose: taking all that are seen", fixed = TRUE)
-    expect_equal(length(attr(embedding, "scrae")$genes), 30L)
+    # One of the thirty is seen in too few cells.
+    expect_equal(length(attr(embedding, "scrae")$genes), 29L)
     expect_match(said, "mapping 60 cells", fixed = TRUE)
     expect_match(said, "choosing 20 of 30 genes (hvg)", fixed = TRUE)
 })
