@@ -62,13 +62,17 @@
 #'     table(found$clusters)
 #' }
 #' @export
-ClusterSCRAE <- function(object, ...) UseMethod("ClusterSCRAE")
+ClusterSCRAE <- function(object, ...) {
+    check_arguments("ClusterSCRAE", object, names(match.call(expand.dots = FALSE)$...))
+    UseMethod("ClusterSCRAE")
+}
 
 #' @rdname ClusterSCRAE
 #' @export
 ClusterSCRAE.default <- function(object, embedding, level = "default",
     resolution = 1, group.by.vars = NULL, meta.data = NULL, seed.use = 42,
     verbose = TRUE, ...) {
+    seed.use <- known_seed(seed.use)
     how <- run_options(list(...), names(formals()), verbose)
     source <- matrix_source(object)
     if (missing(embedding) || !is.matrix(embedding)) {
@@ -79,7 +83,8 @@ ClusterSCRAE.default <- function(object, embedding, level = "default",
     }
     found <- find_clusters(
         source, embedding, attr(embedding, "scrae"), NULL,
-        level, resolution, meta.data, "meta.data", group.by.vars, seed.use, how
+        level, resolution, table_of_cells(meta.data, source, "meta.data"),
+        "meta.data", group.by.vars, seed.use, how
     )
     rownames(found$table) <- make.unique(source$cells)
     structure(found$table, scrae_clusters = found$told)
@@ -90,27 +95,23 @@ ClusterSCRAE.default <- function(object, embedding, level = "default",
 ClusterSCRAE.SingleCellExperiment <- function(object, level = "default",
     resolution = 1, group.by.vars = NULL, assay.type = "counts", altexp = NULL,
     name = "SCRAE", col.name = NULL, seed.use = 42, verbose = TRUE, ...) {
+    seed.use <- known_seed(seed.use)
     how <- run_options(list(...), names(formals()), verbose)
+    a_name(name, "name")
     known <- SingleCellExperiment::reducedDimNames(object)
     if (!name %in% known) refuse_missing_embedding(name, "name", known)
     columns <- cluster_columns(col.name, tolower(name))
     table <- SummarizedExperiment::colData(object)
-    refuse_column_of_user(
-        columns, table, names(S4Vectors::metadata(object)),
-        earlier_columns(object, name), "colData(object)"
-    )
+    check_columns(object, columns)
+    check_tables(object, columns[1L])
     found <- find_clusters(
         sce_source(object, assay.type, altexp),
         as.matrix(SingleCellExperiment::reducedDim(object, name)),
-        all_fits(object)[[name]], name,
+        fit_if_any(object, name), name,
         level, resolution, table, "colData(object)", group.by.vars, seed.use, how
     )
-    names(found$table) <- columns
-    for (column in columns) {
-        SummarizedExperiment::colData(object)[[column]] <- found$table[[column]]
-    }
-    S4Vectors::metadata(object)[[columns[1L]]] <- found$told
-    object
+    object <- add_columns_to_sce(object, found$table, columns, note = FALSE)
+    set_metadata(object, columns[1L], found$told)
 }
 
 #' @rdname ClusterSCRAE
@@ -129,30 +130,31 @@ ClusterSCRAE.Seurat <- function(object, level = "default", resolution = 1,
     group.by.vars = NULL, assay = NULL, layer = "counts",
     reduction.name = "scrae", col.name = NULL, seed.use = 42, verbose = TRUE,
     ...) {
+    seed.use <- known_seed(seed.use)
     how <- run_options(list(...), names(formals()), verbose)
     need_package("SeuratObject", "a Seurat object",
         'install.packages("SeuratObject")'
     )
+    a_name(reduction.name, "reduction.name")
     known <- names(seurat_reductions(object))
     if (!reduction.name %in% known) {
         refuse_missing_embedding(reduction.name, "reduction.name", known)
     }
     columns <- cluster_columns(col.name, reduction.name)
-    refuse_column_of_user(
-        columns, object[[]], names(methods::slot(object, "misc")),
-        earlier_columns(object, reduction.name), "object@meta.data"
-    )
+    check_columns(object, columns)
+    check_tables(object, columns[1L])
     reduction <- object[[reduction.name]]
     assay <- check_assay(object, assay %||% methods::slot(reduction, "assay.used"))
-    source <- seurat_source(object, assay, layer, verbose)
+    source <- only_cells(
+        seurat_source(object, assay, layer, verbose), rownames(reduction)
+    )
     found <- find_clusters(
         source, SeuratObject::Embeddings(reduction),
-        seurat_fits(object)[[reduction.name]], reduction.name, level,
-        resolution, with_layers(object[[]], source), "object@meta.data",
+        fit_if_any(object, reduction.name), reduction.name, level,
+        resolution, metadata_of(object, source), "object@meta.data",
         group.by.vars, seed.use, how
     )
-    dimnames(found$table) <- list(colnames(object), columns)
-    object <- SeuratObject::AddMetaData(object, found$table)
+    object <- add_columns_to_seurat(object, found$table, columns, source, note = FALSE)
     SeuratObject::Idents(object) <- columns[1L]
     methods::slot(object, "misc")[[columns[1L]]] <- found$told
     SeuratObject::LogSeuratCommand(object)
@@ -161,8 +163,9 @@ ClusterSCRAE.Seurat <- function(object, level = "default", resolution = 1,
 # Names of the columns with the clusters and with the confidence.
 cluster_columns <- function(col.name, name) {
     if (!is.null(col.name)) one_name(col.name, "col.name", "the cell metadata")
+    if (!is.null(col.name)) a_name(col.name, "col.name")
     column <- col.name %||% paste0(name, "_clusters")
-    c(column, paste0(sub("s$", "", column), "_confidence"))
+    c(column, confidence_of(column))
 }
 
 refuse_missing_embedding <- function(name, argument, known) {
@@ -178,43 +181,29 @@ refuse_missing_embedding <- function(name, argument, known) {
     )
 }
 
-# `told`: names of the tables of earlier calls; `of_model`: of columns that a model
-# which clusters while it trains has added.
-refuse_column_of_user <- function(columns, table, told, of_model, where) {
-    if (columns[1L] %in% told) {
-        return(invisible())
-    }
-    taken <- setdiff(intersect(columns, colnames(table)), of_model)
-    if (length(taken)) {
-        fail(
-            "column '", taken[1L], "' of ", where, " exists and is not the work ",
-            "of an earlier call: the clusters would replace it. Rename that column.",
-            class = "scrae_column_of_user"
-        )
-    }
-}
-
-# SCRAEIntegration() trains with the layers as batches, which are no column.
-with_layers <- function(table, source) {
-    if (length(source$parts) > 1L && is.null(table$layer)) {
-        table$layer <- layer_of_cells(source$parts, source$cells)
-    }
-    table
-}
-
 # `table`, a row per cell, and `told`, a list of tables. `fit` says what the
 # embedding of that name was trained on and with; NULL where nobody knows.
 find_clusters <- function(source, embedding, fit, name, level, resolution, table,
     where, group.by.vars, seed.use, how) {
     refuse_settings(how)
-    check_level(level)
+    level <- known_level(level)
     one_number(resolution, "resolution")
     if (resolution <= 0) fail("resolution must be above 0, not ", resolution)
-    at_least(seed.use, 0, "seed.use")
     refuse_other_cells(embedding, source, paste(
         c("the embedding", if (!is.null(name)) paste0("'", name, "'")),
         collapse = " "
     ))
+    if (!is.null(fit)) {
+        table <- with_layers(
+            table, describe_model(fit$model)$covariate_levels[[LAYER]], source
+        )
+    }
+    if (is.null(fit) && is.null(group.by.vars)) {
+        say(
+            how$verbose, "no model says which batches the embedding was trained ",
+            "with: if there are any, name them with group.by.vars"
+        )
+    }
     batch <- batch_of_clusters(group.by.vars, fit, table, where)
     columns <- read_covariates(table, batch, where)
     genes <- match_genes(as.character(fit$genes), source$names)
@@ -261,7 +250,8 @@ batch_of_clusters <- function(group.by.vars, fit, table, where) {
     batch
 }
 
-check_level <- function(level) {
+known_level <- function(level) {
+    if (is.character(level)) level <- tolower(level)
     known <- c("broad", "default", "fine")
     named <- is.character(level) && length(level) == 1L && level %in% known
     counted <- is.numeric(level) && length(level) == 1L && is.finite(level) &&
@@ -273,6 +263,7 @@ check_level <- function(level) {
             typed(level)
         )
     }
+    level
 }
 
 refuse_other_cells <- function(embedding, source, called) {

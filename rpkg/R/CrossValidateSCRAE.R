@@ -25,13 +25,17 @@
 #'         verbose = FALSE)
 #' }
 #' @export
-CrossValidateSCRAE <- function(object, ...) UseMethod("CrossValidateSCRAE")
+CrossValidateSCRAE <- function(object, ...) {
+    check_arguments("CrossValidateSCRAE", object, names(match.call(expand.dots = FALSE)$...))
+    UseMethod("CrossValidateSCRAE")
+}
 
 #' @rdname CrossValidateSCRAE
 #' @export
 CrossValidateSCRAE.default <- function(object, features = NULL,
     n.features = 2000, share = 0.5, n_latent = NULL, max_epochs = NULL,
     seed.use = 42, verbose = TRUE, preset = "default", ...) {
+    seed.use <- known_seed(seed.use)
     how <- run_options(list(...), names(formals()), verbose)
     cross_validate(
         matrix_source(object), features, n.features, share, n_latent, max_epochs,
@@ -45,6 +49,7 @@ CrossValidateSCRAE.SingleCellExperiment <- function(object, features = NULL,
     assay.type = "counts", subset_row = NULL, altexp = NULL, n.features = 2000,
     share = 0.5, n_latent = NULL, max_epochs = NULL, seed.use = 42,
     verbose = TRUE, preset = "default", ...) {
+    seed.use <- known_seed(seed.use)
     how <- run_options(list(...), names(formals()), verbose)
     cross_validate(
         sce_source(object, assay.type, altexp), features %||% subset_row,
@@ -57,6 +62,7 @@ CrossValidateSCRAE.SingleCellExperiment <- function(object, features = NULL,
 CrossValidateSCRAE.Seurat <- function(object, assay = NULL, features = NULL,
     layer = "counts", n.features = 2000, share = 0.5, n_latent = NULL,
     max_epochs = NULL, seed.use = 42, verbose = TRUE, preset = "default", ...) {
+    seed.use <- known_seed(seed.use)
     how <- run_options(list(...), names(formals()), verbose)
     assay <- check_assay(object, assay)
     source <- seurat_source(object, assay, layer, verbose)

@@ -32,15 +32,20 @@
 #'     dim(DenoiseSCRAE(counts, model = embedding, verbose = FALSE))
 #' }
 #' @export
-DenoiseSCRAE <- function(object, ...) UseMethod("DenoiseSCRAE")
+DenoiseSCRAE <- function(object, ...) {
+    check_arguments("DenoiseSCRAE", object, names(match.call(expand.dots = FALSE)$...))
+    UseMethod("DenoiseSCRAE")
+}
 
 #' @rdname DenoiseSCRAE
 #' @export
 DenoiseSCRAE.default <- function(object, model, library.size = "common",
     batch = NULL, cutoff = 0.01, meta.data = NULL, verbose = TRUE, ...) {
     how <- run_options(list(...), names(formals()), verbose)
+    source <- matrix_source(object)
     denoise(
-        matrix_source(object), find_model(model), meta.data, "meta.data",
+        source, find_model(model), table_of_cells(meta.data, source, "meta.data"),
+        "meta.data",
         library.size, batch, cutoff, how
     )
 }
@@ -51,6 +56,7 @@ DenoiseSCRAE.SingleCellExperiment <- function(object, model = NULL,
     assay.type = "counts", altexp = NULL, library.size = "common", batch = NULL,
     cutoff = 0.01, name = "denoised", verbose = TRUE, ...) {
     how <- run_options(list(...), names(formals()), verbose)
+    check_altexp_name(object, name)
     means <- denoise(
         sce_source(object, assay.type, altexp), find_model(model %||% object),
         SummarizedExperiment::colData(object), "colData(object)",
@@ -58,7 +64,9 @@ DenoiseSCRAE.SingleCellExperiment <- function(object, model = NULL,
     )
     colnames(means) <- colnames(object)
     SingleCellExperiment::altExp(object, name) <-
-        SingleCellExperiment::SingleCellExperiment(list(denoised = means))
+        SingleCellExperiment::SingleCellExperiment(
+            list(denoised = means), metadata = list(scrae_denoised = TRUE)
+        )
     object
 }
 
@@ -69,14 +77,16 @@ DenoiseSCRAE.Seurat <- function(object, model = NULL, assay = NULL,
     assay.name = "denoised", verbose = TRUE, ...) {
     how <- run_options(list(...), names(formals()), verbose)
     assay <- check_assay(object, assay)
+    check_assay_name(object, assay.name)
+    source <- seurat_source(object, assay, layer, verbose)
     means <- denoise(
-        seurat_source(object, assay, layer, verbose),
-        find_model(model %||% object), object[[]], "object@meta.data",
+        source, find_model(model %||% object), metadata_of(object, source),
+        "object@meta.data",
         library.size, batch, cutoff, how
     )
     denoised <- SeuratObject::CreateAssayObject(data = means)
-    # No part of an object may have the name or key of another.
-    SeuratObject::Key(denoised) <- paste0(gsub("[^A-Za-z0-9]", "", assay.name), "_")
+    methods::slot(denoised, "misc") <- list(scrae_denoised = TRUE)
+    SeuratObject::Key(denoised) <- free_key(object, assay.name)
     # Seurat 5 would sum the counts of the new assay, and warns that it has none.
     withCallingHandlers(
         object[[assay.name]] <- denoised,
@@ -86,6 +96,7 @@ DenoiseSCRAE.Seurat <- function(object, model = NULL, assay = NULL,
             }
         }
     )
+    model <- if (!is.null(model)) in_short(find_model(model))
     SeuratObject::LogSeuratCommand(object)
 }
 
@@ -93,18 +104,47 @@ denoise <- function(source, model, table, where, library_size, batch, cutoff,
     how) {
     refuse_settings(how)
     one_number(cutoff, "cutoff")
-    if (!is.null(batch)) one_value(batch, "batch")
+    library_size <- known_library_size(library_size)
     facts <- describe_model(model)
+    known_batch(batch, facts)
+    check_model_genes(source, facts$genes, every = TRUE)
+    covariates <- model_covariates(facts, table, where, source)
     result <- run_job("denoise",
         list(
             device = how$device, library_size = library_size, batch = batch,
             cutoff = cutoff
         ),
-        read_model_genes(source, facts$genes),
-        model_covariates(facts, table, where), how, source$where, model
+        read_model_genes(source, facts$genes), covariates, how, source$where, model
     )
     means <- result$matrix
     if (is.matrix(means)) means <- t(means)
     dimnames(means) <- list(result$genes, source$cells)
     means
+}
+
+known_library_size <- function(size) {
+    named <- is.character(size) && length(size) == 1L &&
+        tolower(size) %in% c("common", "observed")
+    numbered <- is.numeric(size) && length(size) == 1L && is.finite(size) && size > 0
+    if (!named && !numbered) {
+        fail(WORDS$library_size(list(library_size = size)), class = "scrae_library_size")
+    }
+    if (named) tolower(size) else size
+}
+
+# The level of the batch that cells are decoded as if from.
+known_batch <- function(batch, facts) {
+    if (is.null(batch)) {
+        return(invisible())
+    }
+    one_value(batch, "batch")
+    if (is.null(facts$batch_key)) {
+        fail(WORDS$no_batches(list(batch = batch)), class = "scrae_no_batches")
+    }
+    known <- facts$covariate_levels[[facts$batch_key]]
+    if (!as.character(batch) %in% known) {
+        fail(WORDS$unknown_batch(list(batch = batch, known = known)),
+            class = "scrae_unknown_batch"
+        )
+    }
 }

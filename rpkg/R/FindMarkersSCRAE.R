@@ -34,15 +34,21 @@
 #'         model = embedding, meta.data = cells, verbose = FALSE))
 #' }
 #' @export
-FindMarkersSCRAE <- function(object, ...) UseMethod("FindMarkersSCRAE")
+FindMarkersSCRAE <- function(object, ...) {
+    check_arguments("FindMarkersSCRAE", object, names(match.call(expand.dots = FALSE)$...))
+    UseMethod("FindMarkersSCRAE")
+}
 
 #' @rdname FindMarkersSCRAE
 #' @export
 FindMarkersSCRAE.default <- function(object, group.by, ident.1 = NULL,
-    ident.2 = NULL, batch.by = NULL, model, meta.data, verbose = TRUE, ...) {
+    ident.2 = NULL, batch.by = NULL, model, meta.data = NULL,
+    verbose = TRUE, ...) {
     how <- run_options(list(...), names(formals()), verbose)
+    source <- matrix_source(object)
     compare_groups(
-        matrix_source(object), find_model(model), meta.data, "meta.data",
+        source, find_model(model), table_of_cells(meta.data, source, "meta.data"),
+        "meta.data",
         group.by, ident.1, ident.2, batch.by, how
     )
 }
@@ -67,9 +73,10 @@ FindMarkersSCRAE.Seurat <- function(object, group.by, ident.1 = NULL,
     layer = "counts", verbose = TRUE, ...) {
     how <- run_options(list(...), names(formals()), verbose)
     assay <- check_assay(object, assay)
+    source <- seurat_source(object, assay, layer, verbose)
     compare_groups(
-        seurat_source(object, assay, layer, verbose),
-        find_model(model %||% object), object[[]], "object@meta.data",
+        source, find_model(model %||% object), metadata_of(object, source),
+        "object@meta.data",
         group.by, ident.1, ident.2, batch.by, how
     )
 }
@@ -80,10 +87,23 @@ compare_groups <- function(source, model, table, where, group.by, ident.1,
     one_name(group.by, "group.by", where)
     if (!is.null(batch.by)) one_name(batch.by, "batch.by", where)
     facts <- describe_model(model)
+    table <- with_layers(table, facts$covariate_levels[[LAYER]], source)
     columns <- c(
-        model_covariates(facts, table, where),
+        model_covariates(facts, table, where, source),
         read_covariates(table, c(group.by, batch.by), where)
     )
+    for (group in c(as.character(ident.1), as.character(ident.2))) {
+        known <- sort(unique(columns[[group.by]]))
+        if (!group %in% known) {
+            fail(
+                WORDS$unknown_group(
+                    list(column = group.by, group = group, known = known)
+                ),
+                class = "scrae_unknown_group"
+            )
+        }
+    }
+    check_model_genes(source, facts$genes, every = TRUE)
     run_job("differential",
         list(
             device = how$device, groupby = group.by,

@@ -29,7 +29,10 @@
 #'     head(FindOutliersSCRAE(counts, model = embedding, verbose = FALSE))
 #' }
 #' @export
-FindOutliersSCRAE <- function(object, ...) UseMethod("FindOutliersSCRAE")
+FindOutliersSCRAE <- function(object, ...) {
+    check_arguments("FindOutliersSCRAE", object, names(match.call(expand.dots = FALSE)$...))
+    UseMethod("FindOutliersSCRAE")
+}
 
 #' @rdname FindOutliersSCRAE
 #' @export
@@ -52,6 +55,8 @@ FindOutliersSCRAE.SingleCellExperiment <- function(object, model = NULL,
     name = "SCRAE_outlier", verbose = TRUE, ...) {
     how <- run_options(list(...), names(formals()), verbose)
     refuse_other_kind(reference, "SingleCellExperiment")
+    a_name(name, "name")
+    check_columns(object, name)
     cells <- function(sce, where) {
         list(
             source = sce_source(sce, assay.type, altexp),
@@ -63,8 +68,7 @@ FindOutliersSCRAE.SingleCellExperiment <- function(object, model = NULL,
         if (!is.null(reference)) cells(reference, "colData(reference)"),
         find_model(model %||% object), how
     )
-    SummarizedExperiment::colData(object)[[name]] <- table$score
-    object
+    add_columns_to_sce(object, table["score"], name)
 }
 
 #' @rdname FindOutliersSCRAE
@@ -74,22 +78,29 @@ FindOutliersSCRAE.Seurat <- function(object, model = NULL, reference = NULL,
     ...) {
     how <- run_options(list(...), names(formals()), verbose)
     refuse_other_kind(reference, "Seurat")
+    a_name(col.name, "col.name")
+    check_columns(object, col.name)
     assay <- check_assay(object, assay)
     cells <- function(seurat, where) {
         source <- seurat_source(seurat, check_assay(seurat, assay), layer, verbose)
-        list(source = source, table = seurat[[]], where = where)
+        list(
+            source = source, table = metadata_of(seurat, source), where = where
+        )
     }
+    scored <- cells(object, "object@meta.data")
     table <- score_outliers(
-        cells(object, "object@meta.data"),
-        if (!is.null(reference)) cells(reference, "reference@meta.data"),
+        scored, if (!is.null(reference)) cells(reference, "reference@meta.data"),
         find_model(model %||% object), how
     )
-    object <- SeuratObject::AddMetaData(object, table$score, col.name)
+    object <- add_columns_to_seurat(object, table["score"], col.name, scored$source)
+    model <- if (!is.null(model)) in_short(find_model(model))
+    reference <- in_short(reference)
     SeuratObject::LogSeuratCommand(object)
 }
 
 matrix_cells <- function(counts, table, where) {
-    list(source = matrix_source(counts), table = table, where = where)
+    source <- matrix_source(counts)
+    list(source = source, table = table_of_cells(table, source, where), where = where)
 }
 
 refuse_other_kind <- function(reference, kind) {
@@ -107,11 +118,12 @@ score_outliers <- function(cells, reference, model, how) {
     refuse_settings(how)
     facts <- describe_model(model)
     parts <- c(list(cells), if (!is.null(reference)) list(reference))
+    for (part in parts) check_model_genes(part$source, facts$genes, every = TRUE)
+    covariates <- lapply(parts, function(part) {
+        model_covariates(facts, part$table, part$where, part$source)
+    })
     counts <- lapply(parts, function(part) {
         read_model_genes(part$source, facts$genes, others = TRUE)
-    })
-    covariates <- lapply(parts, function(part) {
-        model_covariates(facts, part$table, part$where)
     })
     arguments <- list(device = how$device)
     if (!is.null(reference)) {

@@ -51,7 +51,9 @@
 #' @export
 InstallSCRAE <- function(device = c("cpu", "cuda"), envname = NULL,
     offline = NULL, python = NULL, torch.index = NULL, verbose = TRUE) {
-    device <- match.arg(device)
+    if (missing(device)) device <- "cpu"
+    a_name(device, "device")
+    device <- one_of(tolower(device), c("cpu", "cuda"), "device", device)
     if (!is.null(offline) && !dir.exists(offline)) {
         fail("there is no folder '", offline, "' with wheels")
     }
@@ -89,7 +91,7 @@ InstallSCRAE <- function(device = c("cpu", "cuda"), envname = NULL,
         if (dir.exists(torch.index)) torch.index <- normalizePath(torch.index)
         say(verbose, "installing torch from ", torch.index)
         call_python(target, c(pip, pins, "--index-url", torch.index, "torch"),
-            verbose, "pip could not install torch", settings
+            verbose, "pip could not install torch", settings, count_pins(pins)
         )
     }
     say(verbose, "installing the Python packages (some minutes)")
@@ -101,7 +103,7 @@ InstallSCRAE <- function(device = c("cpu", "cuda"), envname = NULL,
             "pip could not install the packages; rpy2 needs R's headers and a ",
             "C compiler (on Debian and Ubuntu: apt-get install r-base-dev)"
         ),
-        settings
+        settings, count_pins(pins)
     )
     if (device == "cuda") {
         call_python(target, c("-c", paste(
@@ -150,11 +152,19 @@ pins_for <- function(python, core) {
     unlist(lapply(files, function(file) c("-c", file.path(core, file))))
 }
 
+#' Run a Python to its end while a bar shows how far it is
+#'
+#' What it says is for when something goes wrong: the last lines are part of the
+#' error then, and a file has the whole.
+#' @param failure What to say first where it fails.
+#' @param packages How many packages it is expected to collect; NA: nobody knows.
+#' @noRd
 call_python <- function(python, arguments, verbose, failure,
-    settings = character()) {
-    echo <- if (verbose) function(line, process) message(line)
+    settings = character(), packages = NA) {
+    progress <- install_progress(verbose, packages)
+    on.exit(progress$done())
     result <- run_python(python, arguments, settings,
-        stdout_line_callback = echo, stderr_line_callback = echo
+        stdout_line_callback = progress$line, stderr_line_callback = progress$line
     )
     if (!identical(result$status, 0L)) {
         lines <- strsplit(paste0(result$stdout, result$stderr), "\n")[[1L]]
@@ -163,9 +173,48 @@ call_python <- function(python, arguments, verbose, failure,
         if (length(absent) > 0L) {
             failure <- paste0("pip found no ", quoted(unique(absent)))
         }
+        whole <- tempfile("scrae-install-", fileext = ".log")
+        writeLines(lines, whole)
         fail(
-            failure, ". Its last words:\n",
+            failure, ". Its last words (all ", count(length(lines)), " lines are in ",
+            whole, "):\n",
             paste(utils::tail(lines, LAST_WORDS), collapse = "\n")
         )
     }
+}
+
+# A bar by the packages that pip says it collects; what it does meanwhile beside it.
+install_progress <- function(verbose, packages) {
+    nothing <- function(...) NULL
+    if (!verbose) {
+        return(list(line = nothing, done = nothing))
+    }
+    frame <- environment()
+    bar <- cli::cli_progress_bar("Python",
+        total = packages, .envir = frame,
+        format = if (is.na(packages)) {
+            "{cli::pb_spin} {cli::pb_status}"
+        } else {
+            "{cli::pb_bar} {cli::pb_current}/{cli::pb_total} packages, {cli::pb_status}"
+        }
+    )
+    collected <- 0
+    list(
+        line = function(line, process) {
+            if (startsWith(line, "Collecting ")) collected <<- collected + 1
+            cli::cli_progress_update(
+                id = bar, .envir = frame,
+                set = if (is.na(packages)) NULL else min(collected, packages - 1),
+                status = substr(gsub("[{}]", "", trimws(line)), 1L, 50L)
+            )
+        },
+        done = function() cli::cli_progress_done(id = bar, .envir = frame)
+    )
+}
+
+# How many packages the files of tested versions name.
+count_pins <- function(pins) {
+    files <- pins[pins != "-c"]
+    lines <- unlist(lapply(files, readLines))
+    if (length(lines)) sum(grepl("^[A-Za-z0-9]", lines)) else NA
 }

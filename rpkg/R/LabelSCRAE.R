@@ -28,8 +28,8 @@
 #' @param labels Name of the column of cell metadata that holds the types; for a
 #'   matrix one value per cell.
 #' @param model As in [PredictSCRAE()].
-#' @param unlabeled What stands there for cells without a label (a missing value
-#'   says the same), and what unknown cells are called.
+#' @param unlabeled What stands there for cells without a label (a missing value and
+#'   a blank say the same), and what unknown cells are called; NA: they have no label.
 #' @param unknown.rate Share of cells of known types that may be called unknown;
 #'   0: every cell gets a type.
 #' @param name Name of the reduction with the model, where there are several.
@@ -47,7 +47,10 @@
 #'     head(LabelSCRAE(counts, types, model = embedding, verbose = FALSE))
 #' }
 #' @export
-LabelSCRAE <- function(object, ...) UseMethod("LabelSCRAE")
+LabelSCRAE <- function(object, ...) {
+    check_arguments("LabelSCRAE", object, names(match.call(expand.dots = FALSE)$...))
+    UseMethod("LabelSCRAE")
+}
 
 #' @rdname LabelSCRAE
 #' @export
@@ -55,12 +58,11 @@ LabelSCRAE.default <- function(object, labels, model, unlabeled = "Unknown",
     unknown.rate = 0.01, verbose = TRUE, ...) {
     source <- matrix_source(object)
     how <- run_options(list(...), names(formals()), verbose)
-    if (length(labels) != length(source$cells)) {
-        fail(
-            "labels has ", count(length(labels)), " value(s); ", source$where,
-            " has ", count(length(source$cells)), " cells"
-        )
+    if (!is.atomic(labels)) {
+        fail("labels must be a vector of one value per cell, not ", class(labels)[1L])
     }
+    rows <- rows_of_cells(names(labels), length(labels), source, "labels", "value")
+    labels <- labels[rows]
     learned <- learn_labels(
         source, find_model(model), list(labels = as.character(labels)),
         unlabeled, unknown.rate, how
@@ -76,6 +78,7 @@ LabelSCRAE.SingleCellExperiment <- function(object, labels,
     altexp = NULL, name = NULL, verbose = TRUE, ...) {
     how <- run_options(list(...), names(formals()), verbose)
     name <- fit_name(object, name)
+    check_columns(object, paste0(name, "_", TYPE_COLUMNS))
     learned <- learn_labels(
         sce_source(object, assay.type, altexp), find_model(object, name),
         label_column(
@@ -84,7 +87,7 @@ LabelSCRAE.SingleCellExperiment <- function(object, labels,
         unlabeled, unknown.rate, how
     )
     S4Vectors::metadata(object)[[name]]$model <- learned$fit$model
-    add_columns_to_sce(object, learned$table, name)
+    add_columns_to_sce(object, learned$table, paste0(name, "_", names(learned$table)))
 }
 
 #' @rdname LabelSCRAE
@@ -94,14 +97,18 @@ LabelSCRAE.Seurat <- function(object, labels, unlabeled = "Unknown",
     verbose = TRUE, ...) {
     how <- run_options(list(...), names(formals()), verbose)
     name <- fit_name(object, name)
+    check_columns(object, paste0(name, "_", TYPE_COLUMNS))
     assay <- check_assay(object, assay)
+    source <- seurat_source(object, assay, layer, verbose)
     learned <- learn_labels(
-        seurat_source(object, assay, layer, verbose), find_model(object, name),
-        label_column(object[[]], labels, "object@meta.data"),
+        source, find_model(object, name),
+        label_column(metadata_of(object, source), labels, "object@meta.data"),
         unlabeled, unknown.rate, how
     )
     methods::slot(object@reductions[[name]], "misc")$model <- learned$fit$model
-    object <- add_columns_to_seurat(object, learned$table, name)
+    object <- add_columns_to_seurat(
+        object, learned$table, paste0(name, "_", names(learned$table)), source
+    )
     SeuratObject::LogSeuratCommand(object)
 }
 
@@ -115,16 +122,72 @@ label_column <- function(table, labels, where) {
 # `labels` is a named list of one character vector.
 learn_labels <- function(source, model, labels, unlabeled, unknown.rate, how) {
     refuse_settings(how)
-    one_value(unlabeled, "unlabeled")
-    one_number(unknown.rate, "unknown.rate")
-    labels[[1L]][is.na(labels[[1L]])] <- unlabeled
+    share_of_unknown(unknown.rate)
+    labels[[1L]] <- without_blanks(labels[[1L]], how$verbose)
+    called <- name_of_unknown(unlabeled, c(labels[[1L]], "Unknown"))
+    types <- setdiff(labels[[1L]], c(NA, called))
+    if (length(types) < 2L) {
+        fail(
+            WORDS$too_few_types(list(
+                column = names(labels), types = types, unlabeled = called,
+                n_labelled = sum(labels[[1L]] %in% types)
+            )),
+            class = "scrae_too_few_types"
+        )
+    }
+    labels[[1L]][is.na(labels[[1L]])] <- called
+    check_model_genes(source, describe_model(model)$genes)
     result <- run_job("label",
         list(
             device = how$device, labels_key = names(labels),
-            unlabeled_category = unlabeled, unknown_rate = unknown.rate
+            unlabeled_category = called, unknown_rate = unknown.rate
         ),
         read_model_genes(source, describe_model(model)$genes), labels, how,
         source$where, model
     )
-    list(table = result$table, fit = new_fit(result))
+    list(
+        table = with_missing(result$table, unlabeled, called), fit = new_fit(result)
+    )
+}
+
+share_of_unknown <- function(rate) {
+    one_number(rate, "unknown.rate")
+    if (rate < 0 || rate >= 1) {
+        fail("unknown.rate must be at least 0 and below 1, not ", typed(rate))
+    }
+}
+
+# A label of blanks is none.
+without_blanks <- function(labels, verbose) {
+    blank <- !is.na(labels) & !nzchar(trimws(labels))
+    if (any(blank)) {
+        say(
+            verbose, share_of(sum(blank), length(labels), "cell"), " ",
+            ngettext(sum(blank), "has", "have"), " a blank label, which counts as none"
+        )
+        labels[blank] <- NA
+    }
+    labels
+}
+
+#' What Python shall call cells without a type
+#'
+#' @param unlabeled As the user has it; NA: they have no label, and shall get none.
+#' @param taken Names that mean something else.
+#' @noRd
+name_of_unknown <- function(unlabeled, taken) {
+    right <- is.atomic(unlabeled) && length(unlabeled) == 1L
+    if (!right) fail("unlabeled must be one value")
+    if (!is.na(unlabeled)) {
+        return(as.character(unlabeled))
+    }
+    utils::tail(make.unique(c(unique(taken[!is.na(taken)]), "Unknown")), 1L)
+}
+
+# Where unknown cells shall have no label, they have none.
+with_missing <- function(table, unlabeled, called) {
+    if (is.na(unlabeled) && !is.null(table)) {
+        table$label <- factor(table$label, setdiff(levels(table$label), called))
+    }
+    table
 }

@@ -26,7 +26,10 @@
 #'     dim(PredictSCRAE(counts[, 1:10], model = embedding, verbose = FALSE))
 #' }
 #' @export
-PredictSCRAE <- function(object, ...) UseMethod("PredictSCRAE")
+PredictSCRAE <- function(object, ...) {
+    check_arguments("PredictSCRAE", object, names(match.call(expand.dots = FALSE)$...))
+    UseMethod("PredictSCRAE")
+}
 
 #' @rdname PredictSCRAE
 #' @export
@@ -45,10 +48,23 @@ PredictSCRAE.default <- function(object, model, unlabeled = "Unknown",
 PredictSCRAE.SingleCellExperiment <- function(object, model,
     assay.type = "counts", altexp = NULL, name = "SCRAE", unlabeled = "Unknown",
     unknown.rate = 0.01, verbose = TRUE, ...) {
-    source <- sce_source(object, assay.type, altexp)
     how <- run_options(list(...), names(formals()), verbose)
+    model <- find_model(model)
+    check_embedding_name(object, name)
+    check_metadata_name(object, name)
+    kept <- kept_fit(object, name, model, verbose)
+    check_columns(object, paste0(name, "_", columns_of_types(model)))
+    source <- sce_source(object, assay.type, altexp)
     mapped <- map_cells(source, model, unlabeled, unknown.rate, how)
-    object <- add_columns_to_sce(object, mapped$table, name)
+    if (is.null(kept)) {
+        for (column in earlier_columns(object, name)) {
+            SummarizedExperiment::colData(object)[[column]] <- NULL
+        }
+        object <- outdated_clusters(object, name, verbose)
+        object <- set_metadata(object, name, NULL)
+    }
+    object <- add_columns_to_sce(object, mapped$table, paste0(name, "_", names(mapped$table)))
+    object <- note_made(object, "scrae_embeddings", name)
     add_to_sce(object, mapped$embedding, source, name)
 }
 
@@ -57,47 +73,121 @@ PredictSCRAE.SingleCellExperiment <- function(object, model,
 PredictSCRAE.Seurat <- function(object, model, assay = NULL, layer = "counts",
     reduction.name = "scrae", reduction.key = "scrae_", unlabeled = "Unknown",
     unknown.rate = 0.01, verbose = TRUE, ...) {
-    check_reduction_key(reduction.key)
     how <- run_options(list(...), names(formals()), verbose)
     assay <- check_assay(object, assay)
+    model <- find_model(model)
+    check_reduction_key(reduction.key)
+    check_reduction_name(object, reduction.name)
+    reduction.key <- free_key(
+        object, reduction.name, reduction.key, !missing(reduction.key)
+    )
+    kept <- kept_fit(object, reduction.name, model, verbose)
+    columns <- columns_of_types(model)
+    check_columns(object, paste0(reduction.name, "_", columns))
     source <- seurat_source(object, assay, layer, verbose)
     mapped <- map_cells(source, model, unlabeled, unknown.rate, how)
+    if (is.null(kept)) {
+        for (column in earlier_columns(object, reduction.name)) {
+            methods::slot(object, "meta.data")[[column]] <- NULL
+        }
+        object <- outdated_clusters(object, reduction.name, verbose)
+    }
     object[[reduction.name]] <- new_reduction(
-        mapped$embedding, source, reduction.key
+        mapped$embedding, source, reduction.key,
+        kept %||% list(scrae_mapped = TRUE)
     )
-    object <- add_columns_to_seurat(object, mapped$table, reduction.name)
+    object <- add_columns_to_seurat(
+        object, mapped$table, paste0(reduction.name, "_", names(mapped$table)), source
+    )
+    model <- in_short(model)
     SeuratObject::LogSeuratCommand(object)
+}
+
+#' What is kept of a trained embedding whose name a mapped one shall have
+#'
+#' Its model stays where it is the one that maps. Another one goes, and it is said:
+#' it is not that of the new embedding.
+#' @return The misc of the reduction, or NULL where no model is kept.
+#' @noRd
+kept_fit <- function(object, name, model, verbose) {
+    fits <- all_fits(object)
+    fits <- unname(fits[names(fits) == name])
+    same <- vapply(fits, function(fit) {
+        identical(unclass(fit$model), unclass(model))
+    }, TRUE)
+    if (length(fits) > 0L && all(same)) {
+        return(unclass(fits[[1L]]))
+    }
+    if (length(fits) > 0L) {
+        say(
+            verbose, "the model '", name, "' that these cells were trained with goes, ",
+            "as the embedding will be that of the model given"
+        )
+    }
+    NULL
+}
+
+# Names of what is told of the type of each cell, where the model knows types.
+TYPE_COLUMNS <- c("label", "label_probability", "familiarity")
+
+columns_of_types <- function(model) {
+    if (length(describe_model(model)$cell_types)) TYPE_COLUMNS
 }
 
 # `embedding`, and `table` with the types where the model knows any.
 map_cells <- function(source, model, unlabeled, unknown.rate, how) {
     refuse_settings(how)
-    one_value(unlabeled, "unlabeled")
-    one_number(unknown.rate, "unknown.rate")
+    share_of_unknown(unknown.rate)
     model <- find_model(model)
-    counts <- read_model_genes(source, describe_model(model)$genes)
+    facts <- describe_model(model)
+    called <- name_of_unknown(unlabeled, unlist(facts$cell_types))
+    check_model_genes(source, facts$genes)
     arguments <- list(
-        device = how$device, unlabeled_category = unlabeled,
+        device = how$device, unlabeled_category = called,
         unknown_rate = unknown.rate
     )
-    run_job("map", arguments, counts,
+    result <- run_job("map", arguments, read_model_genes(source, facts$genes),
         how = how, where = source$where, model = model
     )
+    result$table <- with_missing(result$table, unlabeled, called)
+    result
+}
+
+#' Refuse cells that lack genes of the model
+#'
+#' Before a worker starts, which it does before counts are read.
+#' @param every Whether all genes are needed, as what decodes needs them.
+#' @return Positions of the model's genes in the source; NA for those not there.
+#' @noRd
+check_model_genes <- function(source, genes, every = FALSE) {
+    positions <- match_genes(genes, source$names)
+    missing <- genes[is.na(positions)]
+    if (length(missing) == length(genes)) {
+        fail(
+            "none of the model's ", count(length(genes)), " genes is in ",
+            source$where, " (model: ", quoted(genes), "; there: ",
+            quoted(source$names), "): ", why_no_gene(genes, source),
+            class = "scrae_no_gene_shared"
+        )
+    }
+    if (every && length(missing) > 0L) {
+        fail(
+            WORDS$genes_missing(
+                list(n = length(missing), n_genes = length(genes), names = missing),
+                source$where
+            ),
+            capitals_of(missing, source$names),
+            class = "scrae_genes_missing"
+        )
+    }
+    positions
 }
 
 # Counts of the genes that the model and the source share, by the model's names;
 # where the totals of the cells matter, of all genes (`others`).
 read_model_genes <- function(source, genes, others = FALSE) {
-    positions <- match_genes(genes, source$names)
+    positions <- check_model_genes(source, genes)
     found <- !is.na(positions)
-    if (!any(found)) {
-        fail(
-            "none of the model's ", count(length(genes)), " genes is in ",
-            source$where, " (model: ", quoted(genes), "; there: ",
-            quoted(source$names), "): are they symbols on one side and Ensembl ",
-            "ids on the other?"
-        )
-    }
     positions <- positions[found]
     if (others) {
         positions <- c(positions, setdiff(seq_along(source$names), positions))

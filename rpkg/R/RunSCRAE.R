@@ -26,8 +26,7 @@
 #' `"scvae_gm"` (normal and mixture prior), `"dr_a"`, `"saucie"`,
 #' `"scdeepcluster"`, `"sczidesk"`. Each is the model as published, with its own
 #' `n_latent` and number of epochs; any setting of it is changed by naming it.
-#' `docs/PRESETS.md` of the project has the table, and what differs from the
-#' public codes. The last two cluster while they train: `n_clusters` is given, or
+#' `help("scRAE-presets")` has the table. The last two cluster while they train: `n_clusters` is given, or
 #' estimated from the codes without labels, and the clusters become the column
 #' `scrae_clusters` of the cell metadata (named after `reduction.name` or `name`;
 #' for a matrix the attribute `"clusters"` of the embedding). It goes when another
@@ -66,7 +65,8 @@
 #' @param n_latent First axes of the embedding; NULL: those of the preset,
 #'   10 by default.
 #' @param max_epochs Most passes over the cells; NULL: by the number of cells.
-#' @param seed.use Seed.
+#' @param seed.use Seed; NULL: one that is drawn from R's random numbers and kept with
+#'   what is made (`parameters$random_state`), so that it can be used again.
 #' @param verbose Show progress and messages.
 #' @param assay Assay with raw counts; NULL: the default assay. For an SCTransform
 #'   assay the raw counts that it was made from are used.
@@ -88,7 +88,7 @@
 #' @param overwrite Replace the model in `model.dir` also where it was trained on
 #'   other data or with other settings or seed.
 #' @param preset `"default"`, `"reference"` for the published code, or another
-#'   model of the field, see [RunSCRAE()].
+#'   model of the field, see `help("scRAE-presets")`.
 #' @param ... `device` (`"auto"`, `"cpu"`, `"cuda"`), `threads` (of torch),
 #'   `in_process = TRUE` (Python inside this session through reticulate 1.31 or
 #'   newer, without a worker; see [InstallSCRAE()] for the modules that it finds)
@@ -115,4 +115,7 @@
 #'     SeuratObject::Misc(pbmc_small[["scrae"]])$model
 #' }
 #' @export
-RunSCRAE <- function(object, ...) UseMethod("RunSCRAE")
+RunSCRAE <- function(object, ...) {
+    check_arguments("RunSCRAE", object, names(match.call(expand.dots = FALSE)$...))
+    UseMethod("RunSCRAE")
+}

@@ -1,7 +1,10 @@
 #' scRAE as a method of Seurat's `IntegrateLayers()`
 #'
 #' For Seurat v5: each layer of counts (split by sample, say) is a batch whose
-#' effect the decoder explains and the embedding is freed of.
+#' effect the decoder explains and the embedding is freed of. The names of the
+#' split are the levels of the batch, which the model calls `layer`; what asks for
+#' them later ([DenoiseSCRAE()], [FindMarkersSCRAE()], ...) finds them in the layers,
+#' or in the column of cell metadata that the layers were split by.
 #'
 #' @param object Assay of Seurat v5 with split layers, as `IntegrateLayers()`
 #'   hands it over.
@@ -9,8 +12,10 @@
 #' @param features Genes to model, as `IntegrateLayers()` chose them.
 #' @param new.reduction Name of the new reduction.
 #' @param key Key of the new reduction.
-#' @param orig,layers,scale.layer,groups What `IntegrateLayers()` also passes;
-#'   not used: scRAE reads raw counts.
+#' @param layers Names of the layers to integrate; those of normalised values stand
+#'   for the counts of the same cells. NULL: all.
+#' @param orig,scale.layer,groups What `IntegrateLayers()` also passes; not used:
+#'   scRAE reads raw counts.
 #' @inheritParams RunSCRAE
 #' @param ... As in [RunSCRAE()].
 #' @return List with the reduction, named `new.reduction`.
@@ -25,27 +30,49 @@ SCRAEIntegration <- function(object, orig = NULL, assay = "RNA", layers = NULL,
     new.reduction = "integrated.scrae", key = "integratedscrae_",
     n.features = 2000, n_latent = NULL, max_epochs = NULL, seed.use = 42,
     verbose = TRUE, preset = "default", ...) {
+    seed.use <- known_seed(seed.use)
     how <- run_options(list(...), names(formals()), verbose)
+    batches <- intersect(
+        names(list(...)), c("group.by", "group.by.vars", "split.by", "batch")
+    )
+    if (length(batches) > 0L) {
+        fail(
+            "there is no argument '", batches[1L], "': the layers of counts are the ",
+            "batches. Split them by the column, object[[\"", assay,
+            "\"]] <- split(object[[\"", assay, "\"]], f = object$batch), or leave ",
+            "them whole and call RunSCRAE(object, group.by.vars = )",
+            class = "scrae_unknown_argument"
+        )
+    }
+    refuse_unknown("SCRAEIntegration", names(list(...)), names(formals()))
+    a_name(new.reduction, "new.reduction")
     check_reduction_key(key)
-    parts <- layers_of(object, assay, "counts")
+    if (is_corrected(object)) {
+        fail(
+            "assay '", assay, "' holds counts that SCTransform() has corrected, and ",
+            "IntegrateLayers() hands over this assay alone. Make the one with the ",
+            "raw counts the default first: DefaultAssay(object) <- \"RNA\", with its ",
+            "counts split into layers",
+            class = "scrae_counts_error"
+        )
+    }
+    parts <- meant_layers(layers_of(object, assay, "counts"), layers)
     if (length(parts) < 2L) {
         fail(
+            if (length(layers) > 0L && !all(layers %in% c("counts", "data"))) {
+                paste0("layers = ", typed(layers), " of ")
+            },
             "assay '", assay, "' has one layer of counts, so there is nothing ",
             "to integrate: object[[\"", assay, "\"]] <- split(object[[\"", assay,
             "\"]], f = object$batch) makes one per batch"
         )
     }
-    cells <- colnames(object)
-    source <- c(
-        counts_source(
-            parts, rownames(object), cells,
-            paste0("assay '", assay, "', layers 'counts'")
-        ),
-        assay = assay
+    source <- assay_source(
+        object, assay, parts, paste0("assay '", assay, "', layers 'counts'")
     )
     fit <- train(source,
         features = features, n.features = n.features,
-        covariates = list(layer = layer_of_cells(parts, cells)), n_latent = n_latent,
+        covariates = list(layer = layer_of_cells(parts, source$cells)), n_latent = n_latent,
         max_epochs = max_epochs, seed.use = seed.use, model.dir = NULL,
         resume = FALSE, preset = preset, how = how
     )

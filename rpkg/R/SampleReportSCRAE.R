@@ -23,12 +23,16 @@
 #'     SampleReportSCRAE(counts, model = embedding, verbose = FALSE)
 #' }
 #' @export
-SampleReportSCRAE <- function(object, ...) UseMethod("SampleReportSCRAE")
+SampleReportSCRAE <- function(object, ...) {
+    check_arguments("SampleReportSCRAE", object, names(match.call(expand.dots = FALSE)$...))
+    UseMethod("SampleReportSCRAE")
+}
 
 #' @rdname SampleReportSCRAE
 #' @export
 SampleReportSCRAE.default <- function(object, model, n = NULL, seed.use = 42,
     verbose = TRUE, ...) {
+    seed.use <- known_seed(seed.use)
     how <- run_options(list(...), names(formals()), verbose)
     report_samples(matrix_source(object), find_model(model), n, seed.use, how)
 }
@@ -37,6 +41,7 @@ SampleReportSCRAE.default <- function(object, model, n = NULL, seed.use = 42,
 #' @export
 SampleReportSCRAE.SingleCellExperiment <- function(object, model = NULL, n = NULL,
     seed.use = 42, assay.type = "counts", altexp = NULL, verbose = TRUE, ...) {
+    seed.use <- known_seed(seed.use)
     how <- run_options(list(...), names(formals()), verbose)
     report_samples(
         sce_source(object, assay.type, altexp), find_model(model %||% object), n,
@@ -48,6 +53,7 @@ SampleReportSCRAE.SingleCellExperiment <- function(object, model = NULL, n = NUL
 #' @export
 SampleReportSCRAE.Seurat <- function(object, model = NULL, n = NULL,
     seed.use = 42, assay = NULL, layer = "counts", verbose = TRUE, ...) {
+    seed.use <- known_seed(seed.use)
     how <- run_options(list(...), names(formals()), verbose)
     assay <- check_assay(object, assay)
     report_samples(
@@ -58,11 +64,12 @@ SampleReportSCRAE.Seurat <- function(object, model = NULL, n = NULL,
 
 report_samples <- function(source, model, n, seed.use, how) {
     if (!is.null(n)) at_least(n, 1, "n")
-    at_least(seed.use, 0, "seed.use")
     refuse_settings(how)
+    facts <- describe_model(model)
+    check_model_genes(source, facts$genes, every = TRUE)
     run_job("sample_report",
         list(n = n, random_state = seed.use, device = how$device),
-        read_model_genes(source, describe_model(model)$genes),
+        read_model_genes(source, facts$genes),
         how = how, where = source$where, model = model
     )$table
 }

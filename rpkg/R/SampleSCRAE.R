@@ -31,20 +31,25 @@
 #' @export
 SampleSCRAE <- function(object, n, like = NULL, codes = c("cells", "prior"),
     batch = NULL, seed.use = 42, name = NULL, verbose = TRUE, ...) {
+    check_typed("SampleSCRAE", sys.call(), names(formals()))
     at_least(n, 1, "n")
-    at_least(seed.use, 0, "seed.use")
-    codes <- match.arg(codes)
-    if (!is.null(batch)) one_value(batch, "batch")
+    seed.use <- known_seed(seed.use)
+    if (missing(codes)) codes <- "cells"
+    a_name(codes, "codes")
+    codes <- one_of(tolower(codes), c("cells", "prior"), "codes", codes)
     how <- run_options(list(...), names(formals()), verbose)
     refuse_settings(how)
     model <- find_model(object, name)
+    facts <- describe_model(model)
+    known_batch(batch, facts)
     source <- if (!is.null(like)) any_source(like, verbose)
+    if (!is.null(like)) check_model_genes(source, facts$genes, every = TRUE)
     result <- run_job("sample",
         list(
             n = n, random_state = seed.use, batch = batch, codes = codes,
             like = !is.null(like), device = how$device
         ),
-        if (!is.null(like)) read_model_genes(source, describe_model(model)$genes),
+        if (!is.null(like)) read_model_genes(source, facts$genes),
         how = how, where = source$where %||% "the counts", model = model
     )
     counts <- result$matrix

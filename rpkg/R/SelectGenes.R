@@ -48,14 +48,20 @@
 #'     head(SelectGenes(counts, "DANB", n = 20, verbose = FALSE))
 #' }
 #' @export
-SelectGenes <- function(object, ...) UseMethod("SelectGenes")
+SelectGenes <- function(object, ...) {
+    check_arguments("SelectGenes", object, names(match.call(expand.dots = FALSE)$...))
+    UseMethod("SelectGenes")
+}
 
 #' @rdname SelectGenes
 #' @export
 SelectGenes.default <- function(object, method = "HVG", n = 2000, engine = NULL,
     group.by.vars = NULL, meta.data = NULL, verbose = TRUE, ...) {
-    covariates <- read_covariates(meta.data, group.by.vars, "meta.data")
-    select(matrix_source(object), method, n, engine, covariates, verbose, ...)
+    source <- matrix_source(object)
+    covariates <- read_covariates(
+        table_of_cells(meta.data, source, "meta.data"), group.by.vars, "meta.data"
+    )
+    select(source, method, n, engine, covariates, verbose, ...)
 }
 
 #' @rdname SelectGenes
@@ -74,16 +80,21 @@ SelectGenes.SingleCellExperiment <- function(object, method = "HVG", n = 2000,
 SelectGenes.Seurat <- function(object, method = "HVG", n = 2000, engine = NULL,
     assay = NULL, layer = "counts", group.by.vars = NULL, verbose = TRUE, ...) {
     assay <- check_assay(object, assay)
-    covariates <- read_covariates(
-        object[[]], group.by.vars, "object@meta.data"
-    )
     source <- seurat_source(object, assay, layer, verbose)
+    covariates <- read_covariates(
+        metadata_of(object, source), group.by.vars, "object@meta.data"
+    )
     select(source, method, n, engine, covariates, verbose, ...)
 }
 
 select <- function(source, method, n, engine, covariates, verbose, ...) {
     at_least(n, 2, "n")
     method <- known_method(method)
+    yes_or_no(verbose, "verbose")
+    if (!is.null(engine)) {
+        a_name(engine, "engine")
+        engine <- tolower(engine)
+    }
     if (is.null(engine)) engine <- default_engine(method, source, verbose)
     if (engine == "native") {
         return(select_natively(source, method, n, covariates, verbose, ...))
@@ -101,14 +112,68 @@ select <- function(source, method, n, engine, covariates, verbose, ...) {
 
 CORE_METHODS <- c("HVG", "seurat_v3", "DANB_dispersion", "DANB_variance")
 NATIVE_METHODS <- c("M3Drop", "DANB", "SCMarker")
+METHODS <- c(CORE_METHODS, NATIVE_METHODS)
 
-known_method <- function(method) {
-    methods <- c(CORE_METHODS, NATIVE_METHODS)
-    found <- match(tolower(method), tolower(methods))
-    if (length(found) != 1L || is.na(found)) {
-        fail("there is no method '", method, "'; ", hint(method, methods))
+known_method <- function(method, argument = "method") {
+    a_name(method, argument)
+    found <- match(in_small_letters(method), in_small_letters(METHODS))
+    if (is.na(found)) {
+        fail("there is no method '", method, "'; ", hint(method, METHODS))
     }
-    methods[found]
+    METHODS[found]
+}
+
+#' Refuse what names no genes
+#'
+#' @param features As in [RunSCRAE()].
+#' @noRd
+check_features <- function(features, source) {
+    if (is.null(features)) {
+        return(invisible())
+    }
+    kinds <- "a method, names of genes, their positions, or a mask"
+    if (!is.character(features) && !is.numeric(features) && !is.logical(features) &&
+        !is.factor(features)) {
+        fail("features takes ", kinds, ", not ", class(features)[1L], class = "scrae_no_genes")
+    }
+    if (length(features) == 0L) {
+        fail(
+            "features names no gene. It takes ", kinds, "; without it, genes are ",
+            "selected",
+            class = "scrae_no_genes"
+        )
+    }
+    if (anyNA(features)) {
+        fail(
+            "features has ", how_many(sum(is.na(features)), "missing value"),
+            " among ", count(length(features)),
+            class = "scrae_no_genes"
+        )
+    }
+    if (length(features) > 1L) {
+        return(invisible())
+    }
+    if (is.numeric(features) && features > 0) {
+        fail(
+            "features = ", typed(features), " is the position of one gene. ",
+            "n.features = ", typed(features), " sets how many genes are selected",
+            class = "scrae_no_genes"
+        )
+    }
+    if (is.logical(features)) {
+        fail(
+            "features = ", features, " is no mask of genes: one has a value for each ",
+            "of ", how_many(length(source$genes), "gene"), ". features = \"all\" takes ",
+            "all of them",
+            class = "scrae_no_genes"
+        )
+    }
+    if (!is.numeric(features) && !is.na(match_genes(as.character(features), source$names))) {
+        fail(
+            "features names one gene, '", features, "': an embedding needs 2 or more",
+            class = "scrae_no_genes"
+        )
+    }
 }
 
 #' Which genes a training takes
@@ -117,12 +182,27 @@ known_method <- function(method) {
 #'   Python) and `select` (what Python shall select; NULL: nothing).
 #' @noRd
 choose_genes <- function(features, source, n, covariates, how) {
+    method <- NULL
     at_least(n, 2, "n.features")
+    if (is.factor(features)) features <- as.character(features)
     if (is.character(features) && length(features) == 1L) {
         if (tolower(features) == "all") {
             return(list(positions = NULL, select = NULL))
         }
-        method <- known_method(features)
+        if (is.na(match(in_small_letters(features), in_small_letters(METHODS)))) {
+            fail(
+                "features = \"", features, "\" is neither a method nor \"all\"; ",
+                if (nzchar(capitals_of(features, source$names))) {
+                    "an embedding needs two genes or more"
+                } else {
+                    hint(features, c(METHODS, "all"))
+                },
+                capitals_of(features, source$names),
+                class = "scrae_no_genes"
+            )
+        }
+        method <- known_method(features, "features")
+        features <- method
         if (default_engine(method, source, how$verbose) == "native") {
             features <- select_natively(
                 source, method, n, covariates, how$verbose
@@ -131,8 +211,16 @@ choose_genes <- function(features, source, n, covariates, how) {
     } else if (is.null(features)) {
         method <- "HVG"
     }
-    if (length(features) > 1L) {
-        return(list(positions = gene_positions(features, source)))
+    if (length(features) > 0L && !identical(features, method)) {
+        positions <- gene_positions(features, source)
+        if (length(positions) < 2L) {
+            fail(
+                "features chooses ", how_many(length(positions), "gene"), " of ",
+                source$where, ": an embedding needs 2 or more",
+                class = "scrae_no_genes"
+            )
+        }
+        return(list(positions = positions))
     }
     list(select = list(method = tolower(method), n_top = n))
 }
@@ -140,6 +228,10 @@ choose_genes <- function(features, source, n, covariates, how) {
 # Positions in the order of the object, each once.
 gene_positions <- function(features, source) {
     n <- length(source$names)
+    if (is.logical(features) && !anyNA(features) && !is.null(names(features))) {
+        # By name: it may have been made from genes in another order.
+        features <- names(features)[features]
+    }
     if (is.logical(features)) {
         if (length(features) != n || anyNA(features)) {
             fail(
@@ -150,10 +242,13 @@ gene_positions <- function(features, source) {
         return(which(features))
     }
     if (is.numeric(features)) {
-        if (anyNA(features) || any(features < 1 | features > n)) {
-            fail("genes are positions from 1 to ", count(n))
+        # Below 0: all but these, as everywhere in R.
+        whole <- !anyNA(features) && all(features == trunc(features))
+        if (!whole || any(abs(features) < 1 | abs(features) > n) ||
+            length(unique(sign(features))) > 1L) {
+            fail("genes are positions from 1 to ", count(n), ", or all but some: from -1 to -", count(n))
         }
-        return(sort(unique(as.integer(features))))
+        return(seq_len(n)[sort(unique(as.integer(features)))])
     }
     positions <- match_genes(as.character(features), source$names)
     missing <- features[is.na(positions)]
@@ -161,26 +256,15 @@ gene_positions <- function(features, source) {
         fail(
             "none of the ", count(length(features)), " chosen genes is in ",
             source$where, " (chosen: ", quoted(features), "; there: ",
-            quoted(source$names), "): are they symbols on one side and ",
-            "Ensembl ids on the other?"
+            quoted(source$names), "): ", why_no_gene(features, source)
         )
     }
     if (length(missing) > 0L) {
         warning(count(length(missing)), " of ", count(length(features)),
             " chosen genes are not in ", source$where, " (", quoted(missing),
-            "); going on without them",
+            "); going on without them", capitals_of(missing, source$names),
             call. = FALSE
         )
     }
     sort(unique(positions[!is.na(positions)]))
-}
-
-# Seurat writes "-" where a gene name had "_": what does not match as it is may
-# match so.
-match_genes <- function(wanted, known) {
-    dashed <- function(names) gsub("_", "-", names, fixed = TRUE)
-    positions <- match(wanted, known)
-    open <- is.na(positions)
-    positions[open] <- match(dashed(wanted[open]), dashed(known))
-    positions
 }

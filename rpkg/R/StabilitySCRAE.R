@@ -21,7 +21,10 @@
 #'         max_epochs = 2, verbose = FALSE)
 #' }
 #' @export
-StabilitySCRAE <- function(object, ...) UseMethod("StabilitySCRAE")
+StabilitySCRAE <- function(object, ...) {
+    check_arguments("StabilitySCRAE", object, names(match.call(expand.dots = FALSE)$...))
+    UseMethod("StabilitySCRAE")
+}
 
 #' @rdname StabilitySCRAE
 #' @export
@@ -29,11 +32,14 @@ StabilitySCRAE.default <- function(object, n.runs = 5, resolution = 1,
     features = NULL, n.features = 2000, group.by.vars = NULL,
     vars.to.regress = NULL, meta.data = NULL, n_latent = NULL, max_epochs = NULL, seed.use = 42, verbose = TRUE,
     preset = "default", ...) {
+    seed.use <- known_seed(seed.use)
     how <- run_options(list(...), names(formals()), verbose)
+    source <- matrix_source(object)
     compare_seeds(
-        matrix_source(object), n.runs, resolution, features, n.features,
+        source, n.runs, resolution, features, n.features,
         read_covariates(
-            meta.data, group.by.vars, "meta.data", vars.to.regress
+            table_of_cells(meta.data, source, "meta.data"), group.by.vars,
+            "meta.data", vars.to.regress
         ),
         n_latent, max_epochs, seed.use, preset, how
     )
@@ -45,6 +51,7 @@ StabilitySCRAE.SingleCellExperiment <- function(object, n.runs = 5,
     resolution = 1, features = NULL, assay.type = "counts", subset_row = NULL,
     group.by.vars = NULL, vars.to.regress = NULL, altexp = NULL,
     n.features = 2000, n_latent = NULL, max_epochs = NULL, seed.use = 42, verbose = TRUE, preset = "default", ...) {
+    seed.use <- known_seed(seed.use)
     how <- run_options(list(...), names(formals()), verbose)
     table <- SummarizedExperiment::colData(object)
     compare_seeds(
@@ -63,6 +70,7 @@ StabilitySCRAE.Seurat <- function(object, n.runs = 5, resolution = 1,
     assay = NULL, features = NULL, layer = "counts", group.by.vars = NULL,
     vars.to.regress = NULL, n.features = 2000, n_latent = NULL, max_epochs = NULL, seed.use = 42,
     verbose = TRUE, preset = "default", ...) {
+    seed.use <- known_seed(seed.use)
     how <- run_options(list(...), names(formals()), verbose)
     assay <- check_assay(object, assay)
     source <- seurat_source(object, assay, layer, verbose)
@@ -71,7 +79,8 @@ StabilitySCRAE.Seurat <- function(object, n.runs = 5, resolution = 1,
         features %||% variable_features(object, assay, source, verbose),
         n.features,
         read_covariates(
-            object[[]], group.by.vars, "object@meta.data", vars.to.regress
+            metadata_of(object, source), group.by.vars, "object@meta.data",
+            vars.to.regress
         ),
         n_latent, max_epochs, seed.use, preset, how
     )

@@ -1,7 +1,162 @@
-# What `...` of RunSCRAE() and its relatives may hold.
+# Which arguments a function takes, and what was meant by one that it does not.
+
+RUN_ARGUMENTS <- c("device", "threads", "in_process") # in `...` everywhere
+TRAINING <- c("RunSCRAE", "CrossValidateSCRAE", "StabilitySCRAE", "SCRAEIntegration")
+NATIVE_ARGUMENTS <- c(
+    "mt_threshold", "geneK", "cellK", "width", "cutoff", "k", "n.partners"
+)
+
+# Names by which users of Seurat, harmony, scater and scanpy know an argument, and
+# those that it may have here: the first that the function takes is meant.
+OTHER_NAMES <- list(
+    slot = c("layer", "assay.type"), layers = c("layer", "assay.type"),
+    exprs_values = c("assay.type", "layer"), assay.type = "layer",
+    assay = c("assay.type"), assay_name = c("assay.type", "assay"),
+    layer = "assay.type", use.altexp = "altexp", use_altexp = "altexp",
+    npcs = "n_latent", ncomponents = "n_latent", n_components = "n_latent",
+    n_comps = "n_latent", ndims = "n_latent", ndim = "n_latent",
+    n.dims = "n_latent", n_dims = "n_latent", latent_dim = "n_latent",
+    d = "n_latent", rank = "n_latent",
+    reduction = c("reduction.name", "name"), reduction.use = c("reduction.name", "name"),
+    reduction.save = c("reduction.name", "name"), reduction_name = c("reduction.name", "name"),
+    new.reduction = c("reduction.name", "name"),
+    dimred = c("name", "reduction.name"), use_dimred = c("name", "reduction.name"),
+    use.dimred = c("name", "reduction.name"), reducedDim = c("name", "reduction.name"),
+    reduced.dim.name = c("name", "reduction.name"), reduction.name = c("name", "new.reduction"),
+    name = c("reduction.name", "assay.name", "col.name"),
+    key = "reduction.key", reduction.key = "key",
+    n = c("n.features", "n"), nfeatures = c("n.features", "n"),
+    n_features = c("n.features", "n"), ntop = c("n.features", "n"),
+    n_top = c("n.features", "n"), n_top_genes = c("n.features", "n"),
+    variable.features.n = c("n.features", "n"), n.features = "n",
+    n_cells = "n", ncells = "n", n.cells = "n", size = "n",
+    genes = c("features", "subset_row"), features.use = c("features", "subset_row"),
+    genes.use = c("features", "subset_row"), subset.row = c("subset_row", "features"),
+    subset_row = "features", hvg = c("features", "subset_row"),
+    selection.method = c("features", "method"),
+    group.by = c("group.by.vars", "batch.by"), split.by = c("group.by.vars", "batch.by"),
+    group.by.vars = c("batch.by", "group.by"), vars_use = c("group.by.vars", "batch.by"),
+    batch = c("group.by.vars", "batch.by"), batch_key = c("group.by.vars", "batch.by"),
+    batch.by = "group.by.vars", batch_col = c("group.by.vars", "batch.by"),
+    covariates = c("vars.to.regress", "group.by.vars"), latent.vars = c("vars.to.regress", "batch.by"),
+    meta_data = "meta.data", metadata = "meta.data", meta = "meta.data",
+    colData = "meta.data", cell.data = "meta.data",
+    seed = "seed.use", random_state = "seed.use", random.seed = "seed.use",
+    seed_use = "seed.use", random_seed = "seed.use",
+    epochs = "max_epochs", n_epochs = "max_epochs", max.epochs = "max_epochs",
+    max.iter = "max_epochs", maxit = "max_epochs", max_iter = "max_epochs",
+    cores = "threads", ncores = "threads", n.cores = "threads", nthreads = "threads",
+    n_jobs = "threads", num.threads = "threads", BPPARAM = "threads", nworkers = "threads",
+    verbosity = "verbose", progress = "verbose", quiet = "verbose",
+    reference = "model", ref = c("model", "reference"), query = "object",
+    cluster.name = "col.name", column = "col.name", colname = "col.name",
+    cluster = "group.by", groups = "group.by", ident = "ident.1", type = "labels",
+    label = "labels", labels.use = "labels", cell_type = "labels", refdata = "labels"
+)
+
+AXES_LATER <- paste0(
+    "all axes are computed, and the functions that follow choose among them: ",
+    "FindNeighbors(object, reduction = \"scrae\", dims = 1:30)"
+)
+NEIGHBOURS <- paste0(
+    "the number of neighbours is not set. ClusterSCRAE(object, level = ) takes ",
+    "\"broad\", \"default\", \"fine\" or a number of clusters"
+)
+ALL_GENES <- paste0(
+    "the table has a row for every gene of the model; take rows of it: ",
+    "subset(table, q < 0.05 & log2fc > 0.5)"
+)
+
+# Arguments that have no counterpart.
+NO_COUNTERPART <- c(
+    dims = AXES_LATER, dims.use = AXES_LATER, pc.use = AXES_LATER, pcs.use = AXES_LATER,
+    pcs = AXES_LATER, n_pcs_use = AXES_LATER,
+    k = NEIGHBOURS, k.param = NEIGHBOURS, n_neighbors = NEIGHBOURS, n.neighbors = NEIGHBOURS,
+    knn = NEIGHBOURS, graph.name = NEIGHBOURS, algorithm = NEIGHBOURS,
+    logfc.threshold = ALL_GENES, min.pct = ALL_GENES, only.pos = ALL_GENES,
+    test.use = ALL_GENES,
+    scale = "raw counts are modelled, which are not scaled",
+    center = "raw counts are modelled, which are not centred",
+    weight.by.var = "there are no singular values to weigh the axes by",
+    approx = "there is nothing approximate about the axes",
+    assay = "the counts are given themselves",
+    resolution = "ClusterSCRAE(object, resolution = ) takes it"
+)
+
+#' Refuse arguments that a function does not take
+#'
+#' Called by the generic, before R matches names in part: `group.by` is not taken for
+#' `group.by.vars`, nor `n` for one of several.
+#' @param generic Its name.
+#' @param object What it is called on.
+#' @param given Names of the other arguments, "" for those without.
+#' @noRd
+check_arguments <- function(generic, object, given) {
+    method <- paste0(generic, ".", kind_of(object))
+    if (!exists(method, mode = "function")) method <- paste0(generic, ".default")
+    refuse_unknown(generic, given, names(formals(get(method, mode = "function"))))
+}
+
+kind_of <- function(object) {
+    kinds <- c("Seurat", "SingleCellExperiment", "SummarizedExperiment")
+    c(kinds[vapply(kinds, function(kind) is(object, kind), TRUE)], "default")[1L]
+}
+
+# `call`: that of the function in hand, as it was typed.
+check_typed <- function(name, call, formals) {
+    refuse_unknown(name, names(call), formals)
+}
+
+refuse_unknown <- function(name, given, formals) {
+    formals <- setdiff(formals, "...")
+    repeated <- given[duplicated(given) & nzchar(given)]
+    if (length(repeated)) fail("the argument '", repeated[1L], "' is given twice")
+    known <- c(
+        formals, RUN_ARGUMENTS,
+        if (name %in% TRAINING) c(names(SETTINGS), unlist(REGULARISER_OPTIONS)),
+        if (name == "SelectGenes") NATIVE_ARGUMENTS,
+        # What is clustered is a reduction, as FindNeighbors() of Seurat has it.
+        if (name == "ClusterSCRAE" && "reduction.name" %in% formals) "reduction"
+    )
+    for (argument in setdiff(given, c("", known))) {
+        refuse_argument(name, argument, setdiff(c(formals, RUN_ARGUMENTS), "object"))
+    }
+}
+
+refuse_argument <- function(name, argument, known) {
+    meant <- intersect(OTHER_NAMES[[argument]], known)
+    begun <- known[startsWith(known, argument)]
+    settings <- if (name %in% TRAINING) {
+        c(names(SETTINGS), unlist(REGULARISER_OPTIONS, use.names = FALSE))
+    }
+    fail(
+        "there is no argument '", argument, "'",
+        if (length(meant)) {
+            paste0("; did you mean '", meant[1L], "'?")
+        } else if (argument %in% names(NO_COUNTERPART)) {
+            paste0(": ", NO_COUNTERPART[[argument]])
+        } else if (length(begun)) {
+            paste0("; did you mean '", begun[1L], "'? Names of arguments are not cut short")
+        } else {
+            paste0("; ", near_or_all(argument, known, settings))
+        },
+        class = "scrae_unknown_argument"
+    )
+}
+
+# Our own arguments come before the settings of the model.
+near_or_all <- function(argument, known, settings) {
+    distance <- utils::adist(argument, known, ignore.case = TRUE)[1L, ]
+    if (min(distance) <= min(2L, nchar(argument) - 1L)) {
+        return(paste0("did you mean '", known[which.min(distance)], "'?"))
+    }
+    near <- hint(argument, c(known, settings))
+    if (startsWith(near, "did you")) near else hint(argument, known)
+}
 
 #' How Python is run, and the settings that go to it as they are
 #'
+#' What `...` of RunSCRAE() and its relatives may hold.
 #' @param dots The list of further arguments.
 #' @param formals Names of the arguments of the function that the user called,
 #'   to find the one that was meant.
@@ -9,38 +164,39 @@
 #' @return List of `threads`, `in_process`, `device`, `verbose` and `settings`.
 #' @noRd
 run_options <- function(dots, formals, verbose) {
-    own <- c("device", "threads", "in_process")
     names(dots) <- names(dots) %||% rep("", length(dots))
     if (any(names(dots) == "")) {
         fail("every argument after the first needs a name: name = value")
     }
-    settings <- dots[setdiff(names(dots), own)]
-    known <- c(setdiff(formals, c("object", "...")), own)
-    for (name in names(settings)) refuse_near_miss(name, known)
+    yes_or_no(verbose, "verbose")
     if (!is.null(dots$threads)) at_least(dots$threads, 1, "threads")
+    if (!is.null(dots$in_process)) yes_or_no(dots$in_process, "in_process")
     list(
         threads = dots$threads, in_process = isTRUE(dots$in_process),
-        device = dots$device, verbose = isTRUE(verbose), settings = settings
+        device = known_device(dots$device), verbose = verbose,
+        settings = dots[setdiff(names(dots), RUN_ARGUMENTS)]
     )
 }
 
-# "reduction.nmae" is an argument of ours, misspelt; what is far from all of
-# them is for Python, which knows its own settings and their neighbours.
-refuse_near_miss <- function(name, known) {
-    distance <- utils::adist(name, known, ignore.case = TRUE)[1L, ]
-    if (min(distance) <= 2L) {
-        fail(
-            "there is no argument '", name, "'; did you mean '",
-            known[which.min(distance)], "'?"
-        )
+known_device <- function(device) {
+    if (is.null(device)) {
+        return(NULL)
+    }
+    a_name(device, "device")
+    if (!grepl("^(auto|cpu|cuda(:[0-9]+)?)$", tolower(device))) {
+        fail(WORDS$unknown_device(list(device = device)), class = "scrae_unknown_device")
+    }
+    tolower(device)
+}
+
+# Where no model is trained, no setting of a model is taken.
+refuse_settings <- function(how) {
+    if (length(how$settings) > 0L) {
+        refuse_argument("", names(how$settings)[1L], RUN_ARGUMENTS)
     }
 }
 
-refuse_settings <- function(how) {
-    if (length(how$settings) > 0L) {
-        fail("there is no argument ", quoted(names(how$settings)))
-    }
-}
+# -- values ----------------------------------------------------------------------
 
 at_least <- function(value, least, name) {
     right <- is.numeric(value) && length(value) == 1L && is.finite(value) &&
@@ -48,6 +204,25 @@ at_least <- function(value, least, name) {
     if (!right) {
         fail(name, " must be a whole number of at least ", least)
     }
+}
+
+#' The seed to use
+#'
+#' NULL is what Seurat's users know: no fixed seed. One is drawn from R's random
+#' numbers then, so that it can be told afterwards.
+#' @noRd
+known_seed <- function(seed) {
+    if (is.null(seed)) {
+        return(sample.int(.Machine$integer.max, 1L))
+    }
+    at_least(seed, 0, "seed.use")
+    if (seed > .Machine$integer.max) {
+        fail(
+            "seed.use must be a whole number of at least 0 and at most ",
+            count(.Machine$integer.max)
+        )
+    }
+    seed
 }
 
 # Here, and not in Python, which would be asked with several values or with text.

@@ -17,7 +17,7 @@ quoted <- function(names, most = 3L) {
     if (length(names) > most) paste0(listed, ", ...") else listed
 }
 
-count <- function(n) format(n, big.mark = ",", scientific = FALSE)
+count <- function(n) format(n, big.mark = ",", scientific = FALSE, trim = TRUE)
 
 # "did you mean 'x'?", or what there is.
 hint <- function(name, known) {

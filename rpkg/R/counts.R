@@ -12,9 +12,14 @@ BLOCK_ENTRIES <- 2e7 # entries of a block of an on-disk matrix, zeros included
 #'   together hold every cell once (split layers of Seurat v5 are several).
 #' @param genes,cells Names, or NULL where the matrix has none.
 #' @param where How to call the place in messages: `assay 'RNA'`.
-#' @return A list with these, and unique `names` for the genes.
+#' @param by_name Whether a part may have some of the genes and cells, in any
+#'   order, so that its own names say what is what (layers of Seurat). Elsewhere
+#'   there is one part, and it is positions that count.
+#' @return A list with these, unique `names` for the genes, and whether the cells
+#'   are `named` by the user.
 #' @noRd
-counts_source <- function(parts, genes, cells, where) {
+counts_source <- function(parts, genes, cells, where, by_name = FALSE) {
+    named <- !is.null(cells)
     if (is.null(genes)) genes <- paste0("gene", seq_len(nrow(parts[[1L]])))
     if (is.null(cells)) cells <- paste0("cell", seq_len(ncol(parts[[1L]])))
     if (length(genes) < 2L || length(cells) < 2L) {
@@ -26,7 +31,7 @@ counts_source <- function(parts, genes, cells, where) {
     }
     list(
         parts = parts, genes = genes, names = make.unique(genes, "."),
-        cells = cells, where = where
+        cells = cells, where = where, by_name = by_name, named = named
     )
 }
 
@@ -55,14 +60,8 @@ read_counts <- function(source, chosen = NULL, block_entries = BLOCK_ENTRIES) {
     parts <- lapply(source$parts, read_part, source, chosen, block_entries)
     counts <- do.call(cbind, lapply(parts, `[[`, "counts"))
     totals <- unlist(lapply(parts, `[[`, "totals"))
-    if (length(parts) > 1L) {
+    if (source$by_name && !identical(colnames(counts), source$cells)) {
         order <- match(source$cells, colnames(counts))
-        if (anyNA(order)) {
-            fail(
-                count(sum(is.na(order))), " of ", count(length(order)),
-                " cells have no counts in ", source$where
-            )
-        }
         counts <- counts[, order, drop = FALSE]
         totals <- totals[order]
     }
@@ -84,8 +83,12 @@ read_counts <- function(source, chosen = NULL, block_entries = BLOCK_ENTRIES) {
 # not in memory is read in blocks of cells.
 read_part <- function(part, source, chosen, block_entries) {
     rows <- chosen
-    if (length(source$parts) > 1L) {
+    genes <- source$genes
+    cells <- source$cells
+    if (source$by_name) {
         rows <- match(source$genes[chosen], rownames(part))
+        genes <- rownames(part)
+        cells <- colnames(part)
     }
     in_memory <- is.matrix(part) || is(part, "Matrix")
     step <- if (in_memory) {
@@ -99,7 +102,7 @@ read_part <- function(part, source, chosen, block_entries) {
         block <- if (in_memory) part else part[, columns, drop = FALSE]
         block <- as_sparse(block)
         counts <- take_rows(block, rows)
-        refuse_other_than_counts(counts, source, rows, columns)
+        refuse_other_than_counts(counts, source, genes[rows], cells[columns])
         list(counts = counts, totals = colSums(as_modelled(block, source)))
     })
     list(
@@ -144,7 +147,8 @@ as_sparse <- function(matrix) {
     as(as(as(matrix, "dMatrix"), "generalMatrix"), "CsparseMatrix")
 }
 
-refuse_other_than_counts <- function(counts, source, rows, columns) {
+# `genes` and `cells` are those of the rows and columns of `counts`.
+refuse_other_than_counts <- function(counts, source, genes, cells) {
     values <- counts@x
     wrong <- !is.finite(values)
     what <- "not finite (NA or infinite)"
@@ -160,13 +164,13 @@ refuse_other_than_counts <- function(counts, source, rows, columns) {
         return(invisible())
     }
     first <- which(wrong)[1L]
-    cell <- columns[findInterval(first - 1L, counts@p)]
+    cell <- cells[findInterval(first - 1L, counts@p)]
     fail(
         source$where, " does not hold raw counts: ", count(sum(wrong)), " of ",
         count(length(values)), " values are ", what, " (the first: ",
         format(values[first]), ", gene '",
-        source$genes[rows[counts@i[first] + 1L]], "', cell '",
-        source$cells[cell], "'). scRAE models raw counts: give those, not ",
+        genes[counts@i[first] + 1L], "', cell '",
+        cell, "'). scRAE models raw counts: give those, not ",
         "normalised, scaled or corrected values.",
         if (what == "not whole") paste0(" ", ESTIMATED),
         class = "scrae_counts_error"

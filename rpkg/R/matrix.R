@@ -7,11 +7,13 @@ RunSCRAE.default <- function(object, features = NULL, n.features = 2000,
     n_latent = NULL, max_epochs = NULL, seed.use = 42, verbose = TRUE,
     model.dir = NULL, resume = FALSE, preset = "default", round.counts = FALSE,
     overwrite = FALSE, ...) {
+    seed.use <- known_seed(seed.use)
     source <- matrix_source(object)
     fit <- train(source,
         features = features, n.features = n.features,
         covariates = read_covariates(
-            meta.data, group.by.vars, "meta.data", vars.to.regress
+            table_of_cells(meta.data, source, "meta.data"), group.by.vars,
+            "meta.data", vars.to.regress
         ),
         n_latent = n_latent, max_epochs = max_epochs, seed.use = seed.use,
         model.dir = model.dir, resume = resume, preset = preset,

@@ -2,6 +2,7 @@
 # that it goes wherever the object goes, through saveRDS() too.
 
 MODEL_FILES <- c("weights.safetensors", "scrae.json")
+CHECKPOINT <- "training_state.safetensors" # what a training goes on from
 
 # The model in a folder of the user's. Somebody may be saving there, so Python reads
 # it, which knows what belongs together, and checks it.
@@ -88,7 +89,8 @@ new_fit <- function(result) {
 
 # Names of the columns that an earlier training under this name has added.
 earlier_columns <- function(object, name) {
-    columns <- all_fits(object)[[name]]$columns
+    fits <- all_fits(object)
+    columns <- unique(unlist(lapply(fits[names(fits) == name], `[[`, "columns")))
     if (length(columns)) paste0(name, "_", columns)
 }
 
@@ -148,17 +150,67 @@ find_fit <- function(object, name = NULL) {
     if (inherits(object, "scrae_fit")) {
         return(object)
     }
-    all_fits(object)[[fit_name(object, name)]]
+    fit_if_any(object, fit_name(object, name))
 }
+
+#' The fit of this name, or NULL
+#'
+#' An object that was put together of several (`cbind()`) may hold several models
+#' of one name. None of them is that of all cells.
+#' @noRd
+fit_if_any <- function(object, name) {
+    fits <- all_fits(object)
+    fits <- unname(fits[names(fits) == name])
+    models <- unique(lapply(fits, `[[`, "model"))
+    if (length(models) > 1L) {
+        fits <- fits[match(models, lapply(fits, `[[`, "model"))]
+        refuse_several_models(object, name, fits)
+    }
+    if (length(fits)) fits[[1L]]
+}
+
+refuse_several_models <- function(object, name, fits) {
+    n_cells <- vapply(fits, function(fit) as.numeric(fit$summary$n_cells), 0)
+    ends <- cumsum(n_cells)
+    of_cells <- if (ends[length(ends)] == ncol(object)) {
+        paste0("cells ", count(ends - n_cells + 1), " to ", count(ends))
+    } else {
+        how_many_each(n_cells)
+    }
+    fail(
+        "the object was put together of several and holds ", length(fits),
+        " models '", name, "' that were trained apart (on ",
+        paste(of_cells, collapse = ", on "), "): their embeddings are not of one ",
+        "space, and no model is that of all cells. Call RunSCRAE(object) on all ",
+        "cells together, or work on the cells of one model, with ",
+        "metadata(object)[names(metadata(object)) == \"", name, "\"] set to that one",
+        class = "scrae_several_models"
+    )
+}
+
+how_many_each <- function(n_cells) vapply(n_cells, how_many, "", one = "cell")
 
 # Where the fit that is meant is stored: the newest, or the one of this name.
 fit_name <- function(object, name = NULL) {
-    known <- names(all_fits(object))
+    if (!is.null(name)) a_name(name, "name")
+    known <- unique(names(all_fits(object)))
     if (length(known) == 0L) {
         fail(
             "this ", class(object)[1L], " holds no trained scRAE model: call ",
-            "RunSCRAE(object) first (cells that were mapped with PredictSCRAE ",
-            "have an embedding but no model: give the object it came from)"
+            "RunSCRAE(object) first",
+            if (has_our_embedding(object)) {
+                paste0(
+                    ". It has an embedding of scRAE, but a model does not go with ",
+                    "it through PredictSCRAE(), merge(), as.SingleCellExperiment() ",
+                    "and as.Seurat(): give what the training returned as model, or ",
+                    "the folder that SaveSCRAE() wrote"
+                )
+            } else {
+                paste0(
+                    " (cells that were mapped with PredictSCRAE have an embedding ",
+                    "but no model: give the object it came from)"
+                )
+            }
         )
     }
     if (is.null(name)) {
@@ -168,6 +220,30 @@ fit_name <- function(object, name = NULL) {
         fail("no scRAE model is stored as '", name, "'; ", hint(name, known))
     }
     name
+}
+
+# Whether there is an embedding that looks like ours.
+has_our_embedding <- function(object) {
+    embeddings <- if (inherits(object, "Seurat")) {
+        lapply(seurat_reductions(object), methods::slot, "cell.embeddings")
+    } else if (is(object, "SingleCellExperiment")) {
+        lapply(SingleCellExperiment::reducedDims(object), identity)
+    } else {
+        list(object)
+    }
+    any(vapply(embeddings, named_by_us, TRUE))
+}
+
+# What a log of commands keeps of a model or of cells that were given: a word, for
+# the thing itself may be as large as the object.
+in_short <- function(given) {
+    if (is.null(given) || is.character(given)) {
+        return(given)
+    }
+    if (inherits(given, "scrae_model")) {
+        return(paste0("a model of ", count(describe_model(given)$n_genes), " genes"))
+    }
+    paste0("a ", class(given)[1L], " of ", count(ncol(given)), " cells")
 }
 
 # Every fit of an object by the name of its embedding, the newest last.

@@ -26,7 +26,14 @@ plotClustersSCRAE <- function(object, col.name = NULL, reduction = NULL) {
     )
     found <- clusters_of(object, col.name)
     axes <- drawn_axes(object, found$told$params$embedding, reduction)
-    names <- levels(found$clusters)
+    clusters <- found$clusters
+    # A reduction may have some of the cells of a Seurat object.
+    if (inherits(object, "Seurat")) {
+        clusters <- clusters[match(rownames(axes), colnames(object))]
+    }
+    axes <- axes[!is.na(clusters), , drop = FALSE]
+    clusters <- clusters[!is.na(clusters)]
+    names <- levels(clusters)
     # Neighbours differ in lightness, too.
     colours <- stats::setNames(
         grDevices::hcl(
@@ -36,7 +43,7 @@ plotClustersSCRAE <- function(object, col.name = NULL, reduction = NULL) {
         names
     )
     patchwork::wrap_plots(
-        draw_clusters(axes, found$clusters, colours),
+        draw_clusters(axes, clusters, colours),
         draw_cluster_tree(found$told),
         draw_stability(found$told$clusters, colours),
         widths = c(2.6, 1.4, 1)
@@ -55,11 +62,7 @@ clusters_of <- function(object, col.name) {
     }
     told <- if (seurat) methods::slot(object, "misc") else S4Vectors::metadata(object)
     table <- if (seurat) object[[]] else SummarizedExperiment::colData(object)
-    is_ours <- vapply(names(told), function(column) {
-        column %in% colnames(table) && is.list(told[[column]]) &&
-            all(c("clusters", "tree", "params") %in% names(told[[column]]))
-    }, TRUE)
-    known <- names(told)[is_ours]
+    known <- intersect(names(Filter(is_clustering, told)), colnames(table))
     if (length(known) == 0L) {
         fail("the object has no clusters: call ClusterSCRAE(object) first")
     }
@@ -67,7 +70,21 @@ clusters_of <- function(object, col.name) {
     if (!column %in% known) {
         fail("there are no clusters '", column, "'; ", hint(column, known))
     }
-    list(clusters = table[[column]], told = told[[column]])
+    told <- unique(told[names(told) == column])
+    if (length(told) > 1L) {
+        fail(
+            "the object was put together of several that were clustered apart, and ",
+            "their clusters '", column, "' are not the same: call ",
+            "ClusterSCRAE(object) on all cells together"
+        )
+    }
+    if (isTRUE(told[[1L]]$params$replaced)) {
+        warning("the clusters '", column, "' are those of an embedding that was ",
+            "replaced since: call ClusterSCRAE(object) for new ones",
+            call. = FALSE
+        )
+    }
+    list(clusters = table[[column]], told = told[[1L]])
 }
 
 # Two axes for each cell, a matrix with names.

@@ -8,15 +8,24 @@ RunSCRAE.Seurat <- function(object, assay = NULL, features = NULL,
     reduction.key = "scrae_", n.features = 2000, seed.use = 42,
     verbose = TRUE, model.dir = NULL, resume = FALSE, preset = "default",
     round.counts = FALSE, overwrite = FALSE, ...) {
+    seed.use <- known_seed(seed.use)
     how <- run_options(list(...), names(formals()), verbose)
-    check_reduction_key(reduction.key)
     assay <- check_assay(object, assay)
+    check_reduction_key(reduction.key)
+    check_reduction_name(object, reduction.name)
+    reduction.key <- free_key(
+        object, reduction.name, reduction.key, !missing(reduction.key)
+    )
+    if (may_cluster(preset, how$settings)) {
+        check_columns(object, paste0(reduction.name, "_clusters"))
+    }
     source <- seurat_source(object, assay, layer, verbose)
     fit <- train(source,
         features = features %||% variable_features(object, assay, source, verbose),
         n.features = n.features,
         covariates = read_covariates(
-            object[[]], group.by.vars, "object@meta.data", vars.to.regress
+            metadata_of(object, source), group.by.vars, "object@meta.data",
+            vars.to.regress
         ),
         n_latent = n_latent, max_epochs = max_epochs, seed.use = seed.use,
         model.dir = model.dir, resume = resume, preset = preset,
@@ -25,14 +34,19 @@ RunSCRAE.Seurat <- function(object, assay = NULL, features = NULL,
     for (column in earlier_columns(object, reduction.name)) {
         methods::slot(object, "meta.data")[[column]] <- NULL
     }
+    object <- outdated_clusters(object, reduction.name, verbose)
     object[[reduction.name]] <- new_reduction(
         fit$embedding, source, reduction.key, unclass(fit$fit)
     )
-    object <- add_columns_to_seurat(object, fit$columns, reduction.name)
+    object <- add_columns_to_seurat(
+        object, fit$columns, paste0(reduction.name, "_", names(fit$columns)),
+        source, note = FALSE
+    )
     SeuratObject::LogSeuratCommand(object)
 }
 
 check_reduction_key <- function(key) {
+    a_name(key, "reduction.key")
     if (!grepl("^[a-zA-Z][a-zA-Z0-9]*_$", key)) {
         fail(
             "reduction.key = '", key, "' is not a key: letters and digits, ",
@@ -45,6 +59,7 @@ check_assay <- function(object, assay) {
     need_package("SeuratObject", "a Seurat object",
         'install.packages("SeuratObject")'
     )
+    if (!is.null(assay)) a_name(assay, "assay")
     assay <- assay %||% SeuratObject::DefaultAssay(object)
     known <- names(Filter(
         function(part) inherits(part, c("Assay", "StdAssay")),
@@ -65,7 +80,8 @@ check_assay <- function(object, assay) {
 #' @return A [counts_source()] with the `assay` that the counts are from.
 #' @noRd
 seurat_source <- function(object, assay, layer, verbose) {
-    if (inherits(object[[assay]], "SCTAssay")) {
+    a_name(layer, "layer")
+    if (is_corrected(object[[assay]])) {
         raw <- assay_before_sct(object, assay)
         say(
             verbose, "assay '", assay, "' holds corrected counts; using the ",
@@ -73,25 +89,108 @@ seurat_source <- function(object, assay, layer, verbose) {
         )
         assay <- raw
     }
-    parts <- if (inherits(object[[assay]], "StdAssay")) {
-        layers_of(object[[assay]], assay, layer)
-    } else {
-        list(slot_of(object[[assay]], assay, layer))
+    source <- assay_source(
+        object[[assay]], assay, parts_of(object[[assay]], assay, layer),
+        paste0("assay '", assay, "', layer '", layer, "'")
+    )
+    without <- ncol(object) - length(source$cells)
+    if (without > 0L) {
+        say(
+            verbose, share_of(without, ncol(object), "cell"), " of the object ",
+            ngettext(without, "has", "have"), " no counts in ", source$where,
+            ": going on with the ", count(length(source$cells)), " that have"
+        )
+    }
+    source
+}
+
+#' A [counts_source()] of the layers of an assay
+#'
+#' An assay may hold some of the cells of its object, and a layer some of the
+#' genes and cells of its assay. What has counts is what there is.
+#' @param part The assay itself.
+#' @param parts Named list of its layers.
+#' @noRd
+assay_source <- function(part, assay, parts, where) {
+    of_parts <- lapply(parts, colnames)
+    repeated <- anyDuplicated(unlist(of_parts, use.names = FALSE))
+    if (repeated > 0L) {
+        cell <- unlist(of_parts, use.names = FALSE)[repeated]
+        holding <- names(parts)[vapply(of_parts, function(cells) cell %in% cells, TRUE)]
+        fail(
+            "cell '", cell, "' and others are in several layers of assay '",
+            assay, "' (", quoted(holding), "): name the one with the raw counts: ",
+            "layer = \"", holding[1L], "\""
+        )
     }
     source <- counts_source(
-        parts, rownames(object[[assay]]), colnames(object),
-        paste0("assay '", assay, "', layer '", layer, "'")
+        parts, in_order_of(rownames(part), lapply(parts, rownames)),
+        in_order_of(colnames(part), of_parts), where,
+        by_name = TRUE
     )
     c(source, assay = assay)
 }
 
+# The source of these cells alone, where it has them all.
+only_cells <- function(source, cells) {
+    if (all(cells %in% source$cells)) source$cells <- cells
+    source
+}
+
+# What any of `held` holds, in the order of `known`.
+in_order_of <- function(known, held) {
+    if (length(held) == 1L && identical(held[[1L]], known)) {
+        return(known)
+    }
+    held <- unique(unlist(held, use.names = FALSE))
+    c(known[known %in% held], setdiff(held, known))
+}
+
+# The layers of an assay of any version, as matrices, by their names.
+parts_of <- function(part, assay, layer) {
+    if (inherits(part, "StdAssay")) {
+        return(layers_of(part, assay, layer))
+    }
+    stats::setNames(list(slot_of(part, assay, layer)), layer)
+}
+
+# What the metadata say of the cells that have counts.
+metadata_of <- function(object, source) {
+    table <- object[[]]
+    if (identical(rownames(table), source$cells)) {
+        return(table)
+    }
+    table[match(source$cells, rownames(table)), , drop = FALSE]
+}
+
+# Whether an assay is of SCTransform(): also where it lost its class when it was
+# split or converted. Its counts are whole numbers, but no raw ones.
+is_corrected <- function(part) {
+    inherits(part, "SCTAssay") || identical(methods::slot(part, "key"), "sct_")
+}
+
 assay_before_sct <- function(object, assay) {
-    models <- methods::slot(object[[assay]], "SCTModel.list")
-    raw <- if (length(models)) methods::slot(models[[1L]], "umi.assay") else "RNA"
-    if (!raw %in% names(object)) {
+    part <- object[[assay]]
+    raw <- if (inherits(part, "SCTAssay")) {
+        models <- methods::slot(part, "SCTModel.list")
+        unique(unlist(lapply(models, methods::slot, "umi.assay")))
+    } else {
+        methods::slot(part, "misc")$umi.assay
+    }
+    raw <- setdiff(raw %||% "RNA", "")
+    if (length(raw) > 1L) {
+        fail(
+            "assay '", assay, "' holds corrected counts, made from several assays (",
+            quoted(raw), "): name the one with the raw counts: DefaultAssay(object) ",
+            "<- \"", raw[1L], "\"",
+            class = "scrae_counts_error"
+        )
+    }
+    if (!length(raw) || !raw %in% names(methods::slot(object, "assays"))) {
         fail(
             "assay '", assay, "' holds corrected counts, and the assay '", raw,
-            "' with the raw ones is not in the object; scRAE needs raw counts"
+            "' with the raw ones is not in the object; scRAE needs raw counts",
+            class = "scrae_counts_error"
         )
     }
     raw
@@ -121,14 +220,17 @@ layers_of <- function(part, assay, layer) {
     if (length(names) == 0L) {
         refuse_missing_counts(assay, layer, known)
     }
-    lapply(names, function(name) of_v5("LayerData")(part, layer = name))
-}
-
-# Which of several layers each cell is in, by number.
-layer_of_cells <- function(parts, cells) {
-    layer <- rep(paste0("layer", seq_along(parts)), vapply(parts, ncol, 1L))
-    names(layer) <- unlist(lapply(parts, colnames))
-    unname(layer[cells])
+    stats::setNames(lapply(names, function(name) {
+        stored <- methods::slot(part, "layers")[[name]]
+        if (!is.null(dim(stored))) {
+            return(of_v5("LayerData")(part, layer = name))
+        }
+        # What Seurat leaves of a layer of which a subset has one cell.
+        matrix(stored, ncol = 1L, dimnames = list(
+            of_v5("Features")(part, layer = name),
+            SeuratObject::Cells(part, layer = name)
+        ))
+    }), names)
 }
 
 refuse_missing_counts <- function(assay, layer, known = character()) {
@@ -164,13 +266,16 @@ new_reduction <- function(embedding, source, key, misc = list()) {
     )
 }
 
-# A table of one row per cell, or NULL, as columns of the metadata.
-add_columns_to_seurat <- function(object, table, prefix) {
+# A table of one row per cell of `source`, or NULL, as columns of the metadata;
+# missing for the other cells of the object.
+add_columns_to_seurat <- function(object, table, columns, source, note = TRUE) {
     if (is.null(table)) {
         return(object)
     }
-    dimnames(table) <- list(colnames(object), paste0(prefix, "_", names(table)))
-    SeuratObject::AddMetaData(object, table)
+    table <- table[match(colnames(object), source$cells), , drop = FALSE]
+    dimnames(table) <- list(colnames(object), columns)
+    object <- SeuratObject::AddMetaData(object, table)
+    if (note) note_made(object, MADE_COLUMNS, columns) else object
 }
 
 seurat_reductions <- function(object) {

@@ -13,13 +13,14 @@ train <- function(source, features, n.features, covariates, n_latent, max_epochs
     overwrite = FALSE) {
     yes_or_no(round.counts, "round.counts")
     yes_or_no(overwrite, "overwrite")
+    check_resume(resume, model.dir)
     source$rounded <- round.counts
     result <- run_training_job("train",
         list(
             model_dir = if (!is.null(model.dir)) {
                 normalizePath(model.dir, mustWork = FALSE)
             },
-            resume = isTRUE(resume), overwrite = overwrite,
+            resume = resume, overwrite = overwrite,
             counts = if (round.counts) "round"
         ),
         source, features, n.features, covariates, n_latent, max_epochs, seed.use,
@@ -42,11 +43,15 @@ train <- function(source, features, n.features, covariates, n_latent, max_epochs
 run_training_job <- function(action, arguments, source, features, n.features,
     covariates, n_latent, max_epochs, seed.use, preset, how) {
     if (!is.null(n_latent)) at_least(n_latent, 1, "n_latent")
-    at_least(seed.use, 0, "seed.use")
     if (!is.null(max_epochs)) at_least(max_epochs, 1, "max_epochs")
-    say_duplicates(source, how$verbose)
+    preset <- known_preset(preset)
+    settings <- known_settings(how$settings, preset)
+    refuse_constant(covariates)
     levels <- Filter(is.character, covariates)
+    check_features(features, source)
+    say_duplicates(source, how$verbose)
     genes <- choose_genes(features, source, n.features, levels, how)
+    refuse_too_many_axes(n_latent, genes, source)
     common <- list(
         preset = preset, random_state = seed.use, device = how$device,
         select = genes$select, max_epochs = max_epochs,
@@ -56,13 +61,83 @@ run_training_job <- function(action, arguments, source, features, n.features,
             names(Filter(is.numeric, covariates))
         ),
         settings = named_list(c(
-            if (!is.null(n_latent)) list(n_latent = n_latent), how$settings
+            if (!is.null(n_latent)) list(n_latent = n_latent), settings
         ))
     )
     run_job(
         action, c(common, arguments), read_counts(source, genes$positions),
         covariates, how, source$where
     )
+}
+
+# Whether a training may leave clusters beside the embedding.
+may_cluster <- function(preset, settings) {
+    PRESETS[[known_preset(preset)]] %in% c("dec", "soft_kmeans") ||
+        "regulariser" %in% names(settings)
+}
+
+# A training that goes on needs what it goes on from.
+check_resume <- function(resume, model.dir) {
+    yes_or_no(resume, "resume")
+    if (!is.null(model.dir)) a_name(model.dir, "model.dir")
+    if (!resume) {
+        return(invisible())
+    }
+    if (is.null(model.dir)) {
+        fail(
+            "resume = TRUE goes on from the checkpoint in a folder: name it with ",
+            "model.dir, as in the call that began the training",
+            class = "scrae_nothing_to_resume"
+        )
+    }
+    if (!file.exists(file.path(model.dir, CHECKPOINT))) {
+        fail(
+            "there is no checkpoint in '", model.dir, "' to go on from: call without ",
+            "resume = TRUE to begin",
+            class = "scrae_nothing_to_resume"
+        )
+    }
+}
+
+# What says the same of every cell explains nothing.
+refuse_constant <- function(covariates) {
+    both <- intersect(
+        names(Filter(is.character, covariates)), names(Filter(is.numeric, covariates))
+    )
+    if (length(both) > 0L) {
+        fail(WORDS$categorical_and_continuous(list(names = both)),
+            class = "scrae_categorical_and_continuous"
+        )
+    }
+    for (name in names(covariates)) {
+        values <- covariates[[name]]
+        if (length(unique(values)) == 1L) {
+            fail(
+                "column '", name, "' is ", typed(values[1L]), " in all ",
+                how_many(length(values), "cell"), ". There is nothing to correct ",
+                "for: leave it out of ",
+                if (is.character(values)) "group.by.vars" else "vars.to.regress", ".",
+                class = "scrae_constant_column"
+            )
+        }
+    }
+}
+
+# Where it is known already how many genes there will be.
+refuse_too_many_axes <- function(n_latent, genes, source) {
+    n_genes <- if (!is.null(genes$positions)) {
+        length(genes$positions)
+    } else {
+        min(length(source$genes), genes$select$n_top)
+    }
+    if (!is.null(n_latent) && n_latent > n_genes) {
+        fail(
+            WORDS$too_many_dimensions(
+                list(n_latent = n_latent, n_genes = n_genes, fewer = n_genes)
+            ),
+            class = "scrae_too_many_dimensions"
+        )
+    }
 }
 
 # An empty list without names would be [] in JSON, and not {}.

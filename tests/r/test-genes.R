@@ -22,6 +22,29 @@ test_that("the core selects genes that vary, and RunSCRAE models the same ones",
     expect_setequal(attr(embedding, "scrae")$genes, genes)
 })
 
+test_that("it is said how many genes are chosen of how many, and what is done meanwhile", {
+    counts <- made_counts()
+    messages <- character()
+    keep <- function(condition) {
+        messages <<- c(messages, cli::ansi_strip(conditionMessage(condition)))
+        tryInvokeRestart("muffleMessage")
+    }
+    withCallingHandlers(
+        {
+            embedding <- quick(counts, verbose = TRUE)
+            PredictSCRAE(counts, embedding, threads = 1)
+            quick(counts, n.features = 20, verbose = TRUE)
+        },
+        message = keep
+    )
+    said <- paste(messages, collapse = "")
+    expect_match(said, "there are 30 genes, not more than the 2,000 to choose: taking all that are seen", fixed = TRUE)
+    # One of the thirty is seen in too few cells.
+    expect_equal(length(attr(embedding, "scrae")$genes), 29L)
+    expect_match(said, "mapping 60 cells", fixed = TRUE)
+    expect_match(said, "choosing 20 of 30 genes (hvg)", fixed = TRUE)
+})
+
 test_that("M3Drop and DANB select genes natively, whatever their quirks", {
     skip_unless_installed("M3Drop")
     counts <- grouped_counts()

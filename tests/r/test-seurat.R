@@ -175,6 +175,26 @@ test_that("an SCT assay is read from the counts that it was made from, and it is
     )
     expect_equal(embedded[["scrae"]]@assay.used, "RNA")
     expect_identical(embedded[["SCT"]], object[["SCT"]])
+    # The same numbers as from the assay itself, also where the class of the other is lost.
+    genes <- embedded[["scrae"]]@misc$genes
+    expected <- quick(object, assay = "RNA", features = genes)[["scrae"]]@cell.embeddings
+    expect_identical(embedded[["scrae"]]@cell.embeddings, expected)
+    plain <- object
+    corrected <- SeuratObject::CreateAssayObject(raw_counts(object, "SCT"))
+    SeuratObject::Key(corrected) <- "sct_"
+    SeuratObject::DefaultAssay(plain) <- "RNA"
+    plain[["SCT"]] <- NULL
+    plain[["SCT"]] <- corrected
+    SeuratObject::DefaultAssay(plain) <- "SCT"
+    expect_identical(scRAE:::seurat_source(plain, "SCT", "counts", FALSE)$assay, "RNA")
+    scored <- FindOutliersSCRAE(embedded, verbose = FALSE, threads = 1)
+    SeuratObject::DefaultAssay(embedded) <- "RNA"
+    expect_identical(scored$scrae_outlier, FindOutliersSCRAE(embedded, verbose = FALSE, threads = 1)$scrae_outlier)
+    SeuratObject::DefaultAssay(plain) <- "SCT"
+    plain[["RNA"]] <- NULL
+    expect_error(RunSCRAE(plain), "the assay 'RNA' with the raw ones is not in the object")
+    sce <- Seurat::as.SingleCellExperiment(object)
+    expect_error(RunSCRAE(sce), "SCTransform\\(\\) has corrected.*altexp = \"RNA\"", class = "scrae_counts_error")
 })
 
 test_that("another assay can be named, and a wrong one names the nearest", {

@@ -121,35 +121,112 @@ test_that("an object without counts lists its layers", {
     expect_error(RunSCRAE(object), "assay 'RNA' has no 'counts' \\(it has 'data'\\)")
 })
 
-test_that("IntegrateLayers takes scRAE as a method", {
+# Split, normalised, with principal components: as IntegrateLayers() wants it.
+ready_to_integrate <- function(object = split_layered()) {
     skip_unless_installed("Seurat")
-    object <- split_layered()
     object <- Seurat::NormalizeData(object, verbose = FALSE)
-    object <- Seurat::FindVariableFeatures(object, verbose = FALSE, nfeatures = 20)
+    # Its trend of few cells is rough, of which it warns.
+    object <- suppressWarnings(Seurat::FindVariableFeatures(object, verbose = FALSE, nfeatures = 20))
     object <- Seurat::ScaleData(object, verbose = FALSE)
-    object <- suppressWarnings(Seurat::RunPCA(object, npcs = 5, verbose = FALSE))
-    integrated <- Seurat::IntegrateLayers(object,
+    suppressWarnings(Seurat::RunPCA(object, npcs = 5, verbose = FALSE))
+}
+
+integrate <- function(object, ...) {
+    Seurat::IntegrateLayers(object,
         method = SCRAEIntegration, orig.reduction = "pca",
         new.reduction = "integrated.scrae", verbose = FALSE, n_latent = 3,
-        n_hidden = 8, batch_size = 16, max_epochs = 2, threads = 1
+        n_hidden = 8, batch_size = 16, max_epochs = 2, threads = 1, ...
     )
+}
+
+test_that("IntegrateLayers takes scRAE as a method, and its batches are found again", {
+    object <- ready_to_integrate()
+    integrated <- integrate(object)
     reduction <- integrated[["integrated.scrae"]]
     expect_equal(dim(reduction), c(60L, 3L))
     facts <- scRAE:::describe_model(reduction@misc$model)
-    expect_equal(facts$covariate_levels, list(layer = c("layer1", "layer2")))
+    expect_equal(facts$covariate_levels, list(layer = c("a", "b")))
     expect_equal(integrated[["RNA"]], object[["RNA"]])
-    # The layers are the batches, as in the training; once they are joined, they have to be named.
-    clustered <- ClusterSCRAE(integrated, reduction.name = "integrated.scrae", verbose = FALSE, threads = 1)
-    expect_equal(SeuratObject::Misc(clustered, "integrated.scrae_clusters")$params$group.by.vars, "layer")
+    # The same as to name the column.
+    whole <- layered()
+    SeuratObject::VariableFeatures(whole) <- reduction@misc$genes
+    by_column <- quick(whole, group.by.vars = "batch")
+    expect_identical(unname(reduction@cell.embeddings), unname(by_column[["scrae"]]@cell.embeddings))
     joined <- integrated
     joined[["RNA"]] <- SeuratObject::JoinLayers(joined[["RNA"]])
+    expected <- DenoiseSCRAE(by_column, verbose = FALSE, threads = 1)[["denoised"]]
+    for (asked in list(integrated, joined)) {
+        clustered <- ClusterSCRAE(asked, reduction.name = "integrated.scrae", verbose = FALSE, threads = 1)
+        expect_equal(SeuratObject::Misc(clustered, "integrated.scrae_clusters")$params$group.by.vars, "layer")
+        denoised <- DenoiseSCRAE(asked, verbose = FALSE, threads = 1)[["denoised"]]
+        expect_identical(SeuratObject::GetAssayData(denoised), SeuratObject::GetAssayData(expected))
+    }
+    scored <- FindOutliersSCRAE(joined, verbose = FALSE, threads = 1)
+    expect_false(anyNA(scored$scrae_outlier))
+    joined$type <- rep(c("x", "y"), each = 30)
+    markers <- FindMarkersSCRAE(joined, "type", batch.by = "layer", verbose = FALSE, threads = 1)
+    expect_setequal(markers$group, c("x", "y"))
+})
+
+test_that("the column of the layers is the one that says the same, or is asked for", {
+    levels <- c("a.1", "b", "na")
+    source <- list(parts = list(1), cells = paste0("cell", 1:3))
+    find <- function(table) scRAE:::with_layers(table, levels, source)$layer
+    expect_equal(find(data.frame(other = 1:3, donor = c("a 1", "b", NA))), c("a.1", "b", "na"))
+    expect_equal(find(data.frame(donor = c("b", "b", "b"), again = factor("b"))), rep("b", 3))
+    expect_null(find(data.frame(donor = c("a.1", "b", "c"))))
+    # A column "layer" that means something else, as in the cortex.
+    expect_equal(find(data.frame(layer = c("L1", "L2", "L4"), donor = c("b", "a.1", "b"))), c("b", "a.1", "b"))
     expect_error(
-        ClusterSCRAE(joined, reduction.name = "integrated.scrae", verbose = FALSE),
-        "trained with batches in column 'layer'"
+        find(data.frame(donor = c("b", "b", "na"), chip = c("b", "na", "b"))),
+        "columns 'donor', 'chip' say different things"
     )
+    facts <- list(covariate_levels = list(layer = levels))
+    expect_error(
+        scRAE:::model_covariates(facts, data.frame(x = 1:3), "object@meta.data", source),
+        "trained with layers as batches \\('a.1', 'b', 'na'\\), and no column of object@meta.data"
+    )
+})
+
+test_that("layers that are named are integrated, and batches that are no layers are refused", {
+    object <- SeuratObject::CreateSeuratObject(made_counts())
+    object$batch <- rep(c("a", "b", "c"), 20)
+    object[["RNA"]] <- split(object[["RNA"]], f = object$batch)
+    object <- ready_to_integrate(object)
+    integrated <- integrate(object, layers = c("counts.a", "counts.c"))
+    reduction <- integrated[["integrated.scrae"]]
+    expect_identical(SeuratObject::Cells(reduction), colnames(object)[object$batch != "b"])
+    expect_equal(scRAE:::describe_model(reduction@misc$model)$covariate_levels, list(layer = c("a", "c")))
+    parts <- list(counts.a = 1, counts.b = 2)
+    expect_equal(scRAE:::meant_layers(parts, c("data.a", "data.b")), parts)
+    expect_equal(scRAE:::meant_layers(parts, "data"), parts)
+    expect_equal(scRAE:::meant_layers(parts, "b"), parts[2])
+    expect_error(scRAE:::meant_layers(parts, "data.d"), "no layer of counts goes with 'data.d'")
+    expect_error(integrate(object, layers = "counts.a"), "one layer of counts, so there is nothing to integrate")
+    expect_error(integrate(object, group.by = "batch"), "the layers of counts are the batches. Split them by the column")
+    expect_error(integrate(object, npcs = 5), "no argument 'npcs'; did you mean 'n_latent'")
     expect_error(
         SCRAEIntegration(layered()[["RNA"]], verbose = FALSE),
         "one layer of counts, so there is nothing to integrate"
+    )
+})
+
+test_that("raw counts are found where an assay of SCTransform stands, split or whole", {
+    skip_unless_installed("Seurat")
+    object <- suppressWarnings(Seurat::SCTransform(pbmc_small(), verbose = FALSE))
+    object <- suppressWarnings(Seurat::RunPCA(object, npcs = 5, verbose = FALSE))
+    expect_error(integrate(object), "DefaultAssay\\(object\\) <- \"RNA\"", class = "scrae_counts_error")
+    features <- rownames(object[["SCT"]])
+    expected <- quick(object, assay = "RNA", features = features)
+    suppressWarnings(object[["SCT"]] <- split(object[["SCT"]], f = object$groups))
+    expect_s4_class(object[["SCT"]], "Assay5")
+    expect_message(
+        embedded <- quick(object, features = features, verbose = TRUE), "using the raw counts of assay 'RNA'"
+    )
+    expect_identical(embedded[["scrae"]]@cell.embeddings, expected[["scrae"]]@cell.embeddings)
+    expect_error(
+        SCRAEIntegration(object[["SCT"]], assay = "SCT", verbose = FALSE),
+        "holds counts that SCTransform\\(\\) has corrected"
     )
 })
 

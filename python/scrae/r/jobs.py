@@ -62,6 +62,7 @@ def _train(arguments: dict[str, Any], cells: Callable[[], AnnData], folder: Path
 
 def _map(arguments: dict[str, Any], cells: Callable[[], AnnData], folder: Path, emit: Emit) -> dict[str, Any]:
     model, adata = _load(arguments), cells()
+    emit("stage", text=f"mapping {adata.n_obs:,} cells")
     answer = {"embedding": write_array(folder, "embedding", model.map(adata))}
     return (
         answer
@@ -72,13 +73,15 @@ def _map(arguments: dict[str, Any], cells: Callable[[], AnnData], folder: Path, 
 
 def _label(arguments: dict[str, Any], cells: Callable[[], AnnData], folder: Path, emit: Emit) -> dict[str, Any]:
     model, adata = _load(arguments), cells()
+    emit("stage", text=f"learning types of {adata.n_obs:,} cells")
     model.fit_labels(adata, arguments["labels_key"], unlabeled_category=arguments["unlabeled_category"])
     return _trained(model, folder) | {"table": write_table(folder, _labels(arguments, model, adata))}
 
 
 def _denoise(arguments: dict[str, Any], cells: Callable[[], AnnData], folder: Path, emit: Emit) -> dict[str, Any]:
-    model = _load(arguments)
-    means = model.denoise(cells(), library_size=arguments["library_size"], batch=arguments.get("batch"))
+    model, adata = _load(arguments), cells()
+    emit("stage", text=f"denoising {adata.n_obs:,} cells")
+    means = model.denoise(adata, library_size=arguments["library_size"], batch=arguments.get("batch"))
     cutoff = arguments.get("cutoff") or 0.0
     matrix: Any = means
     if cutoff > 0:
@@ -89,9 +92,11 @@ def _denoise(arguments: dict[str, Any], cells: Callable[[], AnnData], folder: Pa
 
 def _sample(arguments: dict[str, Any], cells: Callable[[], AnnData], folder: Path, emit: Emit) -> dict[str, Any]:
     model = _load(arguments)
+    like = cells() if arguments.get("like") else None
+    emit("stage", text=f"drawing {arguments['n']:,} cells")
     counts = model.sample(
         arguments["n"],
-        like=cells() if arguments.get("like") else None,
+        like=like,
         codes=arguments.get("codes", "cells"),
         random_state=arguments.get("random_state"),
         batch=arguments.get("batch"),
@@ -106,6 +111,7 @@ def _outliers(arguments: dict[str, Any], cells: Callable[[], AnnData], folder: P
     if "n_reference" in arguments:  # they come last
         n_cells = adata.n_obs - int(arguments["n_reference"])
         adata, reference = adata[:n_cells], adata[n_cells:]
+    emit("stage", text=f"scoring {adata.n_obs:,} cells")
     table = outliers(adata, _load(arguments), reference=reference)
     return {"table": write_table(folder, table.rename(columns={"negative_log_likelihood": "surprise"}))}
 
@@ -113,8 +119,10 @@ def _outliers(arguments: dict[str, Any], cells: Callable[[], AnnData], folder: P
 def _differential(arguments: dict[str, Any], cells: Callable[[], AnnData], folder: Path, emit: Emit) -> dict[str, Any]:
     from scrae.tl import differential_expression
 
+    adata = cells()
+    emit("stage", text=f"comparing groups of {adata.n_obs:,} cells")
     table = differential_expression(
-        cells(),
+        adata,
         _load(arguments),
         arguments["groupby"],
         groups=arguments.get("groups"),
@@ -127,7 +135,9 @@ def _differential(arguments: dict[str, Any], cells: Callable[[], AnnData], folde
 def _sample_report(arguments: dict[str, Any], cells: Callable[[], AnnData], folder: Path, emit: Emit) -> dict[str, Any]:
     from scrae.tl import sample_report
 
-    report = sample_report(cells(), _load(arguments), n=arguments.get("n"), random_state=arguments["random_state"])
+    adata = cells()
+    emit("stage", text=f"comparing synthetic cells with {adata.n_obs:,} real ones")
+    report = sample_report(adata, _load(arguments), n=arguments.get("n"), random_state=arguments["random_state"])
     return {"table": write_table(folder, report.rename_axis("measure").reset_index(name="value"))}
 
 
@@ -198,6 +208,7 @@ def _select(arguments: dict[str, Any], cells: Callable[[], AnnData], folder: Pat
     from scrae.pp.genes import RANK, SELECTED
 
     adata = cells()
+    emit("stage", text=f"choosing genes ({arguments['method']})")
     select_genes(adata, arguments["method"], arguments["n_top"], batch_key=arguments.get("batch_key"), verbose=False)
     table = adata.var[adata.var[SELECTED]]
     return {"genes": table.sort_values(RANK, kind="stable").index.astype(str).tolist()}
@@ -264,7 +275,13 @@ def _chosen_genes(arguments: dict[str, Any], adata: AnnData, emit: Emit) -> np.n
     selection = arguments.get("select")
     if not selection:
         return np.asarray(adata.var_names != OTHER_GENES)
-    emit("stage", text=f"choosing {selection['n_top']:,} genes ({selection['method']})")
+    n_genes, n_top = int((adata.var_names != OTHER_GENES).sum()), int(selection["n_top"])
+    emit(
+        "stage",
+        text=f"choosing {n_top:,} of {n_genes:,} genes ({selection['method']})"
+        if n_top < n_genes
+        else f"there are {n_genes:,} genes, not more than the {n_top:,} to choose: taking all that are seen",
+    )
     select_genes(
         adata,
         selection["method"],
