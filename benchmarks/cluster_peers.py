@@ -143,7 +143,7 @@ def table(results: pd.DataFrame, title: str) -> str:
             "NMI": f"{means['NMI'].mean():.3f}",
             "ARI": f"{means['ARI'].mean():.3f}",
             "clusters / types": f"{np.exp(ratio.mean()):.2f}" if len(ratio) else None,
-            "within a factor of 1.5": f"{np.mean(np.abs(ratio) <= np.log(1.5)):.0%}" if len(ratio) else None,
+            "within a factor of 1.5": f"{np.mean(np.abs(ratio) <= np.log(1.5) + 1e-9):.0%}" if len(ratio) else None,
             "seconds": f"{means['seconds'].median():.0f}" if means["seconds"].notna().any() else None,
         }
     return markdown(pd.DataFrame.from_dict(rows, orient="index"), title)

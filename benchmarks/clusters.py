@@ -179,7 +179,7 @@ def table(results: pd.DataFrame) -> str:
                     score: mean_and_spread(means[f"{route}_{score}"]) for score in ("NMI", "ARI")
                 } | {
                     "clusters / types": f"{np.exp(np.log(ratio).mean()):.2f}",
-                    "within a factor of 1.5": f"{np.mean(np.abs(np.log(ratio)) <= np.log(1.5)):.0%}",
+                    "within a factor of 1.5": f"{np.mean(np.abs(np.log(ratio)) <= np.log(1.5) + 1e-9):.0%}",
                 }
         parts.append(markdown(pd.DataFrame(cells).T, title))
     return "\n\n".join(parts)
