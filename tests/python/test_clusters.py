@@ -19,6 +19,7 @@ from scrae.clusters.graph import NEIGHBOURS, PRUNED, communities
 from scrae.clusters.separation import distance_of_a_cut, separation
 from scrae.clusters.tree import WITHIN
 from scrae.pl.embedding import colour_of
+from treated_cells import treated_cells
 
 
 def groups(sizes, apart, n_dimensions=5, seed=0):
@@ -343,20 +344,7 @@ def test_clusters_of_one_batch_alone_are_said_to_be_so(embedded):
 
 @pytest.fixture
 def treated():
-    """Counts of three types, half of the cells of each treated: ten genes for each type, and five for the treatment."""
-    rng = np.random.default_rng(0)
-    of_type, is_treated = np.repeat(np.arange(3), 120), np.tile([False, True], 180)
-    means = np.ones((360, 40))
-    for name in range(3):
-        means[of_type == name, 10 * name : 10 * name + 10] = 12
-    means[is_treated, 30:35] = 10
-    adata = anndata.AnnData(
-        sp.csr_matrix(rng.poisson(means).astype(np.float32)),
-        obs=pd.DataFrame({"type": of_type.astype(str), "treated": is_treated}, index=[f"cell{i}" for i in range(360)]),
-        var=pd.DataFrame(index=[f"gene{i}" for i in range(40)]),
-    )
-    adata.obsm["X_scrae"] = scrae.metrics.scaled_pca(adata, 10, 0)
-    return adata
+    return treated_cells()
 
 
 def test_a_difference_that_all_types_share_is_told_and_joined_and_kept_apart_at_the_fine_level(treated, tmp_path):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -157,7 +157,8 @@ def cluster(
         "factors": factors,
     }
     for factor in factors.to_dict("records"):
-        warnings.warn(_shared_difference(factor), stacklevel=2)
+        told = {name: str(factor[name]) for name in ("clusters", "genes", "genes_other")}
+        warnings.warn(Notice(_shared_difference(**told), "shared_difference", **told), stacklevel=2)
     return target if copy else None
 
 
@@ -300,16 +301,12 @@ def _factors_table(
     return table.astype({"n_cells": int, "n_cells_other": int})
 
 
-def _shared_difference(factor: Mapping[Any, Any]) -> Notice:
-    fields = {name: str(factor[name]) for name in ("clusters", "genes", "genes_other")}
-    one, other = fields["genes"] or "none", fields["genes_other"] or "none"
-    who = "clusters {} hold" if "," in fields["clusters"] else "cluster {} holds"
-    return Notice(
-        f"{who.format(fields['clusters'])} groups of cells that differ in the same way (genes that are higher in one "
-        f"group: {one}; in the other: {other}): a batch, a treatment or a state of the cells, which are no types. They "
-        'were joined; level="fine" keeps them apart, and batch_key= takes a batch out.',
-        "shared_difference",
-        **fields,
+def _shared_difference(clusters: str, genes: str, genes_other: str) -> str:
+    who = f"clusters {clusters} hold" if "," in clusters else f"cluster {clusters} holds"
+    return (
+        f"{who} groups of cells that differ in the same way (genes that are higher in one group: {genes or 'none'}; in "
+        f"the other: {genes_other or 'none'}): a batch, a treatment or a state of the cells, which are no types. They "
+        'were joined; level="fine" keeps them apart, and batch_key= takes a batch out.'
     )
 
 

@@ -35,6 +35,7 @@ from scrae.r import conversion, jobs, run_in_session
 from scrae.r.answers import plain
 from scrae.r.events import described
 from scrae.regularisers import Regulariser
+from treated_cells import treated_cells
 
 pytestmark = pytest.mark.slow
 
@@ -351,6 +352,7 @@ PROVOKED: dict[str, list[Callable[[Stage], Any]]] = {
     ],
     "no_embedding": [lambda s: scrae.tl.cluster(s.cells)],
     "embedding_not_finite": [lambda s: scrae.tl.cluster(with_embedding(s, np.nan))],
+    "shared_difference": [lambda s: scrae.tl.cluster(treated_cells())],
     "too_many_clusters": [lambda s: scrae.tl.cluster(with_embedding(s), level=50)],
     "more_clusters_than_cells": [
         lambda s: s.fit({"preset": "scdeepcluster", "pretraining_epochs": 0, "n_clusters": 100})
