@@ -114,8 +114,8 @@ def grow(
 ) -> ClusterTree:
     """Find communities, and the parts of each, and join them until one cluster is left.
 
-    The parts of a community are joined first, then the communities. If the clusters of the default level are crossed
-    with a factor, its levels are joined next, and what is above them is joined anew.
+    The two groups of the least height are joined first. If the clusters of the default level are crossed with a factor,
+    its levels are joined next, and what is above them is joined anew.
 
     Parameters
     ----------
@@ -140,8 +140,7 @@ def grow(
         leaves += [cells[part == of_part] for of_part in np.unique(part)]
         communities_of_leaves += [int(name)] * (int(part.max()) + 1)
     growing = _Growing(leaves, communities_of_leaves, embedding, coordinates, random_state)
-    parts = [[i for i, of_leaf in enumerate(communities_of_leaves) if of_leaf == name] for name in np.unique(community)]
-    growing.joined([growing.joined(of_one) for of_one in parts])
+    growing.joined(range(len(leaves)))
     tree = growing.tree()
     nodes = tree.nodes(LEVELS["default"])
     pairs = crossed_pairs(spaces, tree.clusters(nodes))
@@ -181,15 +180,13 @@ class _Growing:
     def joined(self, nodes: Iterable[int]) -> int:
         """Join nodes until one is left, and give it."""
         centres = {node: self.embedding[self.cells[node]].mean(0) for node in nodes}
-        known: dict[tuple[int, int], float] = {}
+        known: dict[tuple[int, int], tuple[float, float]] = {}
         while len(centres) > 1:
             near = _neighbours(centres)
             for pair in near - known.keys():
-                known[pair] = self.separation(*pair)
-            pair = min(near, key=lambda pair: (known[pair], pair))
-            one, other = (self.community[child] for child in pair)
-            within = one is not None and one == other
-            node = self.join(pair, known[pair], known[pair] / WITHIN if within else known[pair])
+                known[pair] = self.judged(pair)
+            pair = min(near, key=lambda pair: (known[pair][1], pair))
+            node = self.join(pair, *known[pair])
             for child in pair:
                 del centres[child]
             centres[node] = self.embedding[self.cells[node]].mean(0)
@@ -214,6 +211,12 @@ class _Growing:
         self.heights.append(max(height, *(self.heights[child] for child in pair)))
         self.factors.append(factor)
         return len(self.cells) - 1
+
+    def judged(self, pair: tuple[int, int]) -> tuple[float, float]:
+        """How far apart two nodes lie, and their height."""
+        apart = self.separation(*pair)
+        one, other = (self.community[node] for node in pair)
+        return apart, apart / WITHIN if one is not None and one == other else apart
 
     def separation(self, one: int, other: int) -> float:
         """How far apart two nodes lie."""
