@@ -1,7 +1,8 @@
 """Clusters as users get them, who do not know the number of types: against known labels, noise, and rare types.
 
     python benchmarks/clusters.py --data DIR [--datasets NAME ...] [--methods scrae pca30] [--seeds 5]
-                                  [--controls controls.csv] [--embeddings DIR] [--out results.csv] [--markdown table.md]
+                                  [--controls controls.csv] [--control-seeds 1] [--embeddings DIR] [--out results.csv]
+                                  [--markdown table.md]
 
 DIR holds h5ad files with raw counts in X and labels in obs["cell_type"], which are used for the scores and, by k-means
 alone, for the number of clusters. Each embedding is clustered by ``scrae.tl.cluster``, which is told nothing; by what
@@ -196,6 +197,7 @@ def table_of_controls(results: pd.DataFrame) -> str:
 def main() -> None:
     parser = command(__doc__, "clusters", methods=["scrae", "pca30"])
     parser.add_argument("--controls", type=Path, help="rows of the controls; without: no controls")
+    parser.add_argument("--control-seeds", type=int, default=1)
     parser.add_argument("--embeddings", type=Path, help="folder where embeddings are kept, and taken from again")
     typed = options(parser)
     load = loader(typed.data, typed.n_genes)
@@ -213,7 +215,7 @@ def main() -> None:
     if typed.controls is not None:
         asked = [
             (name, kind, seed)
-            for seed in range(typed.seeds)
+            for seed in range(typed.control_seeds)
             for name in typed.datasets
             for kind in CONTROLS
             if kind != "rare" or len(_large_types(load(name))) >= 4
