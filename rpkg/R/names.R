@@ -20,6 +20,18 @@ refuse_taken <- function(argument, name, what, cure) {
     )
 }
 
+# `what` has the name and is not ours; `how` is its place, if it can be taken away.
+refuse_foreign <- function(argument, name, what, how = NULL) {
+    refuse_taken(
+        argument, name,
+        paste0(what, " that is not the work of an earlier call"),
+        paste0(
+            "Choose another name",
+            if (!is.null(how)) paste0(", or take that away first: ", how, " <- NULL") else "."
+        )
+    )
+}
+
 # -- Seurat --------------------------------------------------------------------
 
 PARTS_OF_SEURAT <- c(
@@ -56,13 +68,9 @@ check_part_name <- function(object, name, argument, slot, is_ours) {
         )
     }
     if (!is.null(taken) && !is_ours(methods::slot(object, slot)[[name]])) {
-        refuse_taken(
-            argument, name,
-            paste0(PARTS_OF_SEURAT[[taken]], " '", name, "' that is not the work of an earlier call"),
-            paste0(
-                "Choose another name, or take that away first: object[[\"", name,
-                "\"]] <- NULL"
-            )
+        refuse_foreign(
+            argument, name, paste0(PARTS_OF_SEURAT[[taken]], " '", name, "'"),
+            paste0("object[[\"", name, "\"]]")
         )
     }
 }
@@ -125,12 +133,9 @@ check_embedding_name <- function(object, name) {
         ours <- name %in% names(all_fits(object)) || named_by_us(embedding) ||
             name %in% made(object, "scrae_embeddings")
         if (!ours) {
-            refuse_taken("name", name,
-                paste0("an embedding '", name, "' that is not the work of an earlier call"),
-                paste0(
-                    "Choose another name, or take that away first: ",
-                    "reducedDim(object, \"", name, "\") <- NULL"
-                )
+            refuse_foreign(
+                "name", name, paste0("an embedding '", name, "'"),
+                paste0("reducedDim(object, \"", name, "\")")
             )
         }
     }
@@ -141,12 +146,9 @@ check_metadata_name <- function(object, name) {
     stored <- S4Vectors::metadata(object)
     of_name <- stored[names(stored) %in% name]
     if (!all(vapply(of_name, inherits, TRUE, "scrae_fit"))) {
-        refuse_taken("name", name,
-            paste0("an entry '", name, "' of metadata() that is not the work of an earlier call"),
-            paste0(
-                "Choose another name, or take that away first: ",
-                "metadata(object)[[\"", name, "\"]] <- NULL"
-            )
+        refuse_foreign(
+            "name", name, paste0("an entry '", name, "' of metadata()"),
+            paste0("metadata(object)[[\"", name, "\"]]")
         )
     }
 }
@@ -159,10 +161,7 @@ check_altexp_name <- function(object, name) {
         taken <- !isTRUE(S4Vectors::metadata(held)$scrae_denoised)
     }
     if (taken) {
-        refuse_taken("name", name,
-            paste0("an experiment '", name, "' that is not the work of an earlier call"),
-            "Choose another name."
-        )
+        refuse_foreign("name", name, paste0("an experiment '", name, "'"))
     }
 }
 
@@ -221,13 +220,8 @@ our_columns <- function(object) {
 check_tables <- function(object, name) {
     stored <- stored_tables(object)
     if (!all(vapply(stored[names(stored) %in% name], is_clustering, TRUE))) {
-        refuse_taken("col.name", name,
-            paste0(
-                "an entry '", name, "' of ",
-                if (inherits(object, "Seurat")) "object@misc" else "metadata(object)",
-                " that is not the work of an earlier call"
-            ), "Choose another name."
-        )
+        where <- if (inherits(object, "Seurat")) "object@misc" else "metadata(object)"
+        refuse_foreign("col.name", name, paste0("an entry '", name, "' of ", where))
     }
 }
 
