@@ -162,14 +162,13 @@ class _Growing:
     def __init__(
         self,
         leaves: list[np.ndarray],
-        communities_of_leaves: list[int],
+        communities_of_leaves: Sequence[int | None],
         embedding: np.ndarray,
         coordinates: np.ndarray,
         random_state: int,
     ) -> None:
         self.cells = list(leaves)
-        self.communities_of_leaves = communities_of_leaves
-        self.community: list[int | None] = list(communities_of_leaves)  # None: of several
+        self.community = list(communities_of_leaves)  # None: of several
         self.n_leaves, self.n_cells = len(leaves), len(embedding)
         self.embedding, self.coordinates, self.random_state = embedding, coordinates, random_state
         self.children: list[tuple[int, int]] = []
@@ -231,8 +230,8 @@ class _Growing:
 
     def up_to(self, nodes: Sequence[int]) -> tuple[_Growing, list[int]]:
         """A tree that has been joined up to these nodes only, and what they are called in it."""
-        leaves = self.cells[: self.n_leaves]
-        again = _Growing(leaves, self.communities_of_leaves, self.embedding, self.coordinates, self.random_state)
+        leaves, of_leaves = self.cells[: self.n_leaves], self.community[: self.n_leaves]
+        again = _Growing(leaves, of_leaves, self.embedding, self.coordinates, self.random_state)
         below, waiting = set(nodes), list(nodes)
         while waiting:
             node = waiting.pop()
