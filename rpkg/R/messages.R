@@ -451,6 +451,15 @@ WORDS <- list(
             "more epochs, or with a smaller pretraining_epochs."
         )
     },
+    one_level = function(f, where) {
+        paste0(
+            "column '", f$column, "' has the same value in all cells: there is nothing ",
+            "to compare"
+        )
+    },
+    too_few_cells_for_report = function(f, where) {
+        paste0(how_many(f$n, "cell"), " are too few: 30 or more are needed")
+    },
     no_embedding = function(f, where) {
         paste0("there is no embedding '", f$name, "'. Call RunSCRAE(object) first.")
     },

@@ -280,7 +280,8 @@ def _by_batch(
         try:
             if len(seen) < 2:
                 raise Refusal(
-                    f"{part.shape[0]:,} cell(s) and {len(seen):,} gene(s) are too few; leave this batch out, or merge it with another",
+                    f"{part.shape[0]:,} cell(s) and {len(seen):,} gene(s) are too few; leave this batch out, or "
+                    "merge it with another",
                     "too_little_in_batch",
                     n_cells=part.shape[0],
                     n_genes=len(seen),

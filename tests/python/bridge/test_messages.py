@@ -353,6 +353,8 @@ PROVOKED: dict[str, list[Callable[[Stage], Any]]] = {
     ],
     "no_density": [without_density],
     "too_few_to_be_like": [lambda s: s.model.sample(3, like=s.cells[:3])],
+    "one_level": [lambda s: scrae.tl.batch_report(s.column("one"), "donor")],
+    "too_few_cells_for_report": [lambda s: scrae.tl.batch_report(s.column(["a", "b"] * 30)[:20].copy(), "donor")],
     "too_few_to_tell_apart": [lambda s: scrae.tl.sample_report(s.cells[:3], s.model)],
     "cells_without_molecules": [lambda s: scrae.tl.molecular_cross_validation(s.cells, share=0.01)],
     "no_prior": [lambda s: s.fit({"regulariser": "none"}).sample(3, codes="prior")],
