@@ -9,10 +9,13 @@ R writes one line of JSON for each job, ``{"folder": ...}``, and ends the worker
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import importlib
 import json
+import mmap
 import os
+import re
 import select
 import shutil
 import signal
@@ -33,11 +36,13 @@ if TYPE_CHECKING:
     from scrae.r.jobs import Emit
 
 IDLE_SECONDS = 600.0
+IN_A_MOMENT = 2.0  # within this many seconds the next job of a program comes
 LOADED = ("scrae.model", "anndata")  # what nearly every job needs
 LEARNED = "modules.json"  # in the folder of a job: what it has imported besides
 OUTPUT = "stderr.txt"  # in the folder of a job: what it has printed
 GIVEN = "given"  # in the folder of a job: the model that R hands over with it
 MOST_OWN_MB, MOST_LEARNED_MB = 400, 300  # memory of a worker without a job, and up to which it imports more
+MAPPING = re.compile(r"([0-9a-f]+)-([0-9a-f]+) (?:r-[x-]p \S+ \S+ \d+ +(/.*)|.*)")  # the last: a file, only read
 CAN_FORK = sys.platform == "linux"
 
 
@@ -66,6 +71,7 @@ class Worker:
             signal.signal(number, self._pass_on)
         for name in LOADED:
             _import(name)
+        _ready_compiled_loops()
         _let_be()
         for folder in self._folders():
             self.emit("begun")
@@ -90,6 +96,8 @@ class Worker:
         until = time.monotonic() + self.idle_seconds
         while True:
             while b"\n" not in self._read:
+                if not self._readable(min(IN_A_MOMENT, self.idle_seconds)):
+                    give_back_files()
                 if not self._readable(until - time.monotonic()):
                     return
                 more = os.read(0, 4096)
@@ -236,10 +244,36 @@ def _import(name: str) -> None:
         importlib.import_module(name)
 
 
+def _ready_compiled_loops() -> None:
+    """What numba does before the first compiled loop runs, once for all jobs."""
+    with suppress(Exception):
+        from numba.core.registry import cpu_target
+
+        cpu_target.typing_context.refresh()
+        cpu_target.target_context.refresh()
+
+
 def _let_be() -> None:
     """What is there now is there for good: a collection of garbage in a copy need not touch, and so copy, it all."""
     gc.collect()
     gc.freeze()
+
+
+def give_back_files() -> None:
+    """Have the system take back memory of this process that it can fill from files again: libraries, for the most part.
+
+    Where it does not say which memory that is, nothing is done.
+    """
+    with suppress(OSError, ValueError, AttributeError):
+        advise = ctypes.CDLL(None, use_errno=True).madvise
+        of_file: tuple[int, int] | None = None
+        for line in Path("/proc/self/smaps").read_text().splitlines():
+            heading = MAPPING.match(line)
+            if heading is not None:
+                first, end = (int(heading[i], 16) for i in (1, 2))
+                of_file = (first, end - first) if heading[3] else None
+            elif of_file is not None and line.startswith("Anonymous:") and line.split()[1] == "0":
+                advise(ctypes.c_void_p(of_file[0]), ctypes.c_size_t(of_file[1]), mmap.MADV_DONTNEED)
 
 
 def own_memory_mb() -> float:
