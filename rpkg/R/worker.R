@@ -9,7 +9,7 @@ LAST_WORDS <- 15L # lines of the worker's stderr in the error when it dies
 #' another Python or other environment variables are wanted, and where the session's
 #' is in the middle of a job, from which this one was asked for.
 #' @return An environment with the `process`, what it was started as (`wanted`), its
-#'   `home`, whether it `stays` for the session, and whether it is `busy`.
+#'   `home`, whether it `stays` for the session, is `busy`, and was `used` before.
 #' @noRd
 take_worker <- function() {
     wanted <- wanted_worker()
@@ -60,6 +60,7 @@ start_worker <- function(wanted, stays) {
     worker$home <- home
     worker$stays <- stays
     worker$busy <- FALSE
+    worker$used <- FALSE
     worker$process <- without_drawing(processx::process$new(
         wanted$python, c("-m", "scrae.r"),
         stdin = "|", stdout = "|", stderr = file.path(home, "stderr.txt"),
@@ -75,7 +76,7 @@ end_worker <- function(worker) {
     }
     process <- worker$process
     if (process$is_alive()) {
-        process$kill_tree()
+        process$kill_tree(close_connections = FALSE)
         process$wait(10000L) # until the system is rid of it, too
     }
     close(process$get_input_connection())
@@ -115,9 +116,10 @@ StopSCRAE <- function() {
 #' @return Nothing; the results are in the folder.
 #' @noRd
 do_job <- function(worker, folder, how, where) {
+    waited <- worker$used
     watched <- give_job(worker, folder, how$verbose)
-    if (!watched$begun && !watched$given_up && left_by_itself(worker)) {
-        # It had waited long enough, just before.
+    if (waited && !watched$begun && !watched$given_up) {
+        # It had waited long enough, or was killed, just before.
         other <- start_worker(worker$wanted, worker$stays)
         on.exit(leave_worker(other))
         worker <- other
@@ -144,6 +146,7 @@ give_job <- function(worker, folder, verbose) {
     # What has gone cannot be written to; the watch finds its end.
     tryCatch(worker$process$write_input(line), error = function(condition) NULL)
     watched <- watch(worker$process, verbose)
+    worker$used <- worker$used || watched$begun
     if (watched$ended) worker$busy <- FALSE
     if (watched$ended && !watched$stays) renew_worker(worker)
     if (!watched$ended) watched$status <- worker$process$get_exit_status()
@@ -160,11 +163,6 @@ renew_worker <- function(worker) {
         end_worker(worker)
         start_worker(wanted, stays)
     }
-}
-
-left_by_itself <- function(worker) {
-    worker$process$wait(10000L)
-    identical(worker$process$get_exit_status(), 0L)
 }
 
 # processx draws a name for its process; the user's random numbers shall go on
@@ -245,7 +243,7 @@ take_interrupt <- function(worker, seen, progress) {
     seen$stops <- seen$stops + 1L
     if (!seen$training || seen$stops > 1L) {
         seen$given_up <- TRUE
-        worker$kill_tree()
+        worker$kill_tree(close_connections = FALSE)
     } else {
         progress$stage("stopping; once more to give up the model, too")
     }

@@ -168,7 +168,7 @@ repeated_calls <- function(counts, python, calls, in_process) {
         if (is.null(worker)) 0 else ps::ps_memory_info(ps::ps_handle(worker$get_pid()))[["rss"]] / 2^20
     }
     for (turn in rep(turns, 2)) turn() # what is loaded once, and torch's own store of memory
-    Sys.sleep(3) # the worker imports what these have needed
+    Sys.sleep(5) # the worker imports what these have needed, and gives back what it can read again
     before <- traces()
     grown <- memory()
     of_worker_before <- of_worker()
@@ -176,6 +176,7 @@ repeated_calls <- function(counts, python, calls, in_process) {
         turns[[1L + call %% length(turns)]]()
         gc() # garbage that has not been collected yet is no leak
     }
+    Sys.sleep(5)
     list(
         before = before, after = traces(), from = grown, grown = memory() - grown,
         of_worker = of_worker_before, worker_grown = of_worker() - of_worker_before
@@ -285,17 +286,19 @@ test_that("one worker serves the calls of a session, each to the bits of a worke
     StopSCRAE()
     first <- quick(counts, features = "all")
     pid <- pid_of_worker()
+    other <- made_counts(50, 200)
     set.seed(4)
     PredictSCRAE(counts, model = first, verbose = FALSE, threads = 1)
     SampleSCRAE(first, n = 5, verbose = FALSE)
     FindOutliersSCRAE(counts, first, verbose = FALSE, threads = 1)
-    quick(made_counts(50, 200), preset = "scVI", features = "all")
+    quick(other, preset = "scVI", features = "all")
     expect_error(quick(counts, features = "all", batch_size = 1), "batch_size")
     again <- quick(counts, features = "all")
     drawn <- stats::runif(1)
     expect_equal(pid_of_worker(), pid)
     expect_identical(again[, ], first[, ])
-    expect_identical(attr(again, "scrae")$model, attr(first, "scrae")$model)
+    of_losses <- function(fit) fit$history[setdiff(names(fit$history), "seconds")]
+    expect_identical(of_losses(attr(again, "scrae")), of_losses(attr(first, "scrae")))
     set.seed(4)
     expect_equal(stats::runif(1), drawn)
 })
@@ -321,6 +324,7 @@ test_that("StopSCRAE ends the worker, an option has each call start its own, and
 
 test_that("a worker that has gone between calls, or leaves as a call begins, is replaced without a word", {
     counts <- made_counts()
+    model <- scRAE:::find_model(trained())
     quick(counts, features = "all", max_epochs = 1)
     first <- pid_of_worker()
     ps::ps_send_signal(ps::ps_handle(first), tools::SIGKILL)
@@ -335,9 +339,9 @@ test_that("a worker that has gone between calls, or leaves as a call begins, is 
     dir.create(folder)
     on.exit(unlink(folder, recursive = TRUE))
     scRAE:::write_json(
-        list(action = "sample", arguments = list(model = scRAE:::give_model_to_job(
-            scRAE:::find_model(trained()), file.path(folder, "given")
-        ), n = 2L, random_state = 1L)),
+        list(action = "sample", arguments = list(
+            model = scRAE:::give_model_to_job(model, file.path(folder, "given")), n = 2L, random_state = 1L
+        )),
         file.path(folder, "job.json")
     )
     expect_silent(scRAE:::do_job(worker, folder, list(verbose = FALSE), "the counts"))
@@ -379,12 +383,12 @@ test_that("a call from within another has a worker of its own", {
     expected <- quick(counts, features = "all")[, ]
     pid <- pid_of_worker()
     inner <- NULL
-    outer <- withCallingHandlers(
-        suppressMessages(quick(counts, features = "all", verbose = TRUE)),
+    outer <- suppressMessages(withCallingHandlers(
+        quick(counts, features = "all", verbose = TRUE),
         message = function(condition) {
             if (is.null(inner)) inner <<- quick(counts, features = "all")
         }
-    )
+    ))
     expect_identical(inner[, ], expected)
     expect_identical(outer[, ], expected)
     expect_equal(pid_of_worker(), pid)

@@ -11,7 +11,7 @@ from scrae.r.conversion import bridge, look_for_bridge
 def status(*, quick: bool = False) -> dict[str, Any]:
     """What is installed (``findings``, texts by name), and what stops scRAE from working from R (``problems``).
 
-    Where ``quick``, packages are looked for and asked for their versions, but not imported: a second instead of seconds.
+    Where ``quick``, packages are looked for and asked for their versions, but not imported: that takes a second.
     """
     findings = doctor.report(quick=quick)
     problems = doctor.problems(findings)

@@ -1,4 +1,4 @@
-"""What R hands over with a job: counts, names and columns as plain little-endian numbers and JSON, mapped, not copied."""
+"""What R hands over with a job: counts and columns as plain little-endian numbers, which are mapped, not copied."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def take_cells(folder: Path) -> AnnData:
 def _column(folder: Path, column: dict[str, Any]) -> list[Any]:
     values = _mapped(folder, column)
     if "levels" not in column:
-        return values.tolist()
+        return list(values.tolist())
     levels = [*column["levels"], None]  # a code of -1: nothing is said
     return [levels[code] for code in values]
 
@@ -66,6 +66,6 @@ def _mapped(folder: Path, array: dict[str, Any]) -> np.ndarray:
         return np.zeros(0, dtype=kind)
     with path.open("rb") as file:
         whole = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
-    # Behind a view of its own it is an array like any other: what is made of it belongs into memory, unlike what is made
-    # of counts on disk (scrae.data.on_disk), which may not have room there.
+    # Behind a view of its own it is an array like any other: what is made of it belongs into memory. What is made of
+    # counts on disk (scrae.data.on_disk) may not have room there.
     return np.frombuffer(memoryview(whole), dtype=kind)

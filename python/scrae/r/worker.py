@@ -109,8 +109,8 @@ class Worker:
             until = time.monotonic() + self.idle_seconds
 
     def _readable(self, seconds: float) -> bool:
-        """Whether R writes, or closes its end, before that."""
-        return bool(select.select([0], [], [], max(0.0, seconds))[0])
+        """Whether R writes, or closes its end, before that; Windows cannot wait for a pipe but by reading."""
+        return os.name == "nt" or bool(select.select([0], [], [], max(0.0, seconds))[0])
 
     def _pass_on(self, number: int, frame: Any) -> None:
         """What R or a user tells the worker is meant for its job."""

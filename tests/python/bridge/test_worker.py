@@ -354,9 +354,7 @@ def told(answer: tuple[Path, dict[str, Any]]) -> tuple[Path, dict[str, Any]]:
     return folder, result["table"]
 
 
-def test_genes_are_selected_by_the_core(
-    cells: Callable[[Path], None], shared_worker: Standing, tmp_path: Path
-) -> None:
+def test_genes_are_selected_by_the_core(cells: Callable[[Path], None], shared_worker: Standing, tmp_path: Path) -> None:
     for folder in (
         job(tmp_path / "select", "select", method="hvg", n_top=6),
         job(tmp_path / "train", max_epochs=1, select={"method": "hvg", "n_top": 6}),
@@ -507,7 +505,7 @@ def test_a_worker_that_nobody_needs_ends() -> None:
 
 
 def test_a_worker_that_cannot_be_copied_does_one_job_and_ends(cells: Callable[[Path], None], tmp_path: Path) -> None:
-    program = "import sys, scrae.r.worker as w; w.CAN_FORK = False; from scrae.r.__main__ import main; sys.exit(main([]))"
+    program = "import scrae.r.worker; scrae.r.worker.CAN_FORK = False; from scrae.r.__main__ import main; main([])"
     folder = job(tmp_path / "job", max_epochs=1)
     cells(folder)
     worker = Standing.started(program=["-c", program])
