@@ -418,6 +418,27 @@ test_that("forks of the session have workers of their own and leave its alone", 
     expect_equal(pid_of_worker(), pid)
 })
 
+test_that("where a process cannot be copied, each job has a worker of its own, which is started ahead", {
+    counts <- made_counts()
+    expected <- quick(counts, features = "all")[, ]
+    folder <- tempfile("path")
+    dir.create(folder)
+    writeLines("import scrae.r.worker; scrae.r.worker.CAN_FORK = False", file.path(folder, "sitecustomize.py"))
+    before <- options(scrae.pythonpath = folder)
+    on.exit({
+        options(before)
+        unlink(folder, recursive = TRUE)
+    })
+    pids <- integer()
+    for (i in 1:2) {
+        expect_identical(quick(counts, features = "all")[, ], expected)
+        pids[i] <- pid_of_worker()
+        expect_true(ps::ps_is_running(ps::ps_handle(pids[i])))
+    }
+    expect_false(pids[1] == pids[2])
+    expect_equal(length(workers_of(Sys.getpid())), 1L)
+})
+
 test_that("the worker follows the session to another working directory", {
     folder <- tempfile("elsewhere")
     dir.create(folder)
