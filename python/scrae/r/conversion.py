@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import importlib.util
 import sys
 import warnings
@@ -145,7 +146,7 @@ def look_for_bridge() -> None:
     try:
         for name in ("rpy2", "anndata2ri"):
             if importlib.util.find_spec(name) is None:
-                raise ModuleNotFoundError(f"No module named {name!r}")
+                importlib.import_module(name)  # says so
         import rpy2.rinterface_lib.openrlib  # noqa: F401 (loads R's library, which has what this rpy2 asks for or not)
     except Exception as error:
         raise _no_bridge(error) from error
