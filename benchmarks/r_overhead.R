@@ -39,10 +39,10 @@ one_session <- function() {
     time("PBMCExample()", cells <- PBMCExample())
     clock <- new.env()
     trace("take_event", where = asNamespace("scRAE"), print = FALSE, tracer = substitute(
-        if (event$event == "epoch" && is.null(clock$first)) clock$first <- proc.time()[["elapsed"]],
+        if (event$event == "epoch" && is.null(clock$first)) assign("first", proc.time()[["elapsed"]], clock),
         list(clock = clock)
     )) |> suppressMessages()
-    run <- function(seed) RunSCRAE(cells, features = "all", verbose = FALSE, seed.use = seed)
+    run <- function(seed) RunSCRAE(cells, features = "all", max_epochs = 20, verbose = FALSE, seed.use = seed)
     beside <- function(name, trained) {
         training <- S4Vectors::metadata(trained)$SCRAE$summary$seconds
         seconds[[paste0(name, ", beside the training")]] <<- seconds[[name]] - c(training, NA)
@@ -55,10 +55,11 @@ one_session <- function() {
     trained <- time("second RunSCRAE()", run(2))
     beside("second RunSCRAE()", trained)
     trained$type <- cells$cell_type
+    trained$half <- rep(c("a", "b"), length.out = ncol(cells))
     turns <- list(
         LabelSCRAE = function() LabelSCRAE(trained, "type", verbose = FALSE),
         FindOutliersSCRAE = function() FindOutliersSCRAE(trained, verbose = FALSE),
-        FindMarkersSCRAE = function() FindMarkersSCRAE(trained, group.by = "type", verbose = FALSE),
+        FindMarkersSCRAE = function() FindMarkersSCRAE(trained, group.by = "half", verbose = FALSE),
         PredictSCRAE = function() PredictSCRAE(cells, trained, verbose = FALSE)
     )
     for (name in names(turns)) {
