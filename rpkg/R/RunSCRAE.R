@@ -6,8 +6,9 @@
 #'
 #' The work is done by Python in a process of its own: its progress is shown
 #' here, Ctrl-C ends training early and gives back the best model so far, and
-#' whatever happens to that process, the session and the object are safe. Before
-#' the first use type [InstallSCRAE()].
+#' whatever happens to that process, the session and the object are safe. It stays
+#' for the next call ([StopSCRAE()] ends it). Before the first use type
+#' [InstallSCRAE()].
 #'
 #' The same counts, genes (in the order of the object), seed and number of
 #' threads give the same numbers to the last bit, in R and in Python.

@@ -237,7 +237,7 @@ class SCRAE:
         if max_epochs is not None:
             max_epochs = at_least("max_epochs", max_epochs, 1)
         checkpoint_seconds = not_negative("checkpoint_seconds", checkpoint_seconds)
-        cells = read_cells(data, layer, counts=counts)
+        cells = read_cells(data, layer, counts=counts, copy=genes is None)  # what is made of some genes is a copy
         chosen = np.arange(cells.counts.shape[1]) if genes is None else cells.positions(genes)
         modelled = cells.counts
         if genes is not None:
