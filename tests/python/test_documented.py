@@ -5,6 +5,9 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -76,3 +79,34 @@ def test_a_function_of_r_has_a_page_with_an_example(name: str) -> None:
     page = (ROOT / "rpkg" / "man" / f"{name}.Rd").read_text(encoding="utf-8")
     assert "\\examples{" in page
     assert "\\value{" in page
+
+
+def figures(root: Path, what: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(root / "scripts" / "figures.py"), what], capture_output=True, text=True, check=False
+    )
+
+
+def test_tables_of_the_documents_are_those_of_the_results() -> None:
+    assert figures(ROOT, "check").stdout == ""
+
+
+def test_a_table_with_another_figure_is_found_and_mended(tmp_path: Path) -> None:
+    for name in ("README.md", "docs", "scripts/figures.py", "benchmarks/results"):
+        source, target = ROOT / name, tmp_path / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("*.png", "*.csv"))
+        else:
+            shutil.copy(source, target)
+    text = (tmp_path / "README.md").read_text()
+    start = text.index("<!-- table: readme -->")
+    (tmp_path / "README.md").write_text(text[:start] + text[start:].replace("0.", "0.9", 1))
+    found = figures(tmp_path, "check")
+    assert (found.returncode, "README.md" in found.stdout) == (1, True)
+    assert figures(tmp_path, "write").returncode == 0
+    assert (tmp_path / "README.md").read_text() == text
+
+
+def test_the_readme_fits_on_two_screens() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 90
