@@ -41,7 +41,7 @@ render_vignettes() {
     R_LIBS="$root/.Rlib${R_LIBS:+:$R_LIBS}" RETICULATE_PYTHON="$root/.venv/bin/python" PYTHONPATH='' \
         Rscript --vanilla docs/site/vignettes.R vignettes "$made/vignettes"
 }
-render_vignettes || say "the vignettes are left out: R, or a package that they need, is missing or failed (make setup-r)"
+[ -n "${SCRAE_NO_VIGNETTES:-}" ] || render_vignettes || say "the vignettes are left out: R, or a package that they need, is missing or failed (make setup-r)"
 
 .venv/bin/python docs/site/stage.py "$made/source"
 "$python" -m sphinx -W --keep-going -q -c docs/site -d "$made/doctrees" -b html "$made/source" "$made/html"

@@ -9,6 +9,8 @@ from typing import Any
 
 import scrae
 
+PROSE = "Returned"
+
 project = "scRAE"
 author = "The scRAE authors"
 version = release = scrae.__version__
@@ -31,7 +33,7 @@ nitpicky = True
 nitpick_ignore_regex = [
     (r"py:class", r"(?!scrae\.[A-Z]).*"),
     (r"py:(meth|attr|func|mod|data|class)", r"scrae\.(autoencoder|clusters|posthoc|regularisers|compute|networks)\..*"),
-    (r"py:(meth|attr|func|mod|data|class)", r"scrae\.(pp|tl|metrics|pl|data|model)\.\w+\.\w+.*"),
+    (r"py:(meth|attr|func|mod|data|class)", r"scrae\.(pp|tl|metrics|pl|data|model)\.\w+(\..*)?"),
 ]
 
 myst_enable_extensions = ["colon_fence", "deflist"]
@@ -48,7 +50,7 @@ autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True, "show-inheritance": False}
 python_maximum_signature_line_length = 88
 napoleon_google_docstring = False
-napoleon_use_ivar = True
+napoleon_custom_sections = [PROSE]
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 
@@ -66,22 +68,10 @@ warnings.filterwarnings("ignore", category=DeprecationWarning)
 
 
 def returns_as_text(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
-    """Make one field of a section "Returns" that is prose: napoleon would take each of its lines for a type."""
-    made: list[str] = []
-    at = 0
-    while at < len(lines):
-        if lines[at].strip() == "Returns" and at + 1 < len(lines) and set(lines[at + 1].strip()) == {"-"}:
-            end = at + 2
-            while end < len(lines) and not (end + 1 < len(lines) and re.fullmatch(r"-{3,}", lines[end + 1].strip())):
-                end += 1
-            while end > at + 2 and not lines[end - 1].strip():
-                end -= 1
-            made += [".. rubric:: Returns", "", *lines[at + 2 : end], ""]
-            at = end
-        else:
-            made.append(lines[at])
-            at += 1
-    lines[:] = made
+    """Give the section "Returns", which is prose, another name: napoleon would take each of its lines for a type."""
+    for at, line in enumerate(lines[:-1]):
+        if line == "Returns" and re.fullmatch("-+", lines[at + 1]):
+            lines[at] = PROSE
 
 
 def short_defaults(app: Any, what: str, name: str, obj: Any, options: Any, signature: str, returned: str) -> Any:

@@ -18,6 +18,7 @@ import rd
 ROOT = Path(__file__).resolve().parents[2]
 SITE = PurePosixPath("docs/site")
 LINK = re.compile(r"(\]\()([^)\s]+)(\))")
+MADE = re.compile(r"docs/(reference|tutorials)/r(/\w+(-\w+)*)?\.md")  # pages that are made in the build
 ELSEWHERE = ("http://", "https://", "mailto:", "#")
 NOTHING_HERE = """\
 # R vignettes
@@ -86,9 +87,8 @@ class Stage:
             return match[0]
         name, separator, anchor = match[2].partition("#")
         aim = resolve(name, path)
-        if aim.parts[:2] == ("docs", "reference") and aim.name != "index.md" and not (ROOT / aim).exists():
-            return match[0]  # made in the build
-        self.want(aim)
+        if not MADE.fullmatch(str(aim)):
+            self.want(aim)
         relative = os.path.relpath(place(aim), place(path).parent)
         return f"{match[1]}{relative}{separator}{anchor}{match[3]}"
 
