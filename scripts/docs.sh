@@ -17,7 +17,7 @@ export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMBA_NUM_THRE
 
 say() { echo "docs: $*"; }
 
-stamp=$(cat requirements-docs.lock requirements.lock scripts/docs.sh | cksum; pwd)
+stamp=$(cat requirements-docs.lock scripts/docs.sh | cksum; pwd)
 if [ ! -e "$venv/.made-from" ] || [ "$stamp" != "$(cat "$venv/.made-from")" ]; then
     say "installing $(grep -c == requirements-docs.lock) packages into $venv"
     rm -rf "$venv"
@@ -44,6 +44,7 @@ render_vignettes() {
 [ -n "${SCRAE_NO_VIGNETTES:-}" ] || render_vignettes || say "the vignettes are left out: R, or a package that they need, is missing or failed (make setup-r)"
 
 .venv/bin/python docs/site/stage.py "$made/source"
+unset MPLBACKEND
 "$python" -m sphinx -W --keep-going -q -c docs/site -d "$made/doctrees" -b html "$made/source" "$made/html"
 "$python" docs/site/check.py "$made/html"
 say "the site is in $made/html/index.html"

@@ -74,6 +74,11 @@ def returns_as_text(app: Any, what: str, name: str, obj: Any, options: Any, line
             lines[at] = PROSE
 
 
+def returns_by_name(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Give that section its name back, once napoleon is through."""
+    lines[:] = [line.replace(f".. rubric:: {PROSE}", ".. rubric:: Returns") for line in lines]
+
+
 def short_defaults(app: Any, what: str, name: str, obj: Any, options: Any, signature: str, returned: str) -> Any:
     """No types in signatures: those of other packages are long, and the text says what each parameter is."""
     return (signature, None) if what in ("function", "method", "class") and inspect.isroutine(obj) else None
@@ -81,4 +86,5 @@ def short_defaults(app: Any, what: str, name: str, obj: Any, options: Any, signa
 
 def setup(app: Any) -> None:
     app.connect("autodoc-process-docstring", returns_as_text, priority=100)
+    app.connect("autodoc-process-docstring", returns_by_name, priority=900)
     app.connect("autodoc-process-signature", short_defaults)
