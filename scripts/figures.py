@@ -99,7 +99,8 @@ def choices() -> str:
 def datasets() -> str:
     found = tables("accuracy.md")["k-means, NMI"]
     rows = [
-        [asked, use, *(found[name][method].split()[0] for method in ("default", "pca30"))] for asked, use, name in DATASETS
+        [asked, use, *(found[name][method].split()[0] for method in ("default", "pca30"))]
+        for asked, use, name in DATASETS
     ]
     return drawn(["your data", "use", "k-means NMI: scRAE", "PCA, 30 components"], rows)
 
@@ -172,7 +173,7 @@ def kmeans() -> str:
     )
 
 
-TABLES = {"readme": readme, "clusterings": clusterings, "peers": peers, "kmeans": kmeans, "choices": choices, "datasets": datasets}
+TABLES = {made.__name__: made for made in (readme, choices, datasets, clusterings, peers, kmeans)}
 
 
 def filled(text: str) -> str:

@@ -57,6 +57,7 @@ copybutton_prompt_is_regexp = True
 html_theme = "furo"
 html_title = f"scRAE {release}"
 html_static_path = ["static"]
+html_favicon = "static/scrae.svg"
 html_css_files = ["scrae.css"]
 html_theme_options = {
     "light_css_variables": {"color-brand-primary": "#08519c", "color-brand-content": "#08519c"},

@@ -1,4 +1,4 @@
-"""Every example of the Python reference runs and prints what it says. `make docs-check` runs this, and so can pytest."""
+"""Every example of the Python reference runs and prints what it says. `make docs-check` runs this."""
 
 from __future__ import annotations
 
