@@ -13,7 +13,10 @@ sources <- c(
     list.files(file.path(root, "rpkg/R"), full.names = TRUE),
     list.files(file.path(root, "python/scrae"), "[.]py$", recursive = TRUE, full.names = TRUE)
 )
-code <- paste(sort(unname(tools::md5sum(sources))), collapse = "")
+# Comments, from which the help is made, change nothing in a vignette.
+bare <- tempfile()
+writeLines(unlist(lapply(sources, function(path) grep("^ *#", readLines(path), value = TRUE, invert = TRUE))), bare)
+code <- unname(tools::md5sum(bare))
 
 render <- function(rmd, target) {
     name <- tools::file_path_sans_ext(basename(rmd))
