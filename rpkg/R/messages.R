@@ -258,7 +258,7 @@ WORDS <- list(
         paste0(
             how_many(f$n, "level"), " of column '", f$column, "' ",
             ngettext(f$n, "has", "have"), " a single cell (", quoted(f$names),
-            "). What is the batch and what is the cell cannot be told apart. ",
+            "). The effect of a level cannot be distinguished from its only cell. ",
             "Merge such levels, or drop the cells."
         )
     },
