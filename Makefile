@@ -177,7 +177,7 @@ docs: setup ## the documentation site in build/docs/html; tutorials are run, and
 	@scripts/docs.sh
 
 docs-check: docs ## open every page of the site in headless Chromium, at two widths; run the examples of the reference
-	@.venv-docs/bin/python -m pytest --no-cov -q tests/site
+	@PYTHONPATH=python .venv-docs/bin/python -m pytest --no-cov -q tests/site
 
 figures: setup ## write the tables of README and docs anew from benchmarks/results
 	@$(python) scripts/figures.py write

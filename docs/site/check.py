@@ -27,7 +27,7 @@ class Page(HTMLParser):
 
 def broken(folder: Path) -> list[str]:
     """A line for each link that leads nowhere."""
-    paths = [path for path in folder.rglob("*.html") if "_static" not in path.parts]
+    paths = [path for path in sorted(folder.rglob("*.html")) if "_static" not in path.parts]
     pages = {path: Page(path.read_text(encoding="utf-8")) for path in paths}
     lost = []
     for path, page in pages.items():
