@@ -9,8 +9,8 @@
 #' [SelectGenes()] chooses genes, [BatchReportSCRAE()] says whether there are
 #' batches and whether they are gone. A trained model answers questions:
 #' [LabelSCRAE()] (types of cells from partial labels), [FindMarkersSCRAE()]
-#' (genes that differ between groups), [FindOutliersSCRAE()] (cells that are
-#' strange), [SampleReportSCRAE()], [CrossValidateSCRAE()] and [StabilitySCRAE()]
+#' (genes that differ between groups), [FindOutliersSCRAE()] (cells that
+#' the model explains badly), [SampleReportSCRAE()], [CrossValidateSCRAE()] and [StabilitySCRAE()]
 #' (how far it can be trusted). The work is done by the Python package
 #' `scrae`, which travels inside this one, in a process of its own;
 #' [InstallSCRAE()] sets up what it needs, [SCRAEStatus()] says what is
