@@ -519,6 +519,22 @@ def test_a_worker_that_cannot_be_copied_does_one_job_and_ends(cells: Callable[[P
     assert (folder / RESULT).exists()
 
 
+def test_the_answer_of_a_worker_that_cannot_be_copied_stays_when_r_closes_at_once(
+    cells: Callable[[Path], None], tmp_path: Path
+) -> None:
+    """It is slow to end here, as on a busy machine, so that its watch sees R's end first."""
+    program = (
+        "import atexit, time, scrae.r.worker as w; w.CAN_FORK = False; atexit.register(time.sleep, 2); "
+        "from scrae.r.__main__ import main; raise SystemExit(main([]))"
+    )
+    folder = job(tmp_path / "job", max_epochs=1)
+    cells(folder)
+    worker = Standing.started(program=["-c", program])
+    worker.done(folder)
+    assert worker.close() == 0
+    assert (folder / RESULT).exists()
+
+
 def test_an_error_is_an_event_and_leaves_no_result(shared_worker: Standing, tmp_path: Path) -> None:
     folder = job(tmp_path / "job", settings={"n_laten": 3})
     _, event, ended = shared_worker.done(folder)
