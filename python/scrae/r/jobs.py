@@ -226,6 +226,12 @@ def _batch_report(arguments: dict[str, Any], cells: Callable[[], AnnData], folde
     }
 
 
+def _report(arguments: dict[str, Any], cells: Callable[[], AnnData], folder: Path, emit: Emit) -> dict[str, Any]:
+    from scrae.r.report import write_report
+
+    return write_report(arguments, cells, emit)
+
+
 def _select(arguments: dict[str, Any], cells: Callable[[], AnnData], folder: Path, emit: Emit) -> dict[str, Any]:
     from scrae.pp import select_genes
     from scrae.pp.genes import RANK, SELECTED
@@ -262,6 +268,7 @@ ACTIONS = {
     "stability": _stability,
     "cluster": _cluster,
     "batch_report": _batch_report,
+    "report": _report,
     "read": _read,
     "save": _save,
     "select": _select,
