@@ -24,8 +24,10 @@ OF_OTHERS = {"interrupted", "memory", "missing_package"}  # what scrae.r.events 
 # in, and mistakes of who writes a term.
 ONLY_IN_PYTHON = {
     "__init__.py": {"__getattr__"},
+    "cli/models.py": {"_denoise", "_predict"},
     "cli/report.py": {"_report"},
-    "cli/run.py": {"_level", "_run", "_train", "_write"},
+    "cli/run.py": {"level", "refuse_output", "_run", "_train", "_write"},
+    "cli/settings.py": {"settings_of"},
     "compute/distributed.py": {"on_terminate", "_together", "require_same"},
     "compute/rows.py": {"rows_of"},
     "data/cells.py": {"positions", "_positions_by_name", "_column", "read_cells", "_read_anndata"},

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TextIO
 
 from scrae._version import __version__
-from scrae.cli import look, report, run
+from scrae.cli import look, models, report, run
 
 WRONG_INPUT = 2
 INTERRUPTED = 130
@@ -35,7 +35,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="scrae", description="Deep embeddings and clusters of single-cell counts.")
     parser.add_argument("--version", action="version", version=f"scrae {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for module in (run, report, look):
+    for module in (run, models, report, look):
         module.add_to(commands)
     return parser
 

@@ -7,6 +7,8 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from scrae.cli.settings import add_set, settings_of
+
 if TYPE_CHECKING:
     from anndata import AnnData
 
@@ -46,6 +48,7 @@ def add_to(commands: Any) -> None:
     run.add_argument(
         "--preset", default="default", help='"default", "reference" (the published code), "scvi", ... (docs/PRESETS.md)'
     )
+    add_set(run)
     run.add_argument("--seed", type=int, default=0, help="random seed (default: %(default)s)")
     run.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
     run.add_argument("--model-dir", type=Path, help="folder for the model and its checkpoints")
@@ -62,14 +65,14 @@ def add_to(commands: Any) -> None:
         "--cluster",
         nargs="?",
         const="default",
-        type=_level,
+        type=level,
         metavar="LEVEL",
         help='find clusters, too: "default", "broad", "fine", or their number; in obs["scrae_clusters"]',
     )
     run.add_argument("--quiet", action="store_true", help="no progress bar and no summary")
 
 
-def _level(text: str) -> str | int:
+def level(text: str) -> str | int:
     if text.isdecimal() and int(text) >= 1:
         return int(text)
     if text not in ("default", "broad", "fine"):
@@ -77,21 +80,28 @@ def _level(text: str) -> str | int:
     return text
 
 
+def refuse_output(out: Path, source: Path) -> None:
+    """Refuse a name under which no result can be written."""
+    if out.suffix not in (".h5ad", ".zarr"):
+        raise ValueError(f"--out {out}: the result is written as h5ad or zarr, so its name must end in that")
+    if not out.parent.is_dir():
+        raise FileNotFoundError(f"--out {out}: there is no folder {out.parent}")
+    from scrae.data.files import refuse_target
+
+    refuse_target(out, source)
+
+
 def _run(options: argparse.Namespace) -> int:
+    settings_of(options.settings)
     if options.resume and options.model_dir is None:
         raise ValueError("--resume needs --model-dir: that is where the checkpoint is")
-    if options.out.suffix not in (".h5ad", ".zarr"):
-        raise ValueError(f"--out {options.out}: the result is written as h5ad or zarr, so its name must end in that")
     if options.from_disk and options.out.suffix != options.input.suffix:
         raise ValueError(f"--from-disk copies {options.input}, so --out must end in {options.input.suffix}, too")
-    if not options.out.parent.is_dir():
-        raise FileNotFoundError(f"--out {options.out}: there is no folder {options.out.parent}")
     if options.model_dir is not None and options.model_dir.resolve().is_relative_to(options.out.resolve()):
         raise ValueError(f"--model-dir {options.model_dir} lies within --out {options.out}, which is written anew")
     from scrae.compute import distributed
-    from scrae.data.files import refuse_target
 
-    refuse_target(options.out, options.input)
+    refuse_output(options.out, options.input)
     with distributed.joined():
         if not distributed.in_charge():
             options.quiet = True
@@ -104,7 +114,7 @@ def _train(options: argparse.Namespace) -> int:
     from scrae.compute import distributed
     from scrae.data.files import cells_on_disk, read_counts
 
-    settings = {} if options.n_latent is None else {"n_latent": options.n_latent}
+    settings = settings_of(options.settings) | ({} if options.n_latent is None else {"n_latent": options.n_latent})
     counts = "round" if options.round else "raw"
     if options.from_disk:
         adata, layer = cells_on_disk(options.input, options.layer, counts=counts), None

@@ -152,7 +152,7 @@ def scrae(
             adata,
             layer=layer,
             counts=counts,
-            genes=chosen,
+            genes="all" if chosen is None else chosen,
             batch_key=batch_key,
             categorical_covariate_keys=categorical_covariate_keys,
             continuous_covariate_keys=continuous_covariate_keys,
