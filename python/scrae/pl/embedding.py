@@ -88,7 +88,7 @@ def embedding(
     --------
     >>> import scrae
     >>> adata = scrae.datasets.pbmc()
-    >>> figure = scrae.pl.embedding(adata, ["cell_type", "n_counts"], basis="X_umap_published", genes="CD79A")
+    >>> figure = scrae.pl.embedding(adata, "cell_type", "X_umap_published", genes=["CD79A", "NKG7"])
     >>> len([panel for panel in figure.axes if panel.get_title()])
     3
     """
