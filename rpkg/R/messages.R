@@ -79,6 +79,14 @@ share_of <- function(n, total, one, many = paste0(one, "s")) {
     paste(count(n), "of", how_many(total, one, many))
 }
 
+# `names`: some of the `n` groups.
+left_out <- function(names, n_groups, why, n = length(names)) {
+    paste0(
+        share_of(n, n_groups, "group"), " cannot be compared and ",
+        ngettext(n, "is", "are"), " left out (", quoted(names), "). The first: ", why
+    )
+}
+
 # What a setting takes, by Python's name of it.
 KINDS <- c(
     str = "a name", bool = "TRUE or FALSE", int = "one number",
@@ -386,6 +394,70 @@ WORDS <- list(
             " have no level of column '", f$column, "' in common. What differs ",
             "between them cannot be told from what differs between those levels. ",
             "Without batch.by they are compared all the same."
+        )
+    },
+    groups_left_out = function(f, where) {
+        left_out(f$names, f$n_groups, WORDS[[f$why$code]](f$why$fields, where), f$n)
+    },
+    small_profiles_left_out = function(f, where) {
+        paste0(
+            "group '", f$group, "': ", share_of(f$n, f$n_profiles, "sample"),
+            " of column '", f$column, "' ", ngettext(f$n, "has", "have"),
+            " fewer than ", f$least, " cells on one side and ",
+            ngettext(f$n, "is", "are"), " left out there (", quoted(f$names), ")"
+        )
+    },
+    few_samples = function(f, where) {
+        paste0(
+            "group '", f$group, "': ", how_many(f$n, "sample"), " of column '",
+            f$column, "' against ", count(f$n_reference), ". On either side ",
+            f$least, " or more with ", f$least_cells, " or more cells each are ",
+            "needed: a difference is held against the spread between them."
+        )
+    },
+    some_samples_on_both_sides = function(f, where) {
+        paste0(
+            "group '", f$group, "': ", share_of(f$n, f$n_samples, "sample"),
+            " of column '", f$column, "' ", ngettext(f$n, "is", "are"),
+            " on both sides (", quoted(f$names), "), the others on one: they are ",
+            "neither pairs nor independent. Leave out the cells of these on one side."
+        )
+    },
+    unpaired_samples_left_out = function(f, where) {
+        paste0(
+            "group '", f$group, "': ", share_of(f$n, f$n_samples, "sample"),
+            " of column '", f$column, "' ", ngettext(f$n, "is", "are"),
+            " on both sides and compared as pairs; the others say nothing of what ",
+            "differs within a sample (", quoted(f$names), ")"
+        )
+    },
+    several_batches_in_sample = function(f, where) {
+        paste0(
+            "group '", f$group, "': ", how_many(f$n, "sample"), " of column '",
+            f$sample_column, "' ", ngettext(f$n, "has", "have"),
+            " cells of several batches of column '", f$column, "' (",
+            quoted(f$names), "). Leave batch.by out, or name samples that are of ",
+            "one batch each."
+        )
+    },
+    samples_confounded = function(f, where) {
+        paste0(
+            "group '", f$group, "': what differs between it and its reference cannot ",
+            "be told from what differs between samples",
+            if (!is.null(f$column)) {
+                paste0(
+                    " of column '", f$column, "', or there are no more samples than ",
+                    "levels. Without batch.by they are compared all the same"
+                )
+            },
+            "."
+        )
+    },
+    too_few_genes_to_compare = function(f, where) {
+        paste0(
+            share_of(f$n, f$n_genes, "gene"), ngettext(f$n, " has", " have"),
+            " enough counts in enough samples to be compared: two or more are ",
+            "needed. Are these raw counts of all genes?"
         )
     },
     library_size = function(f, where) {
