@@ -116,16 +116,6 @@ ClusterSCRAE.SingleCellExperiment <- function(object, level = "default",
 
 #' @rdname ClusterSCRAE
 #' @export
-ClusterSCRAE.SummarizedExperiment <- function(object, ...) {
-    fail(
-        "a SummarizedExperiment has no place for an embedding; make it a ",
-        "SingleCellExperiment first: object <- as(object, ",
-        "\"SingleCellExperiment\"), then RunSCRAE(object) and ClusterSCRAE(object)"
-    )
-}
-
-#' @rdname ClusterSCRAE
-#' @export
 ClusterSCRAE.Seurat <- function(object, level = "default", resolution = 1,
     group.by.vars = NULL, assay = NULL, layer = "counts",
     reduction.name = "scrae", col.name = NULL, seed.use = 42, verbose = TRUE,

@@ -83,7 +83,7 @@ NO_COUNTERPART <- c(
     resolution = "ClusterSCRAE(object, resolution = ) takes it"
 )
 
-#' Refuse arguments that a function does not take
+#' Refuse objects and arguments that a function does not take
 #'
 #' Called by the generic, before R matches names in part: `group.by` is not taken for
 #' `group.by.vars`, nor `n` for one of several.
@@ -92,6 +92,7 @@ NO_COUNTERPART <- c(
 #' @param given Names of the other arguments, "" for those without.
 #' @noRd
 check_arguments <- function(generic, object, given) {
+    refuse_other_objects(object)
     method <- paste0(generic, ".", kind_of(object))
     if (!exists(method, mode = "function")) method <- paste0(generic, ".default")
     refuse_unknown(generic, given, names(formals(get(method, mode = "function"))))

@@ -28,13 +28,7 @@ RunSCRAE.default <- function(object, features = NULL, n.features = 2000,
 
 matrix_source <- function(object) {
     if (is.data.frame(object)) object <- as.matrix(object)
-    if (length(dim(object)) != 2L) {
-        fail(
-            "scRAE takes a Seurat object, a SingleCellExperiment or a matrix ",
-            "of counts, genes x cells, not an object of class '",
-            class(object)[1L], "'"
-        )
-    }
+    refuse_other_objects(object)
     if (is.matrix(object) && !is.numeric(object)) {
         fail("the matrix holds ", typeof(object), " values, not counts")
     }

@@ -37,16 +37,6 @@ RunSCRAE.SingleCellExperiment <- function(object, features = NULL,
     add_to_sce(object, fit$embedding, source, name)
 }
 
-#' @rdname RunSCRAE
-#' @export
-RunSCRAE.SummarizedExperiment <- function(object, ...) {
-    fail(
-        "a SummarizedExperiment has no place for an embedding; make it a ",
-        "SingleCellExperiment first: object <- as(object, ",
-        "\"SingleCellExperiment\")"
-    )
-}
-
 sce_source <- function(object, assay.type = "counts", altexp = NULL) {
     if (!is.null(altexp)) {
         altexp <- name_or_number(
