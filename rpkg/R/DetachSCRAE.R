@@ -24,8 +24,8 @@
 #' @examples
 #' counts <- matrix(rpois(40 * 30, 2), 30, 40)
 #' if (SCRAEStatus(verbose = FALSE)$ready) {
-#'     embedding <- RunSCRAE(counts, features = "all", n_latent = 2,
-#'         max_epochs = 2, verbose = FALSE)
+#'     embedding <- RunSCRAE(counts, features = "all", n.latent = 2,
+#'         max.epochs = 2, verbose = FALSE)
 #'     small <- DetachSCRAE(embedding, tempfile("model"))
 #'     print(c(object.size(embedding), object.size(small)))
 #'     mapped <- PredictSCRAE(counts, model = small, verbose = FALSE)

@@ -51,7 +51,7 @@
 #' @param format `"scrae"`, or `"Seurat"` for the columns and row names of
 #'   `Seurat::FindMarkers()`, of `Seurat::FindAllMarkers()` where `ident.1` is NULL.
 #' @param meta.data data.frame with a row per cell and the columns that are named.
-#' @param ... `device`, `threads`, `in_process` as in [RunSCRAE()].
+#' @param ... `device`, `threads`, `in.process` or `.options` as in [RunSCRAE()].
 #' @return data.frame with a row per group and gene of the model, by group, then
 #'   by p: `group`; `gene`; `log2fc`, the difference of the mean log2 of denoised
 #'   means, and `log2fc_error`, its standard deviation if groups are permuted; `p`
@@ -81,14 +81,17 @@
 #'         sample.by = "donor", meta.data = cells, verbose = FALSE))
 #' }
 #' if (SCRAEStatus(verbose = FALSE)$ready) {
-#'     embedding <- RunSCRAE(counts, features = "all", n_latent = 2,
-#'         max_epochs = 2, verbose = FALSE)
+#'     embedding <- RunSCRAE(counts, features = "all", n.latent = 2,
+#'         max.epochs = 2, verbose = FALSE)
 #'     head(FindMarkersSCRAE(counts, "condition", ident.1 = "treated",
 #'         model = embedding, meta.data = cells, verbose = FALSE))
 #' }
 #' @export
 FindMarkersSCRAE <- function(object, ...) {
-    check_arguments("FindMarkersSCRAE", object, names(match.call(expand.dots = FALSE)$...))
+    call <- check_arguments("FindMarkersSCRAE", object, match.call(expand.dots = FALSE))
+    if (!is.null(call)) {
+        return(eval(call))
+    }
     UseMethod("FindMarkersSCRAE")
 }
 

@@ -52,7 +52,7 @@ R_NAMES <- c(
 argument <- function(name) {
     known <- name %in% names(R_NAMES)
     name[known] <- R_NAMES[name[known]]
-    name
+    gsub("_", ".", name, fixed = TRUE)
 }
 
 # A value as a user would type it.
@@ -184,8 +184,8 @@ WORDS <- list(
     },
     too_many_dimensions = function(f, where) {
         paste0(
-            "n_latent = ", f$n_latent, " asks for more dimensions than there are ",
-            "genes (", f$n_genes, "). Use n_latent = ", f$fewer,
+            "n.latent = ", f$n_latent, " asks for more dimensions than there are ",
+            "genes (", f$n_genes, "). Use n.latent = ", f$fewer,
             " or less, or more genes."
         )
     },
@@ -520,7 +520,7 @@ WORDS <- list(
         paste0(
             "training ended before the ", how_many(f$pretraining_epochs, "epoch"),
             " of pre-training had passed, so there are no clusters yet. Train for ",
-            "more epochs, or with a smaller pretraining_epochs."
+            "more epochs, or with a smaller pretraining.epochs."
         )
     },
     no_embedding = function(f, where) {
@@ -541,7 +541,7 @@ WORDS <- list(
     },
     more_clusters_than_cells = function(f, where) {
         paste0(
-            "n_clusters = ", f$n_clusters, ": there are ",
+            "n.clusters = ", f$n_clusters, ": there are ",
             how_many(f$n_cells, "cell"), " to train on."
         )
     },
@@ -608,7 +608,7 @@ WORDS <- list(
     },
     clustering_options = function(f, where) {
         paste0(
-            "pretraining_epochs must be at least 0, check_every at least 1 and ",
+            "pretraining.epochs must be at least 0, check.every at least 1 and ",
             "tolerance at least 0 and below 1, not ", typed(f$pretraining_epochs),
             ", ", typed(f$check_every), " and ", typed(f$tolerance), "."
         )
@@ -718,7 +718,7 @@ WORDS <- list(
         paste0(
             "training failed in epoch ", f$epoch, ": a loss was no longer finite, ",
             "also after the learning rates had been halved ", f$retries, " times. ",
-            "Try a smaller learning_rate, and look for cells with extreme counts."
+            "Try a smaller learning.rate, and look for cells with extreme counts."
         )
     },
     going_back = function(f, where) {

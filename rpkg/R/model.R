@@ -129,8 +129,8 @@ print.scrae_fit <- function(x, ...) {
 #' @examples
 #' counts <- matrix(rpois(40 * 30, 2), 30, 40)
 #' if (SCRAEStatus(verbose = FALSE)$ready) {
-#'     embedding <- RunSCRAE(counts, features = "all", n_latent = 2,
-#'         max_epochs = 2, verbose = FALSE)
+#'     embedding <- RunSCRAE(counts, features = "all", n.latent = 2,
+#'         max.epochs = 2, verbose = FALSE)
 #'     folder <- SaveSCRAE(embedding, tempfile("model"))
 #'     list.files(folder)
 #' }
