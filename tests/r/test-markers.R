@@ -216,8 +216,24 @@ test_that("designs that cannot be tested are refused, before counts are read", {
     expect_false(isTRUE(all.equal(bulk(made, batch.by = "run")$p, bulk(made)$p)))
     made$cells$donor[1:15] <- "other"
     expect_warning(bulk(made), "1 of 9 samples of column 'donor' has fewer than 10 cells.*'d1'")
-    made$counts <- made$counts[c(1, rep(2, 59)), ] * 0 + 1
-    expect_error(suppressWarnings(bulk(made, test.use = "pydeseq2")), "genes? ha.* enough counts|installed")
+    made <- donors(one_side)
+    made$counts[-1, ] <- 0
+    made$counts[1, ] <- 5
+    expect_error(bulk(made), "1 of 60 genes has enough counts in enough samples", class = "scrae_too_few_genes_to_compare")
+})
+
+test_that("donors are compared by pydeseq2 where Python has it, and otherwise it is said what to install", {
+    made <- donors(both_sides)
+    found <- tryCatch(bulk(made, test.use = "pydeseq2"), scrae_missing_package = identity)
+    if (inherits(found, "condition")) {
+        return(expect_match(conditionMessage(found), "none of them is installed: BiocManager::install\\(\"edgeR\"\\)"))
+    }
+    expect_equal(names(found), names(bulk(made, test.use = "edgeR")))
+    skip_unless_installed("DESeq2")
+    theirs <- bulk(made, test.use = "DESeq2")
+    expect_setequal(found$gene, theirs$gene)
+    expect_equal(found$log2fc, theirs$log2fc[match(found$gene, theirs$gene)], tolerance = 0.02)
+    expect_gt(stats::cor(log(found$p), log(theirs$p[match(found$gene, theirs$gene)])), 0.95)
 })
 
 test_that("groups that have too few donors are left out of a comparison of each", {
