@@ -100,7 +100,11 @@ select <- function(source, method, n, engine, covariates, verbose, ...) {
     }
     if (is.null(engine)) engine <- default_engine(method, source, verbose)
     if (engine == "native") {
-        return(select_natively(source, method, n, covariates, verbose, ...))
+        of_method <- list(...)
+        of_method <- of_method[setdiff(names(of_method), RUN_ARGUMENTS)]
+        return(do.call(select_natively, c(
+            list(source, method, n, covariates, verbose), of_method
+        )))
     }
     if (engine != "scrae") {
         fail("engine is \"native\" or \"scrae\", not '", engine, "'")
