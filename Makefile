@@ -2,6 +2,7 @@
 MAKEFLAGS += --no-print-directory
 python := .venv/bin/python
 PYTEST_ARGS ?=
+PYTEST_PROCESSES ?= 2
 DATA ?= ../shared/data
 PRIORS := default default:regulariser=fixed_prior default:regulariser=none
 
@@ -26,7 +27,8 @@ demo: setup ## train on real PBMC counts, write and draw the embedding in demo/
 	@$(python) demo/run.py
 
 # Every check runs and prints what it is, whatever the ones before said; pytest comes last, so that its summary does too.
-# It runs beside the R tests, from the start, and what it prints is shown when they are done.
+# It runs beside the R tests, from the start, in processes of its own for whole files of tests (PYTEST_PROCESSES=0: in one), and
+# what it prints is shown when they are done.
 # One thread in each process: two OpenMP threads on a busy machine with two cores are many times slower.
 test: export OMP_NUM_THREADS = 1
 test: export OPENBLAS_NUM_THREADS = 1
@@ -35,7 +37,7 @@ test: export NUMBA_NUM_THREADS = 1
 test: export MPLBACKEND = Agg
 test: setup-r ## lint, types, R tests, then Python tests with coverage (PYTEST_ARGS="--no-cov -k name" for some)
 	@failed=; printed=$$(mktemp); \
-	$(python) -m pytest --cov=scrae $(PYTEST_ARGS) >"$$printed" 2>&1 & pytest=$$!; \
+	$(python) -m pytest -n $(PYTEST_PROCESSES) --dist loadfile --cov=scrae $(PYTEST_ARGS) >"$$printed" 2>&1 & pytest=$$!; \
 	trap 'kill $$pytest 2>/dev/null; rm -f "$$printed"' EXIT; trap 'exit 130' INT; trap 'exit 143' TERM; \
 	echo "== ruff check (lint)"; $(python) -m ruff check . || failed="$$failed ruff-check"; \
 	echo "== ruff format --check (layout)"; $(python) -m ruff format --check . || failed="$$failed ruff-format"; \
@@ -51,7 +53,7 @@ test-quick: export MKL_NUM_THREADS = 1
 test-quick: export NUMBA_NUM_THREADS = 1
 test-quick: export MPLBACKEND = Agg
 test-quick: setup ## the Python tests that have no mark `slow`: less than three minutes (PYTEST_ARGS as above)
-	@$(python) -m pytest -m "not slow" $(PYTEST_ARGS)
+	@$(python) -m pytest -n $(PYTEST_PROCESSES) --dist loadfile -m "not slow" $(PYTEST_ARGS)
 
 test-r: export OMP_NUM_THREADS = 1
 test-r: setup-r ## only the R tests (FILTER=seurat for those of one file)

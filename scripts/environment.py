@@ -30,7 +30,7 @@ SOURCES = (
 MODULES = (
     *("numpy", "scipy", "pandas", "torch", "safetensors", "tqdm", "anndata", "scanpy", "sklearn", "skmisc"),
     *("matplotlib", "igraph", "leidenalg", "umap", "h5py", "numba"),
-    *("pytest", "pytest_cov", "hypothesis", "packaging", "yaml", "mypy", "ruff", "setuptools", "pip"),
+    *("pytest", "pytest_cov", "xdist", "hypothesis", "packaging", "yaml", "mypy", "ruff", "setuptools", "pip"),
 )
 
 

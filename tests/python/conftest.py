@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
@@ -27,6 +28,14 @@ SHARED_DATA = Path(os.environ.get("SCRAE_DATA", Path(__file__).parents[3] / "sha
 def one_thread():
     """Two OpenMP threads on a busy machine of two cores are many times slower than one."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def heard_interrupts():
+    """Processes of pytest-xdist take no notice of SIGINT, and what they start would not either."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")

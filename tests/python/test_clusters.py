@@ -391,7 +391,6 @@ def test_a_treatment_that_is_named_is_taken_out_and_needs_no_telling(treated):
         (lambda a: a.uns.pop("scrae_clusters"), {}, "is not the work of an earlier call"),
         (lambda a: a.obsm["X_scrae"].__setitem__((0, 0), np.nan), {}, "not finite"),
     ],
-    ids=str,
 )
 def test_what_cannot_be_clustered_is_refused_and_nothing_is_changed(embedded, change, arguments, message):
     change(embedded)
