@@ -206,6 +206,17 @@ find_markers <- function(source, model, table, where, group.by, ident.1, ident.2
             "are compared in one way"
         )
     }
+    if (is.null(sample.by)) {
+        if (is.null(model)) {
+            fail(
+                "cells are compared by a trained model: model = RunSCRAE(counts). To ",
+                "compare donors, which needs none, name them with sample.by"
+            )
+        }
+        model <- find_model(model)
+        layers <- describe_model(model)$covariate_levels[[LAYER]]
+        table <- with_layers(table, layers, source)
+    }
     groups <- compared_groups(
         read_levels(table, group.by, where)[[1L]], group.by, ident.1, ident.2,
         source$cells
@@ -216,13 +227,7 @@ find_markers <- function(source, model, table, where, group.by, ident.1, ident.2
             sample.by, batch.by, test.use, how
         )
     } else {
-        if (is.null(model)) {
-            fail(
-                "cells are compared by a trained model: model = RunSCRAE(counts). To ",
-                "compare donors, which needs none, name them with sample.by"
-            )
-        }
-        compare_cells(source, find_model(model), table, where, groups, batch.by, how)
+        compare_cells(source, model, table, where, groups, batch.by, how)
     }
     if (format == "scrae") {
         return(found)
@@ -279,7 +284,6 @@ compared_groups <- function(of_cell, column, ident.1, ident.2, cells) {
 
 compare_cells <- function(source, model, table, where, groups, batch.by, how) {
     facts <- describe_model(model)
-    table <- with_layers(table, facts$covariate_levels[[LAYER]], source)
     columns <- c(
         model_covariates(facts, table, where, source),
         read_covariates(table, batch.by, where)
