@@ -230,6 +230,7 @@ find_markers <- function(source, model, table, where, group.by, ident.1, ident.2
         compare_cells(source, model, table, where, groups, batch.by, how)
     }
     if (format == "scrae") {
+        attr(found, "of_object") <- NULL
         return(found)
     }
     as_seurat_has_it(found, length(source$names), each = is.null(ident.1))
