@@ -1,7 +1,7 @@
 # Objects of other packages: those that are SingleCellExperiments work, others are refused with what to type.
 
 GENERICS <- c(
-    "RunSCRAE", "ClusterSCRAE", "CrossValidateSCRAE", "DenoiseSCRAE", "FindMarkersSCRAE", "FindOutliersSCRAE",
+    "BatchReportSCRAE", "RunSCRAE", "ClusterSCRAE", "CrossValidateSCRAE", "DenoiseSCRAE", "FindMarkersSCRAE", "FindOutliersSCRAE",
     "LabelSCRAE", "PredictSCRAE", "SampleReportSCRAE", "SelectGenes", "StabilitySCRAE"
 )
 
