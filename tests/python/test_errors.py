@@ -37,6 +37,7 @@ ONLY_IN_PYTHON = {
     "model/fitted.py": {"cells_or_training", "match_genes"},
     "model/folder.py": {"load_model", "_belonging"},
     "model/labelling.py": {"predict"},
+    "pl/batches.py": {"batches"},
     "pl/clusters.py": {"clusters"},
     "pl/embedding.py": {"embedding"},
     "pl/genes.py": {"gene_selection"},
