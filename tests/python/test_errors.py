@@ -48,6 +48,7 @@ ONLY_IN_PYTHON = {
     "posthoc/principal_components.py": {"from_tensors"},
     "posthoc/readout.py": {"from_tensors"},
     "pp/genes.py": {"_check"},
+    "r/__init__.py": {"__getattr__"},
     "r/conversion.py": {"from_sce"},
     "tl/differential.py": {"_by_cells"},  # without a model; R looks for that itself
     "tl/pseudobulk.py": {"needed"},  # that a package is missing has words of its own

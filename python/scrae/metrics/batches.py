@@ -39,6 +39,17 @@ def mixing(embedding: np.ndarray, batch: np.ndarray, groups: np.ndarray, random_
     Returns
     -------
     float (n_cells,), missing in groups of one batch alone or of fewer than three cells.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import scrae
+    >>> adata = scrae.datasets.pbmc()
+    >>> embedding = scrae.metrics.scaled_pca(adata, 10)
+    >>> groups = adata.obs["cell_type"].to_numpy()
+    >>> batch = np.array(["A", "B"] * 350)
+    >>> scrae.metrics.mixing(embedding, batch, groups).shape
+    (700,)
     """
     rng = np.random.default_rng(random_state)
     result = np.full(len(embedding), np.nan)
@@ -60,6 +71,24 @@ def kbet(embedding: np.ndarray, batch: np.ndarray, groups: np.ndarray) -> float:
     Büttner et al. (2019), A test metric for assessing single-cell RNA-seq batch correction: 1 - rejection rate, here
     with every cell tested. Mean over the groups that have two batches and enough cells, as in scIB; missing where there
     is none.
+
+    Parameters
+    ----------
+    embedding
+        (n_cells, n_dimensions).
+    batch, groups
+        Batch and group of each cell, (n_cells,).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import scrae
+    >>> adata = scrae.datasets.pbmc()
+    >>> embedding = scrae.metrics.scaled_pca(adata, 10)
+    >>> groups = adata.obs["cell_type"].to_numpy()
+    >>> batch = np.array(["A", "B"] * 350)
+    >>> bool(0 <= scrae.metrics.kbet(embedding, batch, groups) <= 1)
+    True
     """
     accepted = []
     for cells in _groups(groups):
@@ -76,7 +105,25 @@ def kbet(embedding: np.ndarray, batch: np.ndarray, groups: np.ndarray) -> float:
 
 
 def connectivity(embedding: np.ndarray, groups: np.ndarray) -> float:
-    """Mean over groups of the share of its cells in the largest component of its part of the neighbour graph."""
+    """Mean over groups of the share of its cells in the largest component of its part of the neighbour graph.
+
+    Parameters
+    ----------
+    embedding
+        (n_cells, n_dimensions).
+    groups
+        Group of each cell, (n_cells,).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import scrae
+    >>> adata = scrae.datasets.pbmc()
+    >>> embedding = scrae.metrics.scaled_pca(adata, 10)
+    >>> groups = adata.obs["cell_type"].to_numpy()
+    >>> bool(0 < scrae.metrics.connectivity(embedding, groups) <= 1)
+    True
+    """
     graph = kneighbors_graph(embedding, min(GRAPH_NEIGHBOURS, len(groups) - 1))
     shares = []
     for cells in _groups(groups):
@@ -102,6 +149,16 @@ def variance_explained(embedding: np.ndarray, levels: np.ndarray, groups: np.nda
     Returns
     -------
     The adjusted coefficient of determination over all axes, at least 0; 0 as well where no group has two levels.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import scrae
+    >>> adata = scrae.datasets.pbmc()
+    >>> embedding = scrae.metrics.scaled_pca(adata, 10)
+    >>> groups = adata.obs["cell_type"].to_numpy()
+    >>> bool(0 < scrae.metrics.variance_explained(embedding, groups) < 1)
+    True
     """
     n = len(embedding)
     outer = np.zeros(n, dtype=int) if groups is None else np.unique(groups, return_inverse=True)[1]
@@ -117,7 +174,25 @@ def variance_explained(embedding: np.ndarray, levels: np.ndarray, groups: np.nda
 
 
 def purity(embedding: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """Share of each cell's 15 nearest cells that are of its own group, float (n_cells,)."""
+    """Share of each cell's 15 nearest cells that are of its own group, float (n_cells,).
+
+    Parameters
+    ----------
+    embedding
+        (n_cells, n_dimensions).
+    groups
+        Group of each cell, (n_cells,).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import scrae
+    >>> adata = scrae.datasets.pbmc()
+    >>> embedding = scrae.metrics.scaled_pca(adata, 10)
+    >>> groups = adata.obs["cell_type"].to_numpy()
+    >>> scrae.metrics.purity(embedding, groups).shape
+    (700,)
+    """
     k = min(GRAPH_NEIGHBOURS, len(groups) - 1)
     near = NearestNeighbors(n_neighbors=k).fit(embedding).kneighbors(return_distance=False)
     result: np.ndarray = (groups[near] == groups[:, None]).mean(1)

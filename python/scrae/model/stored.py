@@ -64,7 +64,19 @@ SUMMARY_KINDS: dict[str, tuple[type, ...]] = {
 
 
 class ModelFolderError(Refusal):
-    """The folder is not a model that this version of scrae can read."""
+    """The folder does not hold a model that this version of scrae can read, or a file in it is damaged.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import scrae
+    >>> folder = tempfile.mkdtemp()
+    >>> with open(f"{folder}/scrae.json", "w") as file:
+    ...     _ = file.write("this is no model")
+    >>> scrae.SCRAE.load(folder)
+    Traceback (most recent call last):
+    scrae.model.stored.ModelFolderError: ...
+    """
 
 
 @dataclass(frozen=True)

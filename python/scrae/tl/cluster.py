@@ -38,63 +38,64 @@ def cluster(
     key_added: str | None = None,
     copy: bool = False,
 ) -> AnnData | None:
-    """Find the clusters of an embedding; nobody has to say how many there are.
+    """Find the clusters of an embedding. The number of clusters need not be known.
 
-    Communities of the neighbour graph of the embedding are joined, the two that lie least apart first. Two groups of
-    cells are two clusters if they lie further apart than one group that is cut in two would
-    (:func:`scrae.clusters.separation.separation`): 1.25 times as far for the default, 1.6 times for ``level="broad"``
-    and 1.1 times for ``level="fine"``. Parts of one community have to lie half as far again. All levels are cuts of one
-    tree, so that each is nested in the next.
+    The communities of the neighbour graph are joined step by step, the two that lie least apart first. Two groups
+    remain two clusters if they lie further apart than the two halves of a single homogeneous group would
+    (:func:`scrae.clusters.separation.separation`): at least 1.25 times as far by default, 1.6 times with
+    ``level="broad"`` and 1.1 times with ``level="fine"``. Parts of one community have to lie 1.5 times as far apart as
+    that. All levels are cuts of one tree, so each fine cluster lies within one broad cluster.
 
-    What parts several clusters in the same way is a batch, a treatment or a state of the cells, and no type
-    (:func:`scrae.clusters.crossed_factors.crossed_pairs`). It is told in a warning, and only ``level="fine"`` keeps
-    such groups apart.
+    A difference that several clusters share is a batch, a treatment or a state of the cells rather than a cell type
+    (:func:`scrae.clusters.crossed_factors.crossed_pairs`). Groups that differ only in this way are joined, and a
+    warning names the genes. ``level="fine"`` keeps them apart.
 
     Parameters
     ----------
     adata
-        Cells with an embedding from :func:`scrae.tl.scrae`. Distances are measured in the expression, so counts (or
-        log-normalised values) have to be there, too.
+        Cells with an embedding from :func:`scrae.tl.scrae`. Separations are measured in the expression, so counts (or
+        log-normalised values) are needed as well.
     level
         ``"default"``, ``"broad"`` or ``"fine"``; or the number of clusters, where it is known.
     resolution
-        Above 1: more clusters than the level gives, below 1: fewer; the separation that is asked for is divided by it.
+        Above 1 gives more clusters than the level, below 1 fewer: the required separation is divided by this number.
     key
-        The embedding is ``obsm["X_" + key]``; what describes it, ``uns[key]``.
+        Name of the embedding: ``obsm["X_" + key]``, described in ``uns[key]``.
     layer
         Layer with counts; None: where the embedding was trained on, or ``adata.X``.
     batch_key
-        Column of ``adata.obs``; None: the one that the embedding was trained with. Differences between batches are then
-        no differences between clusters, and clusters of one batch alone are marked.
+        Column of ``adata.obs`` with batches; None: the one that the embedding was trained with. Differences between
+        batches then do not separate clusters, and clusters that consist of one batch are marked.
     random_state
         Seed.
     key_added
         Clusters go to ``obs[key_added]``; None: ``key + "_clusters"``.
     copy
-        Return a changed copy and leave ``adata`` alone.
+        Return a changed copy and leave ``adata`` as it is.
 
     Returns
     -------
     None, or the copy, with
 
-    - ``obs["scrae_clusters"]``: categories "0", "1", ... in the order of the tree, so that neighbours have neighbouring
-      numbers;
-    - ``obs["scrae_cluster_confidence"]``: share of resamplings of the cells in which a cell fell to its cluster again,
-      from 0 to 1;
-    - ``uns["scrae_clusters"]``: ``params``; ``clusters``, a row for each cluster (number of cells, stability from 0 to
-      1, nearest cluster, separation from it, genes that are higher than there, the batch if it is of one batch alone);
-      ``tree``, a row for each pair of groups that was judged (their numbers of cells, separation, the factor that parts
-      them if one does, whether they were kept apart, and why); and ``factors``, a row for each difference that several
-      clusters share (these clusters, how many of their cells are on either side, and the genes that are higher there
-      in all of them).
+    - ``obs["scrae_clusters"]``: categories "0", "1", ... in the order of the tree, so that similar clusters have
+      neighbouring numbers;
+    - ``obs["scrae_cluster_confidence"]``: the share of resamplings of the cells in which a cell came to its cluster
+      again, from 0 to 1;
+    - ``uns["scrae_clusters"]["clusters"]``: a row for each cluster, with its number of cells, stability from 0 to 1,
+      nearest cluster, separation from it, genes that are higher than there, and its batch if it consists of one;
+    - ``uns["scrae_clusters"]["tree"]``: a row for each pair of groups that was judged, with their numbers of cells,
+      their separation, the shared difference between them if there is one, whether they were kept apart, and why;
+    - ``uns["scrae_clusters"]["factors"]``: a row for each difference that several clusters share, with these clusters,
+      the number of cells on either side, and the genes that are higher there in all of them;
+    - ``uns["scrae_clusters"]["params"]``: the arguments.
 
-    Of more than 20,000 cells so many are clustered, and the others take the cluster of those around them.
+    Above 20,000 cells a sample of that size is clustered, and every other cell takes the cluster of its neighbours.
 
     Raises
     ------
     ValueError
-        No embedding of that name, no such level, more clusters asked for than there are groups, or a column
-        ``key_added`` that is not the work of an earlier call.
+        There is no embedding of that name or no such level, more clusters are asked for than there are groups, or a
+        column ``key_added`` exists that was not written by an earlier call.
 
     Examples
     --------

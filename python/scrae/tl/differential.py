@@ -50,7 +50,12 @@ def differential_expression(
     layer: str | None = None,
     key_added: str | None = None,
 ) -> pd.DataFrame:
-    """Compare groups of cells gene by gene: by their cells, or by the donors that these are from.
+    """Find the genes that differ between groups of cells, such as two conditions.
+
+    A gene is called different only if both its denoised expression and its own counts differ. Denoised expression alone
+    borrows from other genes and would find genes whose own counts do not differ.
+
+    With ``sample_key`` donors are compared and not cells, which is the test between conditions.
 
     Parameters
     ----------
@@ -59,14 +64,14 @@ def differential_expression(
     model
         Trained without knowledge of the groups; not used with ``sample_key``, where it may be None.
     groupby
-        Column of ``adata.obs``. Groups must not come from the same counts: clusters of these cells differ by
-        construction, and p values then rank genes, no more.
+        Column of ``adata.obs``. The groups must not come from the same counts. Clusters of these cells differ by
+        construction, so their p values can rank genes but mean nothing else.
     groups
-        Which groups to compare with the reference; None: all.
+        The groups to compare with the reference; None: all.
     reference
-        ``"rest"``: all other cells; or a group.
+        A group, or ``"rest"`` for all other cells.
     batch_key
-        Column of ``adata.obs``: groups are compared, and permuted, within its batches (donors, say). With
+        Column of ``adata.obs`` with batches, such as donors. Groups are compared, and permuted, within batches. With
         ``sample_key`` it is a term of the design, and each sample is of one batch.
     sample_key
         Column of ``adata.obs`` with donors or other replicates. Raw counts are summed over the cells of each donor in
@@ -81,21 +86,24 @@ def differential_expression(
 
     Returns
     -------
-    One row per group and gene, by group, then by p, ties by size of the change:
+    DataFrame with a row for each group and gene, sorted by group, then by p value, then by size of the change:
 
     - ``group``, ``gene``;
-    - ``log2fc``: difference of the mean log2 of denoised means (plus 0.01) at the model's median library size, and
-      ``log2fc_error``, its standard deviation if groups are permuted;
-    - ``p``, ``q``: two-sided, the larger of the two tests' p; Benjamini and Hochberg within the group;
-    - ``model_p``, ``counts_p``: by the denoised means, and by the logs of 1 + counts scaled to the median total, alone;
-    - ``counts_log2fc``: difference of the latter's means;
+    - ``log2fc``: difference of the mean log2 of denoised expression (plus 0.01 counts) at the model's median library
+      size, and ``log2fc_error``, its standard deviation when groups are permuted;
+    - ``p``, ``q``: two-sided p value, the larger of those of the two tests, and its false discovery rate within the
+      group (Benjamini and Hochberg);
+    - ``model_p``, ``counts_p``: the p values of the two tests, on denoised expression and on log(1 + counts scaled to
+      the median total);
+    - ``counts_log2fc``: the difference of the means of these logs of counts;
     - ``mean``, ``reference_mean``: denoised, counts per cell;
     - ``detected``, ``reference_detected``: shares of the cells with a count of the gene.
 
-    Cells are the units: a difference between donors is a difference. With ``sample_key`` donors are. Then the rows are
-    those genes of ``adata`` that have enough counts to be tested, and the columns ``group``, ``gene``, ``log2fc``,
-    ``log2fc_error``, ``p``, ``q``, ``mean`` and ``reference_mean`` (counts per million of the summed profiles),
-    ``detected``, ``reference_detected``, ``samples`` and ``reference_samples`` (how many were compared).
+    The units of the test are cells, so a difference between donors counts as a difference. With ``sample_key`` donors
+    are the units. Then the rows are those genes of ``adata`` that have enough counts to be tested, and the columns are
+    ``group``, ``gene``, ``log2fc``, ``log2fc_error``, ``p``, ``q``, ``mean`` and ``reference_mean`` (counts per million
+    of the summed profiles), ``detected``, ``reference_detected``, ``samples`` and ``reference_samples`` (how many were
+    compared).
 
     Groups that cannot be compared (fewer than 10 cells, no batch in common with the reference, fewer than two donors)
     are left out, with a warning.
@@ -106,6 +114,16 @@ def differential_expression(
         No such column or group, no group that can be compared, or something else under ``key_added``.
     ModuleNotFoundError
         ``sample_key`` without pydeseq2.
+
+    Examples
+    --------
+    >>> import scrae
+    >>> adata = scrae.datasets.pbmc()
+    >>> model = scrae.SCRAE(max_epochs=3, verbose=False).fit(adata)
+    >>> adata.obs["condition"] = ["control", "treated"] * 350
+    >>> genes = scrae.tl.differential_expression(adata, model, "condition", groups=["treated"])
+    >>> int((genes["q"] <= 0.05).sum())  # the two groups differ in nothing
+    0
     """
     if key_added is not None:
         refuse_foreign(adata, key_added)
