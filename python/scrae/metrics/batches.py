@@ -16,6 +16,7 @@ SHUFFLES = 3  # of the batches within groups, for what chance would give
 GRAPH_NEIGHBOURS = 15
 KBET_NEIGHBOURS = (10, 70)  # least and most, as in scIB; between them a quarter of a batch
 KBET_LEVEL = 0.05
+ALONE = 0.95  # share of a group's cells from which on it is said to be of one batch
 
 
 def mixing(embedding: np.ndarray, batch: np.ndarray, groups: np.ndarray, random_state: int = 0) -> np.ndarray:
@@ -162,10 +163,8 @@ def variance_explained(embedding: np.ndarray, levels: np.ndarray, groups: np.nda
     """
     n = len(embedding)
     outer = np.zeros(n, dtype=int) if groups is None else np.unique(groups, return_inverse=True)[1]
-    both = np.unique(np.column_stack([outer, np.unique(levels, return_inverse=True)[1]]), axis=0, return_inverse=True)[
-        1
-    ]
-    both = both.ravel()
+    level = np.unique(levels, return_inverse=True)[1]
+    both = np.unique(outer * (int(level.max()) + 1) + level, return_inverse=True)[1]
     n_outer, n_both = int(outer.max()) + 1, int(both.max()) + 1
     if n_both in (n_outer, n):
         return 0.0
@@ -197,6 +196,13 @@ def purity(embedding: np.ndarray, groups: np.ndarray) -> np.ndarray:
     near = NearestNeighbors(n_neighbors=k).fit(embedding).kneighbors(return_distance=False)
     result: np.ndarray = (groups[near] == groups[:, None]).mean(1)
     return result
+
+
+def batch_alone(of_group: np.ndarray, of_all: np.ndarray) -> str:
+    """The batch that a group of cells is of alone; nothing where it is of several, or where there is only one."""
+    names, counts = np.unique(of_group, return_counts=True)
+    alone = counts.max() >= ALONE * counts.sum() and len(np.unique(of_all)) > 1
+    return str(names[counts.argmax()]) if alone else ""
 
 
 def _groups(groups: np.ndarray) -> list[np.ndarray]:

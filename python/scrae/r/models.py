@@ -72,9 +72,14 @@ class KeptModels:
 
 def _digest(folder: Path) -> tuple[str, int]:
     """Digest and size of the files of a model that R has handed over; nothing where there is more, or less."""
-    with suppress(OSError):
+    from scrae.model.stored import ModelFolderError, opened
+
+    with suppress(OSError, ModelFolderError):
         if sorted(path.name for path in folder.iterdir()) == sorted(FILES):
-            content = [(folder / name).read_bytes() for name in FILES]
+            content = []
+            for name in FILES:
+                with opened(folder / name) as file:  # regular files alone: to read a FIFO would wait for ever
+                    content.append(file.read())
             lengths = [len(part) for part in content]
             return hashlib.sha256(repr(lengths).encode() + b"".join(content)).hexdigest(), sum(lengths)
     return "", 0

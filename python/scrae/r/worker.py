@@ -164,13 +164,18 @@ class Worker:
     def _do_here(self, folder: Path) -> int:
         """Do a job in this process, of which nothing else can be asked then."""
 
+        done = threading.Event()
+
         def watch() -> None:
             while os.read(0, 4096):
                 pass
-            _leave(folder)
+            if not done.is_set():  # afterwards the folder is R's, with the answer in it
+                _leave(folder)
 
         threading.Thread(target=watch, daemon=True).start()
-        self._end_job(_carry_out(folder, self.emit))
+        status = _carry_out(folder, self.emit)
+        done.set()
+        self._end_job(status)
         return 0
 
 

@@ -16,14 +16,14 @@ from scrae.clusters import LEVELS, ClusterTree, Landmarks, agreement, grow, neig
 from scrae.clusters.tree import WITHIN
 from scrae.compute.whole_numbers import seed
 from scrae.data.cells import refuse_damaged_source, require_anndata
-from scrae.tl.embedding import made_clusters
+from scrae.metrics.batches import batch_alone
+from scrae.tl.embedding import EarlierTraining, made_clusters
 from scrae.tl.expression import log_expression, principal_components
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
 MARKERS = 5  # genes that are named for each cluster
-ONE_BATCH = 0.95  # share of a cluster's cells from which on it is said to be of one batch
 
 
 def cluster(
@@ -112,9 +112,9 @@ def cluster(
     column = key_added or f"{key}_clusters"
     confidence_column = f"{column.removesuffix('s')}_confidence"
     _refuse_before_work(adata, level, resolution, key, column)
-    trained = adata.uns.get(key, {}).get("params", {})
-    layer = layer if layer is not None else {"X": None}.get(trained.get("layer", "X"), trained.get("layer"))
-    batch_key = batch_key if batch_key is not None else _none_of_text(trained.get("batch_key"))
+    trained = EarlierTraining.of(adata, key)
+    layer = layer if layer is not None else trained.layer
+    batch_key = batch_key if batch_key is not None else trained.batch_key
     if batch_key is not None and batch_key not in adata.obs:
         raise Refusal(
             unknown("column", batch_key, adata.obs.columns, "adata.obs"),
@@ -129,8 +129,7 @@ def cluster(
     embedding = whole[landmarks.cells]
     expression = log_expression(adata, layer, landmarks.cells)
     batch = None if batch_key is None else adata.obs[batch_key].astype(str).to_numpy()[landmarks.cells]
-    modelled = _modelled(adata, adata.uns.get(key, {}).get("genes"))
-    of_model = expression[:, modelled]
+    of_model = expression if trained.genes is None else expression[:, trained.genes]
     coordinates = principal_components(of_model, batch, random_state)
 
     graph = neighbour_graph(embedding)
@@ -199,16 +198,6 @@ def _of_the_model(adata: AnnData, key: str, column: str) -> bool:
     return column == f"{key}_clusters" and made_clusters(adata.uns.get(key))
 
 
-def _none_of_text(value: Any) -> str | None:
-    return None if value is None or value == "None" else str(value)
-
-
-def _modelled(adata: AnnData, genes: Any) -> np.ndarray:
-    """Positions of the genes that the embedding was trained on; all where these are not known."""
-    known = adata.var_names.get_indexer(list(map(str, genes))) if genes is not None and len(genes) else np.array([-1])
-    return known if (known >= 0).all() else np.arange(adata.n_vars)
-
-
 def _nodes(tree: ClusterTree, level: str | int, resolution: float) -> tuple[list[int], float]:
     """The clusters, and the separation from which on two groups are two clusters."""
     if isinstance(level, str):
@@ -250,7 +239,7 @@ def _clusters_table(
             j = int(distance.argmin())
             apart = separation(coordinates[found == min(i, j)], coordinates[found == max(i, j)])
             row |= {"nearest": str(j), "separation": apart, "genes": _higher(_t(moments[i], moments[j]), genes)}
-        row["batch"] = "" if batch is None else _one_batch(batch[found == i], batch)
+        row["batch"] = "" if batch is None else batch_alone(batch[found == i], batch)
         rows.append(row)
     return pd.DataFrame(rows, index=pd.Index([str(i) for i in range(n)], name="cluster"))
 
@@ -309,13 +298,6 @@ def _shared_difference(clusters: str, genes: str, genes_other: str) -> str:
         f"the other: {genes_other or 'none'}): a batch, a treatment or a state of the cells, which are no types. They "
         'were joined; level="fine" keeps them apart, and batch_key= takes a batch out.'
     )
-
-
-def _one_batch(of_cluster: np.ndarray, of_all: np.ndarray) -> str:
-    """The batch that a cluster is of alone; nothing where it is of several, or where there is only one."""
-    names, counts = np.unique(of_cluster, return_counts=True)
-    alone = counts.max() >= ONE_BATCH * counts.sum() and len(np.unique(of_all)) > 1
-    return str(names[counts.argmax()]) if alone else ""
 
 
 def _tree_table(tree: ClusterTree, nodes: Sequence[int], least: float) -> pd.DataFrame:

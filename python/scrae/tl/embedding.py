@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -202,6 +203,38 @@ def made_clusters(described: Any) -> bool:
         return Regulariser.registry[described["params"]["regulariser"]].makes_clusters
     except (KeyError, TypeError, IndexError):
         return False
+
+
+@dataclass(frozen=True)
+class EarlierTraining:
+    """What an object says of the training that its embedding is from; None where it says nothing.
+
+    Attributes
+    ----------
+    layer
+        Layer with the counts; None for ``adata.X``, too.
+    batch_key
+        Column with the batches that it was told of.
+    genes
+        Positions of the genes that were modelled, int (n_genes,); None as well where one of them has gone.
+    """
+
+    layer: str | None
+    batch_key: str | None
+    genes: np.ndarray | None
+
+    @classmethod
+    def of(cls, adata: AnnData, key: str) -> EarlierTraining:
+        """Read from ``uns[key]``."""
+        described = adata.uns.get(key, {})
+        params, genes = described.get("params", {}), described.get("genes")
+        layer, batch_key = params.get("layer", "X"), params.get("batch_key")
+        known = None if genes is None or not len(genes) else adata.var_names.get_indexer(list(map(str, genes)))
+        return cls(
+            layer=None if layer == "X" else layer,
+            batch_key=None if batch_key in (None, "None") else str(batch_key),
+            genes=None if known is None or (known < 0).any() else known,
+        )
 
 
 def description(model: SCRAE, layer: str | None, genes: str) -> dict[str, Any]:

@@ -372,13 +372,19 @@ def test_genes_are_selected_by_the_core(cells: Callable[[Path], None], shared_wo
 ENDLESS = {"max_epochs": 10**6, "settings": {"early_stopping": False}}
 
 
-def test_interrupts_end_training_with_the_best_model(
-    cells: Callable[[Path], None], worker: Standing, tmp_path: Path
-) -> None:
+def endless_job(tmp_path: Path, cells: Callable[[Path], None], worker: Standing) -> Path:
+    """Folder of a job that trains, and would for ever."""
     folder = job(tmp_path / "job", **ENDLESS)
     cells(folder)
     worker.give(folder)
     worker.events(is_epoch)
+    return folder
+
+
+def test_interrupts_end_training_with_the_best_model(
+    cells: Callable[[Path], None], worker: Standing, tmp_path: Path
+) -> None:
+    folder = endless_job(tmp_path, cells, worker)
     for _ in range(3):  # R sends it until training ends, so that one before its beginning is not lost
         worker.process.send_signal(signal.SIGINT)
         time.sleep(0.05)
@@ -406,10 +412,7 @@ def copies_of(worker: Standing) -> list[int]:
 def test_the_job_ends_with_r_or_the_worker_and_leaves_no_counts(
     killed: str, cells: Callable[[Path], None], worker: Standing, tmp_path: Path
 ) -> None:
-    folder = job(tmp_path / "job", **ENDLESS)
-    cells(folder)
-    worker.give(folder)
-    worker.events(is_epoch)
+    folder = endless_job(tmp_path, cells, worker)
     (copy,) = copies_of(worker)
     assert worker.process.stdin is not None
     if killed == "worker":
@@ -426,10 +429,7 @@ def test_the_job_ends_with_r_or_the_worker_and_leaves_no_counts(
 def test_a_copy_that_is_killed_is_told_of_and_the_worker_goes_on(
     cells: Callable[[Path], None], worker: Standing, tmp_path: Path
 ) -> None:
-    folder = job(tmp_path / "job", **ENDLESS)
-    cells(folder)
-    worker.give(folder)
-    worker.events(is_epoch)
+    folder = endless_job(tmp_path, cells, worker)
     (copy,) = copies_of(worker)
     os.kill(copy, signal.SIGKILL)
     assert worker.events(is_end)[-1] == {"event": "ended", "status": -signal.SIGKILL, "stays": True}
@@ -515,6 +515,22 @@ def test_a_worker_that_cannot_be_copied_does_one_job_and_ends(cells: Callable[[P
     cells(folder)
     worker = Standing.started(program=["-c", program])
     assert worker.done(folder)[-1] == {"event": "ended", "status": 0, "stays": False}
+    assert worker.close() == 0
+    assert (folder / RESULT).exists()
+
+
+def test_the_answer_of_a_worker_that_cannot_be_copied_stays_when_r_closes_at_once(
+    cells: Callable[[Path], None], tmp_path: Path
+) -> None:
+    """It is slow to end here, as on a busy machine, so that its watch sees R's end first."""
+    program = (
+        "import atexit, time, scrae.r.worker as w; w.CAN_FORK = False; atexit.register(time.sleep, 2); "
+        "from scrae.r.__main__ import main; raise SystemExit(main([]))"
+    )
+    folder = job(tmp_path / "job", max_epochs=1)
+    cells(folder)
+    worker = Standing.started(program=["-c", program])
+    worker.done(folder)
     assert worker.close() == 0
     assert (folder / RESULT).exists()
 
