@@ -27,20 +27,23 @@
 #' @param meta.data data.frame with a row per cell and the columns that are named.
 #' @param title Title of the page.
 #' @param seed.use Seed of the UMAP, and of samples where there are many cells.
-#' @param ... `device`, `threads`, `in_process` as in [RunSCRAE()].
+#' @param ... `device`, `threads`, `in.process` or `.options` as in [RunSCRAE()].
 #' @return The path, invisibly.
 #' @seealso [plotClustersSCRAE()], [plotSCRAEHistory()], [BatchReportSCRAE()]
 #' @examples
 #' counts <- matrix(rpois(40 * 60, 2), 40, 60)
 #' if (SCRAEStatus(verbose = FALSE)$ready) {
-#'     embedding <- RunSCRAE(counts, features = "all", n_latent = 2,
-#'         max_epochs = 2, verbose = FALSE)
+#'     embedding <- RunSCRAE(counts, features = "all", n.latent = 2,
+#'         max.epochs = 2, verbose = FALSE)
 #'     file <- tempfile(fileext = ".html")
 #'     ReportSCRAE(counts, file, embedding = embedding, verbose = FALSE)
 #' }
 #' @export
 ReportSCRAE <- function(object, ...) {
-    check_arguments("ReportSCRAE", object, names(match.call(expand.dots = FALSE)$...))
+    call <- check_arguments("ReportSCRAE", object, match.call(expand.dots = FALSE))
+    if (!is.null(call)) {
+        return(eval(call))
+    }
     UseMethod("ReportSCRAE")
 }
 

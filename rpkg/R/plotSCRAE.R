@@ -22,8 +22,8 @@
 #' @examples
 #' if (SCRAEStatus(verbose = FALSE)$ready &&
 #'     requireNamespace("scater", quietly = TRUE)) {
-#'     pbmc <- RunSCRAE(PBMCExample(), features = "all", n_latent = 5,
-#'         max_epochs = 2, verbose = FALSE)
+#'     pbmc <- RunSCRAE(PBMCExample(), features = "all", n.latent = 5,
+#'         max.epochs = 2, verbose = FALSE)
 #'     plotSCRAE(pbmc, "cell_type")
 #' }
 #' @export

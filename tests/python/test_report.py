@@ -420,7 +420,7 @@ def test_a_page_for_r_has_the_same_figures_and_no_word_of_python(trained, tmp_pa
     assert "assay 'counts'" in of_r.sections["run"]
     code = of_r.sections["code"]
     assert "object <- RunSCRAE(" in code
-    assert "n_hidden = c(16)" in code
+    assert "n.hidden = c(16)" in code
     assert "object <- ClusterSCRAE(object, level = 3)" in code
     bare = {"clusters": None, "labels": None, "batch": None, "outliers": None, "told": None, "batches": None}
     arguments["code"] |= {"clustering": None}

@@ -37,7 +37,7 @@ test_that("a Seurat object is reported on, in words of R, and stays as it is", {
         "80, and 80 in training", "seed 42", "<script>alert(1)</script>", "computed from the embedding for this report",
         "Training ran for 3 epochs", "2 clusters in the column 'scrae_clusters'", "Histogram", "mixing within groups",
         "object <- RunSCRAE(", "features = object[[\"scrae\"]]@misc$genes", "group.by.vars = \"replicate\"",
-        "max_epochs = 3", "n_latent = 3", "object <- ClusterSCRAE(object, level = 2, seed.use = 42)"
+        "max.epochs = 3", "n.latent = 3", "object <- ClusterSCRAE(object, level = 2, seed.use = 42)"
     )) {
         where <- if (said == "Histogram") page else text
         expect_match(where, said, fixed = TRUE)

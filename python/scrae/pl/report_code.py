@@ -65,7 +65,7 @@ def lines_of_r(run: Run, said: Mapping[str, Any]) -> Iterator[str]:
         ``object``, ``training`` and ``clustering``: how the object and the functions are written; ``arguments`` and
         ``of_clustering``: the arguments of these; ``embedding``: what clusters are looked for in, where that is given.
     """
-    settings = {name: _in_r(value) for name, value in (run.changed_settings | _limit(run)).items()}
+    settings = {name.replace("_", "."): _in_r(value) for name, value in (run.changed_settings | _limit(run)).items()}
     yield "library(scRAE)"
     yield f"# {said['object']}: the cells of this report, with raw counts"
     yield laid_out(said["training"], said["object"], dict(said["arguments"]) | settings, " = ")
