@@ -42,7 +42,7 @@ ONLY_IN_PYTHON = {
     "model/labelling.py": {"predict"},
     "pl/batches.py": {"batches"},
     "pl/clusters.py": {"clusters"},
-    "pl/embedding.py": {"embedding", "_basis", "_panels"},
+    "pl/embedding.py": {"embedding", "basis_of", "_panels"},
     "pl/genes.py": {"gene_selection"},
     "pl/history.py": {"_history"},
     "pl/report.py": {"refuse_no_page"},

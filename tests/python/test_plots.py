@@ -195,6 +195,6 @@ def test_the_picture_of_clusters_has_the_colours_of_the_object(cells):
     scrae.tl.scrae(cells, n_latent=3, n_hidden=8, batch_size=16, max_epochs=2, genes="all", verbose=False)
     scrae.tl.cluster(cells, level=2)
     cells.uns["scrae_clusters_colors"] = ["#123456", "#abcdef"]
-    drawn, _, stability = scrae.pl.clusters(cells).axes
+    drawn, _, stability = scrae.pl.clusters(cells, basis="umap").axes
     assert {to_hex(colour) for colour in drawn.collections[0].get_facecolor()} == {"#123456", "#abcdef"}
     assert [to_hex(bar.get_facecolor()) for bar in stability.patches] == ["#123456", "#abcdef"]

@@ -288,7 +288,7 @@ def test_a_file_says_the_same_as_the_object(trained, tmp_path):
         ({"labels_key": "typ"}, "no column 'typ'; did you mean 'type'"),
         ({"batch_key": "plate"}, "no column 'plate'"),
         ({"layer": "counts"}, "no layer 'counts'"),
-        ({"basis": "X_umap"}, "no entry 'X_umap'"),
+        ({"basis": "X_umap"}, "adata.obsm['X_umap'] is missing; there are:"),
     ],
 )
 def test_what_cannot_be_reported_is_refused_and_no_file_is_left(trained, tmp_path, monkeypatch, arguments, message):

@@ -93,6 +93,17 @@ test_that("a matrix is reported on with its embedding, and the lines of code rep
     expect_equal(unclass(again$embedding)[, ], unclass(embedding)[, ])
 })
 
+test_that("what a training warned of is kept with it and told in the report", {
+    halves <- made_counts() * 0.75
+    said <- capture_warnings(embedding <- quick(halves, features = "all", round.counts = TRUE))
+    expect_match(said, "rounded")
+    expect_identical(attr(embedding, "scrae")$warnings, said)
+    file <- tempfile(fileext = ".html")
+    on.exit(unlink(file))
+    ReportSCRAE(round(halves), file, embedding, verbose = FALSE, threads = 1)
+    expect_match(text_of(page_of(file)), gsub("\\s+", " ", said), fixed = TRUE)
+})
+
 test_that("what cannot be reported on is refused before Python is asked", {
     counts <- made_counts()
     embedding <- trained()

@@ -10,7 +10,7 @@ import pandas as pd
 
 from scrae.pl.canvas import as_drawn, handed_over, new_figure
 from scrae.pl.colours import MISSING, colours_of_groups
-from scrae.pl.embedding import colours_of_cells, draw_cells, name_groups
+from scrae.pl.embedding import basis_of, colours_of_cells, draw_cells, name_groups
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -67,9 +67,7 @@ def clusters(
         raise ValueError(f"adata.uns[{key!r}] has no clusters: call scrae.tl.cluster(adata) first")
     found = adata.uns[key]
     embedding = f"X_{found['params']['key']}"
-    basis = basis or ("X_umap" if "X_umap" in adata.obsm else embedding)
-    if basis not in adata.obsm:
-        raise ValueError(f"adata.obsm[{basis!r}] is missing; there are: {', '.join(adata.obsm) or 'none'}")
+    basis = basis_of(adata, basis or ("X_umap" if "X_umap" in adata.obsm else embedding))
     groups = pd.Categorical(adata.obs[key])
     names = [str(name) for name in groups.categories]
     colours = colours_of_groups(adata, key)

@@ -92,7 +92,7 @@ def embedding(
     >>> len([panel for panel in figure.axes if panel.get_title()])
     3
     """
-    basis = _basis(adata, basis)
+    basis = basis_of(adata, basis)
     if legend_loc not in (*LEGENDS, None):
         raise ValueError(f"legend_loc={legend_loc!r} is none of {', '.join(map(repr, LEGENDS))}")
     coordinates = np.asarray(adata.obsm[basis])[:, :2]
@@ -120,8 +120,14 @@ def embedding(
     return handed_over(figure, show, save, return_fig)
 
 
-def _basis(adata: AnnData, basis: str) -> str:
-    """Name of the coordinates in ``obsm``."""
+def basis_of(adata: AnnData, basis: str) -> str:
+    """Name in ``obsm`` of the coordinates: ``"umap"`` means ``"X_umap"``. A missing UMAP says how to get one.
+
+    Raises
+    ------
+    ValueError
+        There are no such coordinates.
+    """
     for name in (basis, f"X_{basis}"):
         if name in adata.obsm:
             return name

@@ -13,6 +13,7 @@ import pandas as pd
 from scrae._errors import Refusal
 from scrae._messages import unknown
 from scrae.autoencoder.presets import PRESETS
+from scrae.pl.embedding import basis_of
 from scrae.pl.report_calls import PYTHON, Calls
 from scrae.tl.batches import batch_report
 from scrae.tl.embedding import EarlierTraining
@@ -219,8 +220,8 @@ def run_of(
             )
     if layer is not None and layer not in adata.layers:
         raise ValueError(unknown("layer", layer, adata.layers, "adata"))
-    if basis is not None and basis not in adata.obsm:
-        raise ValueError(unknown("entry", basis, adata.obsm, "adata.obsm"))
+    if basis is not None:
+        basis = basis_of(adata, basis)
     if adata.isbacked:
         adata = adata.to_memory()
     # Of its own, so that nothing is added to the user's: the matrices themselves are shared.
