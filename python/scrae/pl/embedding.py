@@ -69,7 +69,7 @@ def embedding(
     ax
         Axes to draw a single panel into; None: a new figure.
     show
-        Show the figure (:func:`matplotlib.pyplot.show`).
+        Show the figure, as ``matplotlib.pyplot.show()`` does.
     save
         File to write it to as well.
     return_fig
