@@ -12,7 +12,18 @@ import scipy.sparse as sp
 
 from scrae._errors import Notice, Refusal
 from scrae._messages import unknown
-from scrae.clusters import LEVELS, ClusterTree, Landmarks, agreement, grow, neighbour_graph
+from scrae.clusters import (
+    LEVELS,
+    Agreement,
+    ClusterTree,
+    Landmarks,
+    RareType,
+    agreement,
+    find_rare_types,
+    grow,
+    neighbour_graph,
+    with_rare_types,
+)
 from scrae.clusters.tree import WITHIN
 from scrae.compute.whole_numbers import seed
 from scrae.data.cells import refuse_damaged_source, require_anndata
@@ -134,9 +145,12 @@ def cluster(
 
     graph = neighbour_graph(embedding)
     tree = grow(graph, embedding, coordinates, random_state, of_model)
+    rare = find_rare_types(expression, tree.communities, embedding, LEVELS["default"], random_state)
+    tree = with_rare_types(tree, rare)
     nodes, least = _nodes(tree, level, resolution)
     found = tree.clusters(nodes)
-    again = agreement(graph, found, random_state)
+    own_genes = _of_own_genes(found, nodes, tree, rare)
+    again = _agreement(graph, found, own_genes, random_state)
     clusters, confidence = landmarks.spread(found, again.of_cells)
 
     names = [str(i) for i in range(len(nodes))]
@@ -152,7 +166,9 @@ def cluster(
             "batch_key": "None" if batch_key is None else batch_key,
             "random_state": random_state,
         },
-        "clusters": _clusters_table(found, clusters, embedding, coordinates, expression, adata.var_names, again, batch),
+        "clusters": _clusters_table(
+            found, clusters, embedding, coordinates, expression, adata.var_names, again, batch, own_genes
+        ),
         "tree": _tree_table(tree, nodes, least),
         "factors": factors,
     }
@@ -224,6 +240,23 @@ def _nodes(tree: ClusterTree, level: str | int, resolution: float) -> tuple[list
     return tree.nodes_of(int(level)), float(heights[level - 1])
 
 
+def _of_own_genes(
+    found: np.ndarray, nodes: Sequence[int], tree: ClusterTree, rare: Sequence[RareType]
+) -> dict[int, RareType]:
+    """The rare types that are clusters of their own, by number."""
+    alone = {cluster for cluster, node in enumerate(nodes) if node in tree.rare}
+    return {int(found[one.cells[0]]): one for one in rare if int(found[one.cells[0]]) in alone}
+
+
+def _agreement(graph: sp.csr_array, found: np.ndarray, own_genes: dict[int, RareType], random_state: int) -> Agreement:
+    """How far clusters are found again: by the graph, and rare types, which it does not show, by their genes."""
+    again = agreement(graph, found, random_state)
+    of_cells, of_clusters = again.of_cells.copy(), again.of_clusters.copy()
+    for cluster, one in own_genes.items():
+        of_cells[one.cells], of_clusters[cluster] = one.confidence, one.stability
+    return Agreement(of_cells, of_clusters)
+
+
 def _clusters_table(
     found: np.ndarray,
     clusters: np.ndarray,
@@ -233,6 +266,7 @@ def _clusters_table(
     genes: Sequence[str],
     again: Any,
     batch: np.ndarray | None,
+    own_genes: dict[int, RareType],
 ) -> pd.DataFrame:
     from scrae.clusters.separation import separation
 
@@ -247,8 +281,13 @@ def _clusters_table(
             distance = ((centres - centres[i]) ** 2).sum(1)
             distance[i] = np.inf
             j = int(distance.argmin())
-            apart = separation(coordinates[found == min(i, j)], coordinates[found == max(i, j)])
+            apart = (
+                own_genes[i].separation
+                if i in own_genes
+                else separation(coordinates[found == min(i, j)], coordinates[found == max(i, j)])
+            )
             row |= {"nearest": str(j), "separation": apart, "genes": _higher(_t(moments[i], moments[j]), genes)}
+        row["found_by"] = "genes" if i in own_genes else "neighbours"
         row["batch"] = "" if batch is None else _one_batch(batch[found == i], batch)
         rows.append(row)
     return pd.DataFrame(rows, index=pd.Index([str(i) for i in range(n)], name="cluster"))
@@ -340,13 +379,21 @@ def _tree_table(tree: ClusterTree, nodes: Sequence[int], least: float) -> pd.Dat
             "height": tree.heights,
             "factor": tree.factors,
             "kept_apart": apart,
-            "reason": [_reason(*judged, least) for judged in zip(apart, tree.separations, tree.factors, strict=True)],
+            "reason": [
+                _reason(*judged, least)
+                for judged in zip(
+                    apart, tree.separations, tree.factors, np.isin(tree.children, list(tree.rare)).any(1), strict=True
+                )
+            ],
         }
     )
     return table.sort_values("height", ascending=False, kind="stable").reset_index(drop=True)
 
 
-def _reason(apart: bool, separation: float, factor: int, least: float) -> str:
+def _reason(apart: bool, separation: float, factor: int, rare: bool, least: float) -> str:
+    if rare:
+        compared = "at least" if apart else "below"
+        return f"a few cells with genes of their own, by which {separation:.2f} is {compared} {least:.2f}"
     if factor and not apart:
         return f"differ as others do, by factor {factor}: a batch, a treatment or a state of the cells"
     if apart == (separation >= least):
