@@ -20,8 +20,9 @@
 #'
 #' The tables are a list. `clusters` has a row for each cluster: its number of
 #' cells, its stability from 0 to 1, the nearest cluster, the separation from it,
-#' genes that are higher than there, and the batch if nearly all of its cells are
-#' of one. `tree` has a row for each pair of groups that was judged: their numbers
+#' genes that are higher than there, whether `"neighbours"` or, for types of 5 to 40
+#' cells, `"genes"` of their own found it, and the batch if nearly all of its cells
+#' are of one. `tree` has a row for each pair of groups that was judged: their numbers
 #' of cells, their separation, whether they were kept apart, and why. `factors` has
 #' a row for each difference that several clusters share: these clusters, how many
 #' of their cells are on either side, and the genes that are higher there in all of
