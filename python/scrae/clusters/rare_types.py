@@ -13,6 +13,7 @@ from scrae.clusters.separation import distance_of_a_cut
 from scrae.compute.neighbours import nearest
 
 SMALLEST, LARGEST = 5, 2 * NEIGHBOURS  # cells of a rare type; more than these are a community of the graph
+SHARE = 0.03  # of all cells, that a rare type may have at most
 CHOSEN = 2000  # genes, the most dispersed within the communities
 CLIP = 4.0  # standard deviations at which a gene's value ends, so that no gene makes a type on its own
 TOP = 5  # genes that a type is looked for with
@@ -84,7 +85,8 @@ def find_rare_types(
     levels = np.stack([np.asarray(chosen[communities == name].mean(0)).ravel() for name in np.unique(communities)])
     starts, by_gene = _starts(values, communities, embedding), np.ascontiguousarray(values.T)
     found: list[RareType] = []
-    for cells in _groups(values, by_gene, starts):
+    largest = min(LARGEST, int(SHARE * len(communities)))
+    for cells in _groups(values, by_gene, starts, largest):
         own = _top(values[cells].mean(0))
         level = np.asarray(chosen[cells].mean(0)).ravel()
         others = np.setdiff1d(np.flatnonzero(np.isin(communities, np.unique(communities[cells]))), cells)
@@ -153,7 +155,7 @@ def _starts(values: np.ndarray, communities: np.ndarray, embedding: np.ndarray) 
     return np.concatenate(starts)
 
 
-def _groups(values: np.ndarray, by_gene: np.ndarray, starts: np.ndarray) -> list[np.ndarray]:
+def _groups(values: np.ndarray, by_gene: np.ndarray, starts: np.ndarray, largest: int) -> list[np.ndarray]:
     """Groups of cells that came to rest, and hardly overlap: the clearest first."""
     at_rest: dict[tuple[int, ...], float] = {}
     waiting = [np.sort(start) for start in starts]
@@ -162,7 +164,7 @@ def _groups(values: np.ndarray, by_gene: np.ndarray, starts: np.ndarray) -> list
         for cells in waiting:
             score = _scores(values[cells].mean(0), by_gene)
             chosen = np.flatnonzero(score > LEAST_SCORE)
-            if not SMALLEST <= len(chosen) <= LARGEST:
+            if not SMALLEST <= len(chosen) <= largest:
                 continue
             name = tuple(chosen.tolist())
             if len(chosen) == len(cells) and np.array_equal(chosen, cells):

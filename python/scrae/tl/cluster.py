@@ -96,8 +96,8 @@ def cluster(
     - ``obs["scrae_cluster_confidence"]``: share of resamplings of the cells in which a cell fell to its cluster again,
       from 0 to 1;
     - ``uns["scrae_clusters"]``: ``params``; ``clusters``, a row for each cluster (number of cells, stability from 0 to
-      1, nearest cluster, separation from it, genes that are higher than there, whether ``"neighbours"`` or ``"genes"`` of
-      its own found it, the batch if it is of one batch alone);
+      1, nearest cluster, separation from it, genes that are higher than there, whether ``"neighbours"`` or ``"genes"``
+      of its own found it, the batch if it is of one batch alone);
       ``tree``, a row for each pair of groups that was judged (their numbers of cells, separation, the factor that parts
       them if one does, whether they were kept apart, and why); and ``factors``, a row for each difference that several
       clusters share (these clusters, how many of their cells are on either side, and the genes that are higher there
