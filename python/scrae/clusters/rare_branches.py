@@ -57,7 +57,7 @@ def with_rare_types(tree: ClusterTree, types: Sequence[RareType]) -> ClusterTree
         if not left[: len(leaves)].any():
             return tree
         beside = leaves[int(held.argmax())]
-        for i in np.flatnonzero(held):
+        for i in map(int, np.flatnonzero(held)):
             if left[i] == 0:
                 sibling, root = _without(leaves[i], root)
                 beside = sibling if beside is leaves[i] else beside
@@ -99,7 +99,9 @@ def _without(leaf: _Node, root: _Node) -> tuple[_Node, _Node]:
 
 def _numbered(root: _Node, leaf: np.ndarray, communities: np.ndarray, rare: range) -> ClusterTree:
     """The tree as arrays: leaves in their order, then joins from the lowest on, children before parents."""
-    waiting, inner, ends = [root], [], []
+    waiting = [root]
+    inner: list[_Node] = []
+    ends: list[_Node] = []
     while waiting:
         node = waiting.pop()
         (inner if node.children else ends).append(node)
@@ -112,7 +114,7 @@ def _numbered(root: _Node, leaf: np.ndarray, communities: np.ndarray, rare: rang
     of_leaf[[node.leaf for node in ends]] = np.arange(len(ends))
     return ClusterTree(
         of_leaf[leaf],
-        np.asarray([[number[id(child)] for child in node.children] for node in inner], dtype=int).reshape(-1, 2),
+        np.array([[number[id(child)] for child in node.children] for node in inner], dtype=int).reshape(-1, 2),
         np.asarray([node.separation for node in inner], dtype=float),
         np.asarray([node.height for node in inner], dtype=float),
         np.asarray([node.factor for node in inner], dtype=int),

@@ -139,7 +139,8 @@ def _residuals(expression: sp.csr_array, communities: np.ndarray) -> np.ndarray:
         values[communities == name] -= values[communities == name].mean(0)
     spread = np.sqrt((values**2).mean(0))
     values /= spread + (np.median(spread[spread > 0]) if (spread > 0).any() else 1)
-    return np.minimum(values, np.float32(CLIP), out=values)
+    np.minimum(values, np.float32(CLIP), out=values)
+    return values
 
 
 def _starts(values: np.ndarray, communities: np.ndarray, embedding: np.ndarray) -> np.ndarray:

@@ -372,6 +372,7 @@ def _tree_table(tree: ClusterTree, nodes: Sequence[int], least: float) -> pd.Dat
                 waiting.extend(map(int, tree.children[at - tree.n_leaves]))
     made = tree.n_leaves + np.arange(len(tree.children))
     apart = np.asarray([int(node) not in inside for node in made], dtype=bool)
+    rare = [not tree.rare.isdisjoint(pair) for pair in tree.children.tolist()]
     table = pd.DataFrame(
         {
             "node": made,
@@ -384,10 +385,7 @@ def _tree_table(tree: ClusterTree, nodes: Sequence[int], least: float) -> pd.Dat
             "factor": tree.factors,
             "kept_apart": apart,
             "reason": [
-                _reason(*judged, least)
-                for judged in zip(
-                    apart, tree.separations, tree.factors, np.isin(tree.children, list(tree.rare)).any(1), strict=True
-                )
+                _reason(*judged, least) for judged in zip(apart, tree.separations, tree.factors, rare, strict=True)
             ],
         }
     )
