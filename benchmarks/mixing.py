@@ -7,17 +7,12 @@ After Luecken et al. (2022), Benchmarking atlas-level data integration in single
 from __future__ import annotations
 
 import numpy as np
-from scipy.sparse.csgraph import connected_components
-from scipy.stats import chi2
 from sklearn.metrics import silhouette_samples
-from sklearn.neighbors import NearestNeighbors, kneighbors_graph
+from sklearn.neighbors import NearestNeighbors
 
 import scrae
 
 NEIGHBOURS = 90  # of LISI: three times the perplexity of 30
-GRAPH = 15  # neighbours in the graph
-KBET = (10, 70)  # least and most neighbours of kBET, as in scIB; between them a quarter of a batch
-ALPHA = 0.05
 OF_BATCHES = ("iLISI", "kBET", "connectivity", "batch_ASW")
 OF_TYPES = ("NMI", "ARI", "type_ASW")
 
@@ -33,39 +28,6 @@ def ilisi(embedding: np.ndarray, batch: np.ndarray) -> float:
     )
     shares = np.stack([(code[near] == b).mean(1) for b in range(len(names))], 1)
     return float((np.median(1 / (shares**2).sum(1)) - 1) / (len(names) - 1))
-
-
-def kbet(embedding: np.ndarray, batch: np.ndarray, types: np.ndarray) -> float:
-    """Share of cells whose neighbourhood has the batches of its type in their shares, by a chi-square test at 0.05.
-
-    Büttner et al. (2019), A test metric for assessing single-cell RNA-seq batch correction: 1 - rejection rate, here
-    with every cell tested. Within types, as scIB does it, mean over those with two batches and enough cells: batches
-    that have types in other shares are not mixed by being integrated.
-    """
-    accepted = []
-    for name in np.unique(types):
-        cells = types == name
-        names, code, sizes = np.unique(batch[cells], return_inverse=True, return_counts=True)
-        n_neighbours = int(np.clip(sizes.mean() / 4, *KBET))
-        if len(names) < 2 or cells.sum() <= 2 * n_neighbours:
-            continue
-        graph = NearestNeighbors(n_neighbors=n_neighbours).fit(embedding[cells])
-        near = code[graph.kneighbors(embedding[cells], return_distance=False)]  # the cell itself among them
-        expected = n_neighbours * sizes / sizes.sum()
-        statistic = sum(((near == b).sum(1) - expected[b]) ** 2 / expected[b] for b in range(len(names)))
-        accepted.append((statistic <= chi2.isf(ALPHA, len(names) - 1)).mean())
-    return float(np.mean(accepted)) if accepted else float("nan")
-
-
-def connectivity(embedding: np.ndarray, types: np.ndarray) -> float:
-    """Mean over types of the share of its cells in the largest component of its part of the neighbour graph."""
-    graph = kneighbors_graph(embedding, min(GRAPH, len(types) - 1))
-    shares = []
-    for name in np.unique(types):
-        cells = np.flatnonzero(types == name)
-        _, component = connected_components(graph[cells][:, cells], directed=False)
-        shares.append(np.bincount(component).max() / len(cells))
-    return float(np.mean(shares))
 
 
 def batch_asw(embedding: np.ndarray, batch: np.ndarray, types: np.ndarray) -> float:
@@ -90,8 +52,8 @@ def mixing_scores(embedding: np.ndarray, batch: np.ndarray, types: np.ndarray, s
     agreement = scrae.metrics.scores(types, clusters)
     result = {
         "iLISI": ilisi(embedding, batch),
-        "kBET": kbet(embedding, batch, types),
-        "connectivity": connectivity(embedding, types),
+        "kBET": scrae.metrics.kbet(embedding, batch, types),
+        "connectivity": scrae.metrics.connectivity(embedding, types),
         "batch_ASW": batch_asw(embedding, batch, types),
         "NMI": agreement["NMI"],
         "ARI": agreement["ARI"],

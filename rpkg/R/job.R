@@ -80,6 +80,9 @@ whole_as_integer <- function(value) {
     if (whole) as.integer(value) else value
 }
 
+# What an answer may hold beside a `table`.
+TABLES <- c("clusters", "tree", "factors", "measures", "groups", "findings")
+
 read_result <- function(folder) {
     result <- jsonlite::read_json(file.path(folder, "result.json"),
         simplifyVector = TRUE, simplifyDataFrame = FALSE
@@ -87,7 +90,7 @@ read_result <- function(folder) {
     for (name in intersect(c("embedding", "matrix"), names(result))) {
         result[[name]] <- read_array(folder, result[[name]])
     }
-    for (name in intersect(c("table", "clusters", "tree", "factors"), names(result))) {
+    for (name in intersect(c(TABLES, "table"), names(result))) {
         columns <- lapply(result[[name]], read_column_of_table, folder = folder)
         result[[name]] <- as.data.frame(columns, optional = TRUE)
     }

@@ -451,6 +451,15 @@ WORDS <- list(
             "more epochs, or with a smaller pretraining_epochs."
         )
     },
+    one_level = function(f, where) {
+        paste0(
+            "column '", f$column, "' has the same value in all cells: there is nothing ",
+            "to compare"
+        )
+    },
+    too_few_cells_for_report = function(f, where) {
+        paste0(how_many(f$n, "cell"), " are too few: 30 or more are needed")
+    },
     no_embedding = function(f, where) {
         paste0("there is no embedding '", f$name, "'. Call RunSCRAE(object) first.")
     },
@@ -573,7 +582,7 @@ WORDS <- list(
     too_little_in_batch = function(f, where) {
         paste0(
             how_many(f$n_cells, "cell"), " and ", how_many(f$n_genes, "gene"),
-            " are too few. Merge small batches."
+            " are too few. Leave this batch out, or merge it with another."
         )
     },
     too_few_genes_pass = function(f, where) {
@@ -625,12 +634,6 @@ WORDS <- list(
             "SCMarker: half of the counts that are not zero are ",
             format(f$typical), " or more, so these look like reads, not UMIs. ",
             "Then nearly every gene has several peaks: use another method."
-        )
-    },
-    small_batch = function(f, where) {
-        paste0(
-            "batch '", f$batch, "' has ", how_many(f$n, "cell"), ", too few to ",
-            "vary. Merge small batches."
         )
     },
     no_trend = function(f, where) {

@@ -6,7 +6,8 @@
 #' [plotClustersSCRAE()] draws them.
 #' [PredictSCRAE()] maps new cells into a trained embedding, [DenoiseSCRAE()]
 #' gives expected counts, [SampleSCRAE()] draws synthetic cells,
-#' [SelectGenes()] chooses genes. A trained model answers questions:
+#' [SelectGenes()] chooses genes, [BatchReportSCRAE()] says whether there are
+#' batches and whether they are gone. A trained model answers questions:
 #' [LabelSCRAE()] (types of cells from partial labels), [FindMarkersSCRAE()]
 #' (genes that differ between groups), [FindOutliersSCRAE()] (cells that are
 #' strange), [SampleReportSCRAE()], [CrossValidateSCRAE()] and [StabilitySCRAE()]

@@ -335,13 +335,30 @@ def test_one_batch_selects_what_no_batches_select(made, method):
     np.testing.assert_array_equal(within["scrae_selected"], without["scrae_selected"])
 
 
-def test_a_batch_too_small_to_look_at_is_named(made):
-    made.obs["batch"] = ["only"] + ["rest"] * 299
-    with pytest.raises(ValueError, match=r"batch 'only' of adata.obs\['batch'\]: 1 cell"):
+@every_method
+def test_batches_of_few_cells_are_taken_together(made, method):
+    """As if they had been one batch from the beginning, and a single cell goes with the smallest of the others."""
+    made.obs["plate"] = [f"plate{i % 30}" if i < 150 else "large" for i in range(300)]
+    made.obs["as_one"] = ["plates" if i < 150 else "large" for i in range(300)]
+    many, fit = select(made, method, batch_key="plate")
+    two, _ = select(made, method, batch_key="as_one")
+    np.testing.assert_array_equal(many["scrae_selected"], two["scrae_selected"])
+    if "batch" in fit:
+        assert sorted(fit["batch"]) == ["30 small batches", "large"]
+
+    made.obs["with_one"] = ["only", *["small"] * 40, *["large"] * 259]
+    made.obs["without"] = [*["small"] * 41, *["large"] * 259]
+    one, other = (select(made, method, batch_key=key)[0] for key in ("with_one", "without"))
+    np.testing.assert_array_equal(one["scrae_selected"], other["scrae_selected"])
+
+
+def test_a_batch_in_which_no_gene_is_seen_is_named(made):
+    made.obs["batch"] = ["dim"] * 30 + ["bright"] * 270
+    counts = made.X.toarray() * (np.arange(300) >= 30)[:, None]
+    counts[:30, counts.sum(0).argmax()] = 1
+    made.X = sp.csr_matrix(counts)
+    with pytest.raises(ValueError, match=r"batch 'dim' of adata.obs\['batch'\]: 30 cell\(s\) and 1 gene"):
         scrae.pp.select_genes(made, "danb", batch_key="batch")
-    for method in ("hvg", "seurat_v3"):
-        with pytest.raises(ValueError, match=r"batch 'only' has 1 cell\(s\)"):
-            scrae.pp.select_genes(made, method, batch_key="batch")
 
 
 def test_read_counts_are_told_from_umis_by_scmarker(made):

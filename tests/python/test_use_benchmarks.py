@@ -24,8 +24,8 @@ def test_mixing_scores_are_one_and_zero_where_batches_are_one_and_apart(program)
     assert mixing.ilisi(apart, batch) == pytest.approx(0, abs=1e-9)
     assert mixing.batch_asw(together, batch, types) > 0.95
     assert mixing.batch_asw(apart, batch, types) < 0.1
-    assert mixing.connectivity(together, types) > 0.99
-    assert mixing.connectivity(apart, types) == pytest.approx(0.5)
+    assert scrae.metrics.connectivity(together, types) > 0.99
+    assert scrae.metrics.connectivity(apart, types) == pytest.approx(0.5)
     good, bad = mixing.mixing_scores(together, batch, types), mixing.mixing_scores(apart, batch, types)
     assert good["types"] > 0.9
     assert good["overall"] > bad["overall"] + 0.3
@@ -33,14 +33,14 @@ def test_mixing_scores_are_one_and_zero_where_batches_are_one_and_apart(program)
     assert np.isnan(mixing.batch_asw(together, types, types))  # confounded: no type has two batches
 
 
-def test_kbet_is_the_acceptance_rate_of_scipy_s_chi_square_test_within_types(program, monkeypatch):
-    mixing, rng = program("mixing"), np.random.default_rng(5)
+def test_kbet_is_the_acceptance_rate_of_scipy_s_chi_square_test_within_types(monkeypatch):
+    rng = np.random.default_rng(5)
     # Three places of four cells, each cell's four neighbours those of its place: xxxx, xyxy, yyyy, batches of equal
     # size. Four of one batch have a statistic of 4 > 3.84 and are rejected, two of each have 0.
-    monkeypatch.setattr(mixing, "KBET", (4, 4))
+    monkeypatch.setattr("scrae.metrics.batches.KBET_NEIGHBOURS", (4, 4))
     place = np.array([0, 1, 2, 3, 100, 101, 102, 103, 200, 201, 202, 203])[:, None] + rng.uniform(0, 0.1, (12, 1))
     batch = np.array(list("xxxxxyxyyyyy"))
-    assert mixing.kbet(place, batch, np.repeat("a", 12)) == pytest.approx(4 / 12)
+    assert scrae.metrics.kbet(place, batch, np.repeat("a", 12)) == pytest.approx(4 / 12)
     monkeypatch.undo()
     embedding, types = rng.normal(size=(300, 3)), np.repeat(["a", "b"], [200, 100])
     batch = np.where(rng.uniform(size=300) < 0.3 + 0.4 * (embedding[:, 0] > 0), "x", "y")
@@ -52,8 +52,8 @@ def test_kbet_is_the_acceptance_rate_of_scipy_s_chi_square_test_within_types(pro
         expected = n * np.array([(of == "x").mean(), (of == "y").mean()])
         observed = np.stack([(of[near] == "x").sum(1), (of[near] == "y").sum(1)], 1)
         shares.append(np.mean([stats.chisquare(o, expected).pvalue >= 0.05 for o in observed]))
-    assert mixing.kbet(embedding, batch, types) == pytest.approx(np.mean(shares))
-    assert np.isnan(mixing.kbet(embedding, types, types))
+    assert scrae.metrics.kbet(embedding, batch, types) == pytest.approx(np.mean(shares))
+    assert np.isnan(scrae.metrics.kbet(embedding, types, types))
 
 
 def test_scib_metrics_scores_go_to_the_embedding_that_has_them(program, peer):

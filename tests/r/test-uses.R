@@ -192,6 +192,72 @@ test_that("synthetic cells are reported on, and denoising is cross-validated", {
     expect_true(all(is.finite(scores$squared_error) & abs(scores$correlation) <= 1))
 })
 
+# Three types of made cells from two donors, who differ in ten genes by so much.
+donors_sce <- function(level) {
+    set.seed(7)
+    type <- rep(1:3, each = 60)
+    donor <- rep(1:2, 90)
+    mean <- matrix(1, 60, 180)
+    for (i in 1:3) mean[8 * i + 1:8, type == i] <- 8
+    for (i in 1:2) mean[40 + 5 * i + 1:5, donor == i] <- level
+    counts <- matrix(as.numeric(rpois(60 * 180, mean)), 60, 180,
+        dimnames = list(paste0("gene", 1:60), paste0("cell", 1:180))
+    )
+    SingleCellExperiment::SingleCellExperiment(list(counts = methods::as(counts, "CsparseMatrix")),
+        colData = S4Vectors::DataFrame(
+            type = paste0("type", type), donor = c("x", "y")[donor], dealt = rep(c("a", "a", "b", "b"), 45),
+            condition = c("control", "treated")[donor]
+        )
+    )
+}
+
+test_that("batches are found before a training, in every kind of object the same, and nothing is changed", {
+    skip_unless_installed("SingleCellExperiment")
+    sce <- donors_sce(4)
+    report <- BatchReportSCRAE(sce, "donor", keep = "condition", verbose = FALSE, threads = 1)
+    expect_equal(report$findings$finding, c("batches", "nested"))
+    expect_match(report$findings$text[1L], 'call RunSCRAE\\(object, group.by.vars = "donor"\\)')
+    expect_match(report$findings$text[2L], "has one level of 'condition' alone")
+    expect_equal(report$measures$measure, c(
+        "variance", "variance_within", "mixing", "kbet", "connectivity", "groups_kept", "condition_within"
+    ))
+    expect_true(all(is.na(report$measures$after)))
+    expect_equal(sum(report$groups$n_cells), 180)
+    counts <- SingleCellExperiment::counts(sce)
+    cells <- as.data.frame(SummarizedExperiment::colData(sce))
+    object <- SeuratObject::CreateSeuratObject(counts, meta.data = cells)
+    before <- object
+    of_seurat <- BatchReportSCRAE(object, "donor", keep = "condition", verbose = FALSE, threads = 1)
+    expect_identical(object, before)
+    of_matrix <- BatchReportSCRAE(counts, "donor", keep = "condition", meta.data = cells, verbose = FALSE, threads = 1)
+    expect_equal(of_seurat, report)
+    expect_equal(of_matrix, report)
+    expect_output(print(report), "Batches in 'donor'\n.*mixing")
+
+    dealt <- BatchReportSCRAE(sce, "dealt", group.by = "type", verbose = FALSE, threads = 1)
+    expect_equal(dealt$findings$finding, "no_batches")
+    expect_equal(dealt$groups$group, paste0("type", 1:3))
+    expect_error(BatchReportSCRAE(sce, "donr"), "has no column 'donr'; did you mean 'donor'")
+    expect_error(BatchReportSCRAE(sce, "donor", keep = 1), "keep takes names of columns")
+    sce$one <- "same"
+    expect_error(BatchReportSCRAE(sce, "one"), "'one' has the same value in all cells")
+})
+
+test_that("an embedding is judged beside what was there before", {
+    skip_unless_installed("SingleCellExperiment")
+    sce <- donors_sce(4)
+    trained <- quick(sce, features = "all", group.by.vars = "donor", max_epochs = 20)
+    report <- BatchReportSCRAE(trained, "donor", verbose = FALSE, threads = 1)
+    expect_true(all(is.finite(report$measures$after)))
+    expect_gt(report$measures$after[3L], report$measures$before[3L])
+    expect_false("batches_not_named" %in% report$findings$finding)
+    untold <- quick(sce, features = "all", max_epochs = 20)
+    expect_equal(
+        BatchReportSCRAE(untold, "donor", group.by = "type", verbose = FALSE, threads = 1)$findings$finding[1L],
+        "batches_not_named"
+    )
+})
+
 test_that("stability is the agreement of clusterings, by seed", {
     agreement <- StabilitySCRAE(made_sce(), n.runs = 2, features = "HVG", n.features = 20, group.by.vars = "batch",
         seed.use = 7, n_latent = 3, n_hidden = 8, max_epochs = 2, verbose = FALSE, threads = 1

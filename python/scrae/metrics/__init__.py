@@ -1,7 +1,21 @@
-"""How embeddings are compared: clusterings, their agreement with known labels, and the PCA that stands beside them."""
+"""How embeddings are compared: clusterings, agreement with known labels, batches and how they mix, and PCA."""
 
+from scrae.metrics.batches import connectivity, kbet, mixing, purity, variance_explained
 from scrae.metrics.clusterings import RESOLUTIONS, SILHOUETTE_CELLS, kmeans, leiden
 from scrae.metrics.principal_components import scaled_pca
 from scrae.metrics.scores import SCORES, scores
 
-__all__ = ["RESOLUTIONS", "SCORES", "SILHOUETTE_CELLS", "kmeans", "leiden", "scaled_pca", "scores"]
+__all__ = [
+    "RESOLUTIONS",
+    "SCORES",
+    "SILHOUETTE_CELLS",
+    "connectivity",
+    "kbet",
+    "kmeans",
+    "leiden",
+    "mixing",
+    "purity",
+    "scaled_pca",
+    "scores",
+    "variance_explained",
+]

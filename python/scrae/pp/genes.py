@@ -41,6 +41,7 @@ MEAN, DROPOUT, EXPECTED = "scrae_mean", "scrae_dropout", "scrae_expected_dropout
 OTHERS = ("statistic", "effect", "p", "q", "size", "expected_dropout", "peaks", "multimodal", "compared", "n_batches")
 COLUMNS = (SELECTED, RANK, MEAN, DROPOUT, *(f"scrae_{name}" for name in OTHERS))
 N_TOP = 2000  # genes, unless another number is asked for
+LEAST_IN_BATCH = 20  # cells
 MIN_CELLS = 10  # genes seen in fewer cells are left out (Mondal et al. 2021, section 4)
 
 
@@ -84,7 +85,8 @@ def select_genes(
         Layer with raw counts; None: ``adata.X``.
     batch_key
         Column of ``adata.obs``: select within each batch and combine the ranks
-        (:func:`scrae.pp.findings.combined`; ``"hvg"`` and ``"seurat_v3"`` each in scanpy's own way).
+        (:func:`scrae.pp.findings.combined`; ``"hvg"`` and ``"seurat_v3"`` each in scanpy's own way). Batches of fewer
+        than 20 cells are taken together as one: so few do not tell which genes vary.
     counts
         ``"raw"``, or ``"round"`` for estimated counts, as in :meth:`scrae.SCRAE.fit`, which says what rounding moves.
     among
@@ -123,7 +125,7 @@ def select_genes(
     require_anndata(adata, "scrae.pp.select_genes")
     _check(method, n_top, max_q, min_cells)
     cells = read_cells(adata, layer, copy=False, counts=counts)
-    batches = None if batch_key is None else cells.covariate(batch_key)
+    batches = None if batch_key is None else _large_enough(cells.covariate(batch_key))
     kept = np.arange(adata.n_vars) if among is None else np.flatnonzero(among)
     arguments = _arguments(method, options, cells, kept) | ({} if method in VARIABLE else {"verbose": verbose})
     matrix = cells.counts
@@ -237,6 +239,25 @@ def _arguments(method: str, options: Mapping[str, Any], cells: Cells, kept: np.n
     return arguments
 
 
+def _large_enough(batches: np.ndarray) -> np.ndarray | None:
+    """The batch of each cell, those of too few cells taken together; None where nothing but these is left.
+
+    Where they are too few together, too, they go with the smallest of the others.
+    """
+    names, code, sizes = np.unique(batches, return_inverse=True, return_counts=True)
+    small = sizes < LEAST_IN_BATCH
+    if not small.any():
+        return batches
+    if not small.all() and sizes[small].sum() < LEAST_IN_BATCH:
+        small[np.flatnonzero(~small)[sizes[~small].argmin()]] = True
+    if small.all():
+        return None
+    named = names.astype(object)
+    named[small] = f"{small.sum()} small batches"
+    result: np.ndarray = named[code]
+    return result
+
+
 def _by_batch(
     method: str,
     counts: sp.csr_array,
@@ -257,9 +278,10 @@ def _by_batch(
         detected = cells_with(part, False)
         seen = genes[detected[genes] > 0]
         try:
-            if part.shape[0] < 2 or len(seen) < 2:
+            if len(seen) < 2:
                 raise Refusal(
-                    f"{part.shape[0]:,} cell(s) and {len(seen):,} gene(s) are too few; merge small batches",
+                    f"{part.shape[0]:,} cell(s) and {len(seen):,} gene(s) are too few; leave this batch out, or "
+                    "merge it with another",
                     "too_little_in_batch",
                     n_cells=part.shape[0],
                     n_genes=len(seen),

@@ -46,7 +46,7 @@ def highly_variable(
     Raises
     ------
     ValueError
-        The trend of variance on mean cannot be fitted, a batch has a single cell, or no gene varies.
+        The trend of variance on mean cannot be fitted, or no gene varies.
     """
     n_cells = counts.shape[0]
     if method == "hvg":
@@ -58,13 +58,6 @@ def highly_variable(
     ranks = np.empty(values.shape)
     for i, name in enumerate([None] if batches is None else np.unique(batches)):
         rows = np.arange(n_cells) if batches is None else np.flatnonzero(batches == name)
-        if len(rows) < 2:
-            raise Refusal(
-                f"{method}: batch {str(name)!r} has {len(rows)} cell(s), too few to vary; merge small batches",
-                "small_batch",
-                batch=str(name),
-                n=len(rows),
-            )
         part = counts if batches is None else sp.csr_array(counts[rows])
         if method == "hvg":
             values[i], high[i] = _dispersions(part, scale[rows], genes, n_top, verbose)

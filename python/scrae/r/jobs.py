@@ -203,6 +203,27 @@ def _cluster(arguments: dict[str, Any], cells: Callable[[], AnnData], folder: Pa
     }
 
 
+def _batch_report(arguments: dict[str, Any], cells: Callable[[], AnnData], folder: Path, emit: Emit) -> dict[str, Any]:
+    from scrae.tl import batch_report
+
+    adata = cells()
+    adata.uns["scrae"] = {"genes": arguments["genes"], "params": {"batch_key": arguments.get("told")}}
+    emit("stage", text=f"comparing batches of {adata.n_obs:,} cells")
+    measures = batch_report(
+        adata,
+        arguments["batch_key"],
+        keep=arguments["keep"],
+        groupby=arguments.get("groupby"),
+        random_state=arguments["random_state"],
+    )
+    report = adata.uns["scrae_batches"]
+    return {
+        "measures": write_table(folder, measures.reset_index(), "measures"),
+        "groups": write_table(folder, report["groups"].reset_index(), "groups"),
+        "findings": write_table(folder, report["findings"], "findings"),
+    }
+
+
 def _select(arguments: dict[str, Any], cells: Callable[[], AnnData], folder: Path, emit: Emit) -> dict[str, Any]:
     from scrae.pp import select_genes
     from scrae.pp.genes import RANK, SELECTED
@@ -250,6 +271,7 @@ ACTIONS = {
     "cross_validate": _cross_validate,
     "stability": _stability,
     "cluster": _cluster,
+    "batch_report": _batch_report,
     "read": _read,
     "save": _save,
     "select": _select,

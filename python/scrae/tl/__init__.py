@@ -1,5 +1,6 @@
 """Tools: the embedding, how far it can be trusted, and what is asked of it."""
 
+from scrae.tl.batches import batch_report
 from scrae.tl.cluster import cluster
 from scrae.tl.crossvalidation import molecular_cross_validation
 from scrae.tl.differential import differential_expression
@@ -9,6 +10,7 @@ from scrae.tl.stability import stability
 from scrae.tl.synthetic import compare_cells, sample_report
 
 __all__ = [
+    "batch_report",
     "cluster",
     "compare_cells",
     "differential_expression",

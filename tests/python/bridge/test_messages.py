@@ -87,6 +87,17 @@ def of_values(stage: Stage, change: Callable[[np.ndarray], Any]) -> anndata.AnnD
     return anndata.AnnData(values if changed is None else changed, obs=stage.cells.obs, var=stage.cells.var)
 
 
+def dim_batch(stage: Stage) -> anndata.AnnData:
+    """30 cells of one donor have counts of one gene alone."""
+
+    def dim(values: np.ndarray) -> None:
+        values[:30, 1:] = 0
+
+    changed = of_values(stage, dim)
+    changed.obs["donor"] = ["dim"] * 30 + ["bright"] * 30
+    return changed
+
+
 def put(row: int, column: int, value: float) -> Callable[[np.ndarray], None]:
     def change(values: np.ndarray) -> None:
         values[row, column] = value
@@ -342,6 +353,8 @@ PROVOKED: dict[str, list[Callable[[Stage], Any]]] = {
     ],
     "no_density": [without_density],
     "too_few_to_be_like": [lambda s: s.model.sample(3, like=s.cells[:3])],
+    "one_level": [lambda s: scrae.tl.batch_report(s.column("one"), "donor")],
+    "too_few_cells_for_report": [lambda s: scrae.tl.batch_report(s.column(["a", "b"] * 30)[:20].copy(), "donor")],
     "too_few_to_tell_apart": [lambda s: scrae.tl.sample_report(s.cells[:3], s.model)],
     "cells_without_molecules": [lambda s: scrae.tl.molecular_cross_validation(s.cells, share=0.01)],
     "no_prior": [lambda s: s.fit({"regulariser": "none"}).sample(3, codes="prior")],
@@ -434,7 +447,7 @@ PROVOKED: dict[str, list[Callable[[Stage], Any]]] = {
     "no_cuda": [without_cuda],
     "too_few_genes_seen": [lambda s: select_genes(s.cells, min_cells=100)],
     "too_little_in_batch": [
-        lambda s: select_genes(s.column(["only", *["rest"] * 59]), "danb", batch_key="donor"),
+        lambda s: select_genes(dim_batch(s), "danb", batch_key="donor"),
     ],
     "too_few_genes_pass": [lambda s: select_genes(s.cells, "m3drop", max_q=1e-300)],
     "fewer_genes_than_asked": [lambda s: select_genes(s.cells, n_top=100)],
@@ -445,7 +458,6 @@ PROVOKED: dict[str, list[Callable[[Stage], Any]]] = {
     "reads_not_umis": [
         lambda s: ignoring_refusals(lambda: select_genes(of_values(s, lambda values: values * 60), "scmarker"))
     ],
-    "small_batch": [lambda s: select_genes(s.column(["only", *["rest"] * 59]), "hvg", batch_key="donor")],
     "no_trend": [lambda s: select_genes(shallow(), "seurat_v3", min_cells=1)],
     "diverged": [lambda s: spoil(s, lambda step: step > 5)],
     "going_back": [lambda s: spoil(s, lambda step: step == 5)],

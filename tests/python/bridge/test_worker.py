@@ -193,6 +193,11 @@ def test_what_is_asked_of_a_model_is_answered_as_in_python(ro: Any, tmp_path: Pa
     expected = scrae.tl.sample_report(adata, model, n=40)
     assert dict(zip(report["measure"], report["value"], strict=True)) == expected.to_dict()
 
+    folder, answer = do("batch_report", batch_key="donor", keep=["type"], random_state=0, genes=[])
+    expected = scrae.tl.batch_report(adata, "donor", keep="type")
+    measures = read_table(folder, answer["measures"]).set_index("measure")
+    pd.testing.assert_frame_equal(measures, expected, check_names=False, check_index_type=False, check_dtype=False)
+
     scores = read_table(*told(do("cross_validate", share=0.6, max_epochs=2)))
     expected = scrae.tl.molecular_cross_validation(adata, share=0.6, max_epochs=2, device="cpu", **settings)
     pd.testing.assert_frame_equal(scores.set_index("predictor"), expected, check_names=False)

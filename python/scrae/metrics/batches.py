@@ -1,0 +1,143 @@
+"""Do batches mix in an embedding, and how much of it do they explain? No type of a cell has to be known.
+
+Each measure looks within groups of cells, since batches that hold the groups in other shares are not to be mixed across
+them. Groups may be types, or clusters.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.sparse.csgraph import connected_components
+from scipy.stats import chi2
+from sklearn.neighbors import NearestNeighbors, kneighbors_graph
+
+LISI_NEIGHBOURS = 30
+SHUFFLES = 3  # of the batches within groups, for what chance would give
+GRAPH_NEIGHBOURS = 15
+KBET_NEIGHBOURS = (10, 70)  # least and most, as in scIB; between them a quarter of a batch
+KBET_LEVEL = 0.05
+
+
+def mixing(embedding: np.ndarray, batch: np.ndarray, groups: np.ndarray, random_state: int = 0) -> np.ndarray:
+    """How well batches mix around each cell, beside batches that are dealt out at random within its group.
+
+        m_i = (L_i - 1) / (mean(L') - 1)
+
+    L is the inverse Simpson index of the batches among the 30 nearest cells of the group (LISI; Korsunsky et al. 2019,
+    here with equal weights; a third of the group where it is small), L' the same after the batches of the group's cells
+    are shuffled. 0: every neighbour is of one batch; 1: as mixed as chance makes it.
+
+    Parameters
+    ----------
+    embedding
+        (n_cells, n_dimensions).
+    batch, groups
+        Of each cell, (n_cells,).
+    random_state
+        Seed of the shuffles.
+
+    Returns
+    -------
+    float (n_cells,), missing in groups of one batch alone or of fewer than three cells.
+    """
+    rng = np.random.default_rng(random_state)
+    result = np.full(len(embedding), np.nan)
+    for cells in _groups(groups):
+        code = np.unique(batch[cells], return_inverse=True)[1]
+        if len(cells) < 3 or code.max() == 0:
+            continue
+        k = max(2, min(LISI_NEIGHBOURS, len(cells) // 3))
+        near = NearestNeighbors(n_neighbors=k).fit(embedding[cells]).kneighbors(return_distance=False)
+        by_chance = np.mean([_inverse_simpson(rng.permutation(code), near).mean() for _ in range(SHUFFLES)])
+        if by_chance > 1:
+            result[cells] = (_inverse_simpson(code, near) - 1) / (by_chance - 1)
+    return result
+
+
+def kbet(embedding: np.ndarray, batch: np.ndarray, groups: np.ndarray) -> float:
+    """Share of cells whose neighbourhood has the batches of its group in their shares, by a chi-square test at 0.05.
+
+    Büttner et al. (2019), A test metric for assessing single-cell RNA-seq batch correction: 1 - rejection rate, here
+    with every cell tested. Mean over the groups that have two batches and enough cells, as in scIB; missing where there
+    is none.
+    """
+    accepted = []
+    for cells in _groups(groups):
+        names, code, sizes = np.unique(batch[cells], return_inverse=True, return_counts=True)
+        n_neighbours = int(np.clip(sizes.mean() / 4, *KBET_NEIGHBOURS))
+        if len(names) < 2 or len(cells) <= 2 * n_neighbours:
+            continue
+        graph = NearestNeighbors(n_neighbors=n_neighbours).fit(embedding[cells])
+        near = code[graph.kneighbors(embedding[cells], return_distance=False)]  # the cell itself among them
+        expected = n_neighbours * sizes / sizes.sum()
+        statistic = sum(((near == b).sum(1) - expected[b]) ** 2 / expected[b] for b in range(len(names)))
+        accepted.append((statistic <= chi2.isf(KBET_LEVEL, len(names) - 1)).mean())
+    return float(np.mean(accepted)) if accepted else float("nan")
+
+
+def connectivity(embedding: np.ndarray, groups: np.ndarray) -> float:
+    """Mean over groups of the share of its cells in the largest component of its part of the neighbour graph."""
+    graph = kneighbors_graph(embedding, min(GRAPH_NEIGHBOURS, len(groups) - 1))
+    shares = []
+    for cells in _groups(groups):
+        _, component = connected_components(graph[cells][:, cells], directed=False)
+        shares.append(np.bincount(component).max() / len(cells))
+    return float(np.mean(shares))
+
+
+def variance_explained(embedding: np.ndarray, levels: np.ndarray, groups: np.ndarray | None = None) -> float:
+    """Share of the variance within groups that the levels of a column explain, beyond what chance explains.
+
+        1 - [SS(within levels and groups) / (n - n_both)] / [SS(within groups) / (n - n_groups)]
+
+    Parameters
+    ----------
+    embedding
+        (n_cells, n_dimensions).
+    levels
+        Level of each cell, (n_cells,).
+    groups
+        Group of each cell, (n_cells,); None: all cells are one.
+
+    Returns
+    -------
+    The adjusted coefficient of determination over all axes, at least 0; 0 as well where no group has two levels.
+    """
+    n = len(embedding)
+    outer = np.zeros(n, dtype=int) if groups is None else np.unique(groups, return_inverse=True)[1]
+    both = np.unique(np.column_stack([outer, np.unique(levels, return_inverse=True)[1]]), axis=0, return_inverse=True)[
+        1
+    ]
+    both = both.ravel()
+    n_outer, n_both = int(outer.max()) + 1, int(both.max()) + 1
+    if n_both in (n_outer, n):
+        return 0.0
+    total, left = _within(embedding, outer), _within(embedding, both)
+    return max(0.0, 1.0 - (left / (n - n_both)) / (total / (n - n_outer))) if total > 0 else 0.0
+
+
+def purity(embedding: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Share of each cell's 15 nearest cells that are of its own group, float (n_cells,)."""
+    k = min(GRAPH_NEIGHBOURS, len(groups) - 1)
+    near = NearestNeighbors(n_neighbors=k).fit(embedding).kneighbors(return_distance=False)
+    result: np.ndarray = (groups[near] == groups[:, None]).mean(1)
+    return result
+
+
+def _groups(groups: np.ndarray) -> list[np.ndarray]:
+    """Positions of the cells of each group."""
+    return [np.flatnonzero(groups == name) for name in np.unique(groups)]
+
+
+def _inverse_simpson(code: np.ndarray, near: np.ndarray) -> np.ndarray:
+    shares = np.stack([(code[near] == b).mean(1) for b in range(int(code.max()) + 1)], 1)
+    result: np.ndarray = 1 / (shares**2).sum(1)
+    return result
+
+
+def _within(embedding: np.ndarray, code: np.ndarray) -> float:
+    """Sum of squares about the means of the groups."""
+    sums = np.zeros((int(code.max()) + 1, embedding.shape[1]))
+    np.add.at(sums, code, embedding)
+    means = sums / np.bincount(code)[:, None]
+    return float(((embedding - means[code]) ** 2).sum())

@@ -1,0 +1,79 @@
+"""Batches in one picture: how they mix before and after, in each group of cells, and what each group is made of."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+BEFORE, AFTER = "0.65", "#0072B2"
+NAMES = {
+    "variance": "variance of batches",
+    "variance_within": "the same within groups",
+    "mixing": "mixing within groups",
+    "kbet": "kBET",
+    "connectivity": "connectivity",
+    "groups_kept": "a batch's own groups kept",
+}
+
+
+def batches(adata: AnnData, key: str = "scrae_batches") -> Figure:
+    """What :func:`scrae.tl.batch_report` has found: its measures, and the mixing within each group.
+
+    Parameters
+    ----------
+    adata
+        Cells with a report.
+    key
+        Its name in ``adata.uns``.
+
+    Returns
+    -------
+    The figure, not shown; ``figure.savefig("batches.png")`` writes it.
+
+    Raises
+    ------
+    ValueError
+        There is no report of that name.
+    """
+    from matplotlib.figure import Figure
+
+    if key not in adata.uns or "measures" not in adata.uns[key]:
+        raise ValueError(f"adata.uns[{key!r}] has no report: call scrae.tl.batch_report(adata, batch_key) first")
+    report = adata.uns[key]
+    measures, groups = report["measures"], report["groups"]
+    figure = Figure(figsize=(10.5, max(3.6, 0.28 * max(len(measures), len(groups)) + 1.6)), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=[1.2, 1.0])
+    _draw(left, measures["before"], measures["after"], [NAMES.get(name, name) for name in measures.index])
+    left.set_title(f"Batches: {report['params']['batch_key']}")
+    after = groups["mixing_after"] if "mixing_after" in groups else pd.Series(np.nan, index=groups.index)
+    labels = [
+        f"{name}  ({n:,})" + (f", {alone} alone" if alone else "")
+        for name, n, alone in zip(groups.index, groups["n_cells"], groups["alone"], strict=True)
+    ]
+    _draw(right, groups["mixing_before"], after, labels)
+    right.axvline(1.0, color="0.4", linewidth=0.8, linestyle=":")
+    right.set_title("Mixing within each group (1: random)")
+    handles = [left.plot([], [], "o", color=colour)[0] for colour in (BEFORE, AFTER)]
+    shown = ["before: principal components", "after: the embedding"]
+    n_shown = 2 if measures["after"].notna().any() else 1
+    figure.legend(handles[:n_shown], shown[:n_shown], loc="outside lower center", ncols=2, frameon=False)
+    return figure
+
+
+def _draw(panel: Axes, before: pd.Series, after: pd.Series, labels: list[str]) -> None:
+    """A line from before to after in each row."""
+    rows = np.arange(len(labels))
+    panel.hlines(rows, before, after.fillna(before), color="0.85", linewidth=2, zorder=1)
+    panel.plot(before, rows, "o", color=BEFORE)
+    panel.plot(after, rows, "o", color=AFTER)
+    panel.set(ylim=(len(labels) - 0.4, -0.6), xlim=(-0.03, max(1.05, *before.fillna(0), *after.fillna(0)) + 0.03))
+    panel.set_yticks(rows, labels)
+    panel.spines[["top", "right", "left"]].set_visible(False)
+    panel.tick_params(axis="y", length=0)
