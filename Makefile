@@ -11,7 +11,7 @@ PRIORS := default default:regulariser=fixed_prior default:regulariser=none
 .PHONY: bench-family bench-family-maps bench-prior bench-vae-report bench-labels bench-batch bench-denoise bench-synthetic bench-differential bench-outliers
 .PHONY: attack bench-clusters bench-cluster-peers bench-validation peers lock clean
 .PHONY: setup-r installed-r test-r check test-r45 test-install bench-r
-.PHONY: document metadata release test-oldest test-newest
+.PHONY: document docs docs-check figures metadata release test-oldest test-newest
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -173,6 +173,15 @@ test-install: setup-r ## install the R package from a clone that is gone afterwa
 bench-r: setup-r installed-r ## time and memory of the R side beside the training
 	@R_LIBS=.Rlib RETICULATE_PYTHON=$(python) Rscript --vanilla benchmarks/r_overhead.R
 
+docs: setup ## the documentation site in build/docs/html; tutorials are run, and vignettes where R is there
+	@scripts/docs.sh
+
+docs-check: docs ## open every page of the site in headless Chromium, at two widths; run the examples of the reference
+	@PYTHONPATH=python .venv-docs/bin/python -m pytest --no-cov -q tests/site
+
+figures: setup ## write the tables of README and docs anew from benchmarks/results
+	@$(python) scripts/figures.py write
+
 document: setup-r ## write NAMESPACE and rpkg/man anew from the comments in rpkg/R
 	@Rscript --vanilla -e 'roxygen2::roxygenise("rpkg")'
 
@@ -189,7 +198,7 @@ test-oldest: ## the quick Python tests with the oldest versions that pyproject.t
 test-newest: ## the same with the newest versions that there are (SCRAE_PYTHON=python3.14 for another interpreter)
 	@scripts/test-versions.sh newest
 
-lock: setup ## write requirements.lock anew: the newest versions that pyproject.toml allows
+lock: setup ## write requirements.lock and requirements-docs.lock anew: the newest versions that pyproject.toml allows
 	@$(python) scripts/lock.py
 
 clean: ## delete caches and what the demo wrote (.venv stays: delete it by hand to start afresh)

@@ -1,4 +1,7 @@
-"""Write requirements.lock: the newest versions that pyproject.toml allows, with all they need. Run by `make lock`.
+"""Write requirements.lock and requirements-docs.lock: the newest versions that pyproject.toml allows.
+
+Run by `make lock`. The first has all that the project and its tests need, the second what the documentation site needs
+beside it.
 
 Nothing is installed: pip works out what it would install into an empty environment and reports that. torch is the one
 package held back by hand, because each of its versions brings its own set of CUDA libraries.
@@ -14,11 +17,16 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCK = ROOT / "requirements.lock"
+DOCS_LOCK = ROOT / "requirements-docs.lock"
 HELD = ["torch==2.13.0"]
 EXTRAS = "test,dev"
 HEADER = f"""\
 # What `make setup` installs: every package with its exact version. Made by `make lock`; do not edit.
 # Resolved with Python {sys.version_info.major}.{sys.version_info.minor} from pyproject.toml and its extras {EXTRAS}.
+"""
+DOCS_HEADER = f"""\
+# What `make docs` installs into .venv-docs beside requirements.lock. Made by `make lock`; do not edit.
+# Resolved with Python {sys.version_info.major}.{sys.version_info.minor} from pyproject.toml and its extra docs.
 """
 
 
@@ -27,12 +35,12 @@ def normalised(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def resolve() -> dict[str, str]:
+def resolve(extras: str, held: list[str]) -> dict[str, str]:
     """Version by name of everything that an empty environment would need, the project itself left out."""
     build_tools = ["setuptools"]  # the editable install builds without a network, with what is in the environment
     command = [sys.executable, "-m", "pip", "install", "-qq", "--dry-run", "--ignore-installed", "--report", "-"]
     answer = subprocess.run(
-        [*command, *HELD, *build_tools, f"{ROOT}[{EXTRAS}]"], stdout=subprocess.PIPE, text=True, check=True
+        [*command, *held, *build_tools, f"{ROOT}[{extras}]"], stdout=subprocess.PIPE, text=True, check=True
     )
     found = {}
     for package in json.loads(answer.stdout)["install"]:
@@ -42,11 +50,23 @@ def resolve() -> dict[str, str]:
     return found
 
 
-def main() -> None:
-    lines = [f"{name}=={version}\n" for name, version in sorted(resolve().items())]
-    LOCK.write_text(HEADER + "".join(lines))
-    print(f"{LOCK.name}: {len(lines)} packages")
+def write(path: Path, header: str, versions: dict[str, str]) -> None:
+    lines = [f"{name}=={version}\n" for name, version in sorted(versions.items())]
+    path.write_text(header + "".join(lines))
+    print(f"{path.name}: {len(lines)} packages")
+
+
+def main(only_docs: bool) -> None:
+    if only_docs:
+        lines = LOCK.read_text().splitlines()
+        main_versions = dict(line.split("==") for line in lines if "==" in line and not line.startswith("#"))
+    else:
+        main_versions = resolve(EXTRAS, HELD)
+        write(LOCK, HEADER, main_versions)
+    held = [f"{name}=={version}" for name, version in main_versions.items()]
+    docs = resolve(f"{EXTRAS},docs", held)
+    write(DOCS_LOCK, DOCS_HEADER, {name: docs[name] for name in docs if name not in main_versions})
 
 
 if __name__ == "__main__":
-    main()
+    main(only_docs="--docs" in sys.argv[1:])

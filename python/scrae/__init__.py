@@ -1,4 +1,4 @@
-"""scRAE: deep embedding of single-cell counts, a regularised autoencoder with a learned prior.
+"""scRAE: deep embeddings and clusters of single-cell counts.
 
 ``scrae.tl.scrae(adata)`` puts an embedding into ``adata.obsm["X_scrae"]``; :class:`scrae.SCRAE` is the estimator
 behind it. Importing the package is light: torch, scanpy and the rest are loaded when first used.

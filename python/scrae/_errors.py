@@ -35,7 +35,18 @@ class Refusal(Coded, ValueError):
 
 
 class CountsError(Refusal):
-    """The matrix is not one of raw counts, or holds nothing to learn from."""
+    """The matrix does not hold raw counts, or holds nothing to learn from.
+
+    The message says what is wrong, where, how often, and what to do. ``code`` names the meaning of the message.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import scrae
+    >>> scrae.SCRAE().fit(np.full((100, 20), 0.5))
+    Traceback (most recent call last):
+    scrae.CountsError: ...
+    """
 
 
 class UnknownName(Coded, TypeError):

@@ -36,9 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="scrae", description="Deep embedding of single-cell counts with a learned prior."
-    )
+    parser = argparse.ArgumentParser(prog="scrae", description="Deep embeddings and clusters of single-cell counts.")
     parser.add_argument("--version", action="version", version=f"scrae {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
@@ -52,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="round estimated counts (SoupX, DecontX, CellBender, RSEM, salmon, alevin) to whole ones",
     )
-    run.add_argument("--batch-key", help="column of obs whose effect the decoder shall explain")
+    run.add_argument("--batch-key", help="column of obs with batches, whose effect is removed from the embedding")
     run.add_argument(
         "--categorical-covariate-keys", nargs="*", default=[], metavar="KEY", help="further columns of that kind"
     )

@@ -15,7 +15,7 @@ ROUNDING = 0.25  # further than this from a whole number is no rounding error of
 
 
 def pbmc() -> AnnData:
-    """700 peripheral blood mononuclear cells x 765 genes, raw counts, with the published cell types.
+    """Load 700 peripheral blood mononuclear cells x 765 genes: raw counts, with the published cell types.
 
     The data set ``pbmc68k_reduced`` that ships inside scanpy (Zheng et al. 2017, 10x Genomics) stores log1p of counts
     scaled by one factor per cell. The smallest non-zero value of a cell is one count, so dividing by it gives the
@@ -29,7 +29,13 @@ def pbmc() -> AnnData:
     Raises
     ------
     RuntimeError
-        The file of this version of scanpy is not the one described.
+        The file of the installed version of scanpy is not the one described.
+
+    Examples
+    --------
+    >>> import scrae
+    >>> scrae.datasets.pbmc().shape
+    (700, 765)
     """
     import scanpy as sc
     from anndata import AnnData

@@ -1,11 +1,11 @@
-#' Clusters of cells, without a number of clusters
+#' Find clusters of cells; their number need not be known
 #'
-#' Communities of the neighbour graph of the embedding are joined, the two that
-#' lie least apart first. Two groups of cells are two clusters if they lie further
-#' apart than one group that is cut in two would: 1.25 times as far for the
-#' default, 1.6 times for `level = "broad"` and 1.1 times for `level = "fine"`.
-#' All levels are cuts of one tree, so that each is nested in the next. The same
-#' object and seed give the same clusters, in R and in Python.
+#' The communities of the neighbour graph are joined step by step, the two that lie
+#' least apart first. Two groups remain two clusters if they lie further apart than
+#' the two halves of a single homogeneous group would: at least 1.25 times as far by
+#' default, 1.6 times with `level = "broad"` and 1.1 times with `level = "fine"`.
+#' All levels are cuts of one tree, so each fine cluster lies within one broad
+#' cluster. The same object and seed give the same clusters in R and in Python.
 #'
 #' @section What is added:
 #' The columns `scrae_clusters` (a factor) and `scrae_cluster_confidence` of the cell
@@ -14,9 +14,9 @@
 #' in `metadata(object)$scrae_clusters`. A column of that name that is not the work
 #' of an earlier call is not replaced.
 #'
-#' Levels of the clusters, "0", "1", ..., are in the order of the tree: neighbours
-#' have neighbouring numbers. Confidence is the share of resamplings of the cells
-#' in which a cell fell to its cluster again, from 0 to 1.
+#' The levels of the clusters, "0", "1", ..., are in the order of the tree, so that
+#' similar clusters have neighbouring numbers. The confidence is the share of
+#' resamplings of the cells in which a cell came to its cluster again, from 0 to 1.
 #'
 #' The tables are a list. `clusters` has a row for each cluster: its number of
 #' cells, its stability from 0 to 1, the nearest cluster, the separation from it,
@@ -24,13 +24,14 @@
 #' cells, `"genes"` of their own found it, and the batch if nearly all of its cells
 #' are of one. `tree` has a row for each pair of groups that was judged: their numbers
 #' of cells, their separation, whether they were kept apart, and why. `factors` has
-#' a row for each difference that several clusters share: these clusters, how many
-#' of their cells are on either side, and the genes that are higher there in all of
-#' them. `params` says how it was done.
+#' a row for each difference that several clusters share: these clusters, the number
+#' of their cells on either side, and the genes that are higher there in all of
+#' them. `params` has the arguments.
 #'
-#' What parts several clusters in the same way is a batch, a treatment or a state of
-#' the cells, and no type. Such groups are joined, and a warning names the genes;
-#' `level = "fine"` keeps them apart, and `group.by.vars` takes a batch out.
+#' A difference that several clusters share is a batch, a treatment or a state of
+#' the cells rather than a cell type. Groups that differ only in this way are joined,
+#' and a warning names the genes. `level = "fine"` keeps them apart, and
+#' `group.by.vars` removes a batch.
 #'
 #' @inheritParams RunSCRAE
 #' @param object The object that [RunSCRAE()] returned; for a matrix, raw counts,
@@ -38,10 +39,10 @@
 #' @param embedding What [RunSCRAE()] returned for these counts: cells x axes.
 #' @param level `"default"`, `"broad"` or `"fine"`; or the number of clusters, where
 #'   it is known.
-#' @param resolution Above 1: more clusters than the level gives, below 1: fewer.
+#' @param resolution Above 1 gives more clusters than the level, below 1 fewer.
 #' @param group.by.vars Name of the column of cell metadata with batches; NULL: the
 #'   first of those that the embedding was trained with. Differences between batches
-#'   are then no differences between clusters, and clusters of one batch alone are
+#'   then do not separate clusters, and clusters that consist of one batch are
 #'   marked.
 #' @param assay Assay with raw counts; NULL: the one that the reduction was computed
 #'   on.

@@ -1,8 +1,8 @@
 #' Does denoising help on these data?
 #'
-#' Molecular cross-validation: the molecules of each cell are split in two at
-#' random, a model is trained on the one side, and its denoised means are scored on
-#' the other. A model that fits noise is punished. No label is used.
+#' Molecular cross-validation splits the molecules of each cell in two at random. A
+#' model is trained on one side, and its denoised means are compared with the other
+#' side. A model that fits noise does worse. No label is used.
 #'
 #' @inheritParams RunSCRAE
 #' @param share Share of the molecules to train on.

@@ -1,7 +1,7 @@
 #' Expected counts without counting noise
 #'
-#' The means of the trained decoder: what would be counted on average, technical
-#' zeros filled in, for the genes of the model.
+#' Adds denoised expression for the genes of the model: the means of the trained
+#' decoder, which are the counts to be expected on average.
 #'
 #' @inheritParams RunSCRAE
 #' @param object The object that [RunSCRAE()] returned, or other cells with all

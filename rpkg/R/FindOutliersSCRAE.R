@@ -1,12 +1,12 @@
-#' Cells that the model does not explain
+#' Find cells that the model explains badly
 #'
 #' Scores each cell by how much worse the model explains its counts than those of
-#' the other cells with as many: doublets, debris, damaged cells, types that were
-#' not trained on. No label is used. Ordinary cells score like a standard normal
-#' variable; few of them are above 3.
+#' other cells with about as many counts. High scores are doublets, debris, damaged
+#' cells, and types that the model was not trained on. No label is used. Ordinary
+#' cells score like a standard normal variable, so few of them are above 3.
 #'
-#' For doublets in earnest use a tool made for them; this one also finds what is
-#' no doublet.
+#' To find doublets, use a tool that was made for that purpose: a high score here
+#' can have other causes.
 #'
 #' @inheritParams DenoiseSCRAE
 #' @param object The object that [RunSCRAE()] returned, or other cells with all

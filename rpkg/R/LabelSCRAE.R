@@ -1,27 +1,27 @@
 #' Types of cells from partial labels
 #'
-#' Learns the types from the cells that have a label and names all cells, with
-#' calibrated probabilities, or says that a cell is like none of them. The
-#' embedding does not change. The classifier becomes part of the model in the
-#' object, so that [PredictSCRAE()] labels new cells with it.
+#' Learns cell types from the cells that have a label, and predicts the type of
+#' every cell with calibrated probabilities. Cells that are unlike every known type
+#' are called unknown. The embedding does not change. The classifier becomes part of
+#' the model in the object, so that [PredictSCRAE()] labels new cells with it.
 #'
 #' @section Columns:
 #' \describe{
-#'   \item{`scrae_label`}{factor: the type, or `unlabeled` for a cell unlike all
-#'     types.}
-#'   \item{`scrae_label_probability`}{of the likeliest type among those that were
-#'     labelled; it does not say whether the cell is one of them.}
-#'   \item{`scrae_familiarity`}{share of labelled cells, held out, that lie as
-#'     far from all types: at most `unknown.rate` for the unknown.}
+#'   \item{`scrae_label`}{factor: the type, or `unlabeled` for a cell that is unlike
+#'     every type.}
+#'   \item{`scrae_label_probability`}{probability of the likeliest of the labelled
+#'     types. It does not say whether the cell has one of these types at all.}
+#'   \item{`scrae_familiarity`}{share of held-out labelled cells that lie at least as
+#'     far from all types. It is at most `unknown.rate` for unknown cells.}
 #' }
 #' They are named after the reduction (`SCRAE_label`, ... in a
-#' SingleCellExperiment). Labelled cells are predicted, too: where prediction and
-#' label disagree, look again.
+#' SingleCellExperiment). Labelled cells are predicted as well: if prediction and
+#' label disagree, check the label.
 #'
-#' @section Not the tool:
-#' A type with one or two labelled cells (kept, with a warning), a single type
-#' (refused), queries from another protocol. With fewer than 100 labelled cells no
-#' cell can be unknown at a rate of 0.01.
+#' @section When not to use it:
+#' Do not use it for a type with one or two labelled cells (it is kept, with a
+#' warning), with a single type (refused), or for queries from another protocol.
+#' With fewer than 100 labelled cells no cell can be unknown at a rate of 0.01.
 #'
 #' @inheritParams RunSCRAE
 #' @param object The object that [RunSCRAE()] returned; for a matrix, raw counts.

@@ -1,13 +1,13 @@
 #' Train scRAE and add its embedding
 #'
-#' Trains a regularised autoencoder with a learned prior on raw counts and
-#' returns the object with the embedding in it. Cells keep their order and
-#' names; nothing else in the object changes.
+#' Trains a masked, contrastive autoencoder on raw counts and returns the object
+#' with the embedding in it. Cells keep their order and names; nothing else in the
+#' object changes.
 #'
-#' The work is done by Python in a process of its own: its progress is shown
-#' here, Ctrl-C ends training early and gives back the best model so far, and
-#' whatever happens to that process, the session and the object are safe. Before
-#' the first use type [InstallSCRAE()].
+#' The work is done by Python in a process of its own, and its progress is shown
+#' here. Ctrl-C ends training early and returns the best model so far. Whatever
+#' happens to that process, the session and the object are safe. It stays for the
+#' next call ([StopSCRAE()] ends it). Before the first use type [InstallSCRAE()].
 #'
 #' The same counts, genes (in the order of the object), seed and number of
 #' threads give the same numbers to the last bit, in R and in Python.
@@ -33,13 +33,13 @@
 #' model takes that name.
 #'
 #' @section How many axes:
-#' By default the embedding has 30. The first `n_latent`, 10, carry most of what
-#' tells types apart, and are enough for k-means, for a tree or for `dims = 1:10`.
-#' The further 20 hold what these leave over: neighbour graphs cluster better with
-#' them, so type `FindNeighbors(reduction = "scrae", dims = 1:30)`. All of the 20
-#' have the same spread, so that an `ElbowPlot()` is level from the 11th axis on.
-#' `n_residual` sets their number; there are none where `n_latent` is below 10, and
-#' none in the models of others.
+#' By default the embedding has 30 axes. **Use all of them for neighbour graphs**:
+#' `FindNeighbors(reduction = "scrae", dims = 1:30)`. The first `n_latent`, 10, carry
+#' most of the differences between types and are enough for k-means. The further 20
+#' carry what the first leave over, and neighbour graphs cluster better with them.
+#' These 20 have the same spread, so an `ElbowPlot()` is level from the 11th axis on.
+#' `n_residual` sets their number. There are none if `n_latent` is below 10, and none
+#' in the published models of other groups.
 #'
 #' @section What is kept:
 #' Seurat: a reduction with standard deviations (for `ElbowPlot()`), and in its
@@ -55,9 +55,9 @@
 #'   in blocks.
 #' @param features Genes to model, see below.
 #' @param n.features How many genes a method selects.
-#' @param group.by.vars Names of columns of cell metadata whose effect the
-#'   decoder shall explain and the embedding be freed of (Harmony). The first is
-#'   the batch: genes are selected within its levels, too.
+#' @param group.by.vars Names of columns of cell metadata, such as the donor. The
+#'   decoder explains their effect, and Harmony removes it from the embedding. The
+#'   first is the batch: genes are selected within its levels as well.
 #' @param vars.to.regress Names of columns of numbers (a cell-cycle score, a share
 #'   of mitochondrial counts) of which the same is asked: the decoder is told
 #'   them, and a line that is the same in all types is taken out of the

@@ -1,11 +1,13 @@
 #' Which Python is used, and does it work?
 #'
-#' Starts the Python that [RunSCRAE()] would use, has it import what scRAE needs,
+#' Starts the Python that [RunSCRAE()] would use, has it look for what scRAE needs,
 #' and says what is missing and what to do. The answer is remembered for the
-#' session.
+#' session. After a Python process has died it imports everything, which takes some
+#' seconds, to find out what is wrong.
 #'
 #' @param verbose Print the findings.
-#' @param refresh Look again instead of using what was remembered.
+#' @param refresh Look again instead of using what was remembered, and import
+#'   everything.
 #' @return Invisibly a list: `ready` (TRUE or FALSE), `python` (path or NULL),
 #'   `chosen_by`, `findings` (named character vector: versions, device, memory, R)
 #'   and `problems` (what is wrong, each with what to do).
@@ -16,8 +18,10 @@
 SCRAEStatus <- function(verbose = TRUE, refresh = FALSE) {
     found <- look_for_python()
     key <- found$path %||% "none"
-    if (refresh || is.null(remembered[[key]])) {
-        remembered[[key]] <- examine(found)
+    thorough <- refresh || isTRUE(remembered[[DOUBT]])
+    if (thorough || is.null(remembered[[key]])) {
+        remembered[[key]] <- examine(found, thorough)
+        remembered[[DOUBT]] <- FALSE
     }
     status <- remembered[[key]]
     if (verbose) show_status(status)
@@ -26,9 +30,14 @@ SCRAEStatus <- function(verbose = TRUE, refresh = FALSE) {
 
 remembered <- new.env()
 
+# After the death of a worker a quick look is not enough.
+DOUBT <- "(doubt)"
+
+doubt_status <- function() remembered[[DOUBT]] <- TRUE
+
 forget_status <- function() rm(list = ls(remembered), envir = remembered)
 
-examine <- function(found) {
+examine <- function(found, thorough = FALSE) {
     status <- list(
         ready = FALSE, python = found$path, chosen_by = found$chosen_by,
         findings = character(), problems = character()
@@ -38,7 +47,10 @@ examine <- function(found) {
         return(status)
     }
     answer <- tryCatch(
-        run_python(found$path, c("-m", "scrae.r", "--check"), timeout = 300),
+        run_python(found$path,
+            c("-m", "scrae.r", if (thorough) "--check" else "--look"),
+            timeout = 300
+        ),
         error = function(condition) {
             list(status = 1L, stdout = "", stderr = conditionMessage(condition))
         }

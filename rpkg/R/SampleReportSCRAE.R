@@ -1,8 +1,8 @@
 #' How like real cells are synthetic ones?
 #'
-#' Draws cells as [SampleSCRAE()] does and compares them with real ones, best such
-#' as the model was not trained on: gene by gene, by pairs of genes, and by a
-#' classifier that tries to tell them apart.
+#' Draws cells as [SampleSCRAE()] does and compares them with real cells: gene by
+#' gene, by pairs of genes, and by a classifier that tries to tell them apart. Use
+#' real cells that the model was not trained on.
 #'
 #' @inheritParams DenoiseSCRAE
 #' @param object Real cells with all the model's genes, 30 or more; for a matrix,

@@ -1,9 +1,9 @@
 #' How much of a clustering is chance?
 #'
-#' Trains several models that differ in their seed only, clusters each embedding
-#' (Leiden) and compares the clusterings. Values near 1: the clusters are a property
-#' of the data. Low values everywhere: fewer clusters (a lower `resolution`) or more
-#' cells are needed before a cluster can be trusted. No label is used.
+#' Trains several models with different seeds, clusters each embedding (Leiden) and
+#' compares the clusterings. Values near 1 mean that the clusters are a property of
+#' the data. If all values are low, use fewer clusters (a lower `resolution`) or more
+#' cells before you trust a cluster. No label is used.
 #'
 #' @inheritParams RunSCRAE
 #' @param n.runs Number of trainings, 2 or more; each takes the time of

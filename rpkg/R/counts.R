@@ -58,7 +58,7 @@ say_duplicates <- function(source, verbose) {
 read_counts <- function(source, chosen = NULL, block_entries = BLOCK_ENTRIES) {
     if (is.null(chosen)) chosen <- seq_along(source$genes)
     parts <- lapply(source$parts, read_part, source, chosen, block_entries)
-    counts <- do.call(cbind, lapply(parts, `[[`, "counts"))
+    counts <- bind_cells(lapply(parts, `[[`, "counts"))
     totals <- unlist(lapply(parts, `[[`, "totals"))
     if (source$by_name && !identical(colnames(counts), source$cells)) {
         order <- match(source$cells, colnames(counts))
@@ -106,9 +106,14 @@ read_part <- function(part, source, chosen, block_entries) {
         list(counts = counts, totals = colSums(as_modelled(block, source)))
     })
     list(
-        counts = do.call(cbind, lapply(blocks, `[[`, "counts")),
+        counts = bind_cells(lapply(blocks, `[[`, "counts")),
         totals = unlist(lapply(blocks, `[[`, "totals"), use.names = FALSE)
     )
+}
+
+# One matrix of several; a single one is not copied.
+bind_cells <- function(parts) {
+    if (length(parts) == 1L) parts[[1L]] else do.call(cbind, parts)
 }
 
 # Counts as Python will have them, which rounds where that is asked for.
@@ -149,20 +154,17 @@ as_sparse <- function(matrix) {
 
 # `genes` and `cells` are those of the rows and columns of `counts`.
 refuse_other_than_counts <- function(counts, source, genes, cells) {
-    values <- counts@x
-    wrong <- !is.finite(values)
-    what <- "not finite (NA or infinite)"
-    if (!any(wrong)) {
-        wrong <- values < 0
-        what <- "negative"
-    }
-    if (!any(wrong) && !isTRUE(source$rounded)) {
-        wrong <- values != trunc(values)
-        what <- "not whole"
-    }
-    if (!any(wrong)) {
+    right <- TRUE
+    # In blocks: what is made of all entries would be larger than they are.
+    in_blocks(counts@x, function(block, first) {
+        right <<- right && is.null(what_no_count_is(block, source))
+    })
+    if (right) {
         return(invisible())
     }
+    values <- counts@x
+    what <- what_no_count_is(values, source)
+    wrong <- NO_COUNTS[[what]](values)
     first <- which(wrong)[1L]
     cell <- cells[findInterval(first - 1L, counts@p)]
     fail(
@@ -175,6 +177,23 @@ refuse_other_than_counts <- function(counts, source, genes, cells) {
         if (what == "not whole") paste0(" ", ESTIMATED),
         class = "scrae_counts_error"
     )
+}
+
+NO_COUNTS <- list(
+    "not finite (NA or infinite)" = function(values) !is.finite(values),
+    "negative" = function(values) values < 0,
+    "not whole" = function(values) values != trunc(values)
+)
+
+# What some of the values are that no count is, the worst first, or NULL.
+what_no_count_is <- function(values, source) {
+    kinds <- if (isTRUE(source$rounded)) names(NO_COUNTS)[1:2] else names(NO_COUNTS)
+    for (kind in kinds) {
+        if (any(NO_COUNTS[[kind]](values))) {
+            return(kind)
+        }
+    }
+    NULL
 }
 
 refuse_empty_cells <- function(totals, source) {

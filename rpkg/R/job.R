@@ -25,42 +25,35 @@ run_job <- function(action, arguments, counts = NULL, covariates = list(), how,
         action = action, threads = how$threads,
         arguments = Filter(Negate(is.null), arguments)
     )
-    writeLines(to_json(job), file.path(folder, "job.json"))
+    write_json(job, file.path(folder, "job.json"))
     if (how$in_process) {
         run_in_session(
             folder, cells_of_job(counts, covariates, embedding), where
         )
     } else {
-        # It loads its packages while the counts are taken out of the object.
-        worker <- start_worker(folder)
-        on.exit(end_worker(worker), add = TRUE, after = FALSE)
+        # A new one loads its packages while the counts are taken out of the object.
+        worker <- take_worker()
+        on.exit(leave_worker(worker), add = TRUE, after = FALSE)
         save_cells(cells_of_job(counts, covariates, embedding), folder)
-        if (!is.null(counts)) {
-            rm(counts)
-            gc() # the worker has them now
-        }
-        follow_worker(worker, folder, how, where)
+        large <- length(counts) > LARGE
+        rm(counts)
+        if (large) gc() # the worker has them now
+        do_job(worker, folder, how, where)
     }
     read_result(folder)
 }
 
+# Entries, zeros included, from which on it is worth collecting garbage.
+LARGE <- 1e7
+
 # Only what the model needs, in classes that R has without Bioconductor: to load
-# SingleCellExperiment takes seconds, here and in the worker.
+# SingleCellExperiment takes seconds.
 cells_of_job <- function(counts, covariates, embedding = NULL) {
     if (!is.null(counts)) {
         c(
             list(counts = counts, columns = named_list(covariates)),
             if (!is.null(embedding)) list(embedding = embedding)
         )
-    }
-}
-
-# Uncompressed: it is read once, a moment later. The worker waits for the name.
-save_cells <- function(cells, folder) {
-    if (!is.null(cells)) {
-        aside <- file.path(folder, "cells.aside")
-        saveRDS(cells, aside, compress = FALSE)
-        file.rename(aside, file.path(folder, "cells.rds"))
     }
 }
 

@@ -258,7 +258,7 @@ WORDS <- list(
         paste0(
             how_many(f$n, "level"), " of column '", f$column, "' ",
             ngettext(f$n, "has", "have"), " a single cell (", quoted(f$names),
-            "). What is the batch and what is the cell cannot be told apart. ",
+            "). The effect of a level cannot be distinguished from its only cell. ",
             "Merge such levels, or drop the cells."
         )
     },
@@ -349,8 +349,8 @@ WORDS <- list(
     types_of_one_cell = function(f, where) {
         paste0(
             share_of(f$n, f$n_types, "type"), ngettext(f$n, " has", " have"),
-            " a single labelled cell (", quoted(f$names), "): how well ",
-            ngettext(f$n, "it is", "they are"), " recognised cannot be checked"
+            " a single labelled cell (", quoted(f$names), "): it cannot be tested how well ",
+            ngettext(f$n, "it is", "they are"), " recognised"
         )
     },
     too_few_to_score = function(f, where) {
@@ -413,8 +413,8 @@ WORDS <- list(
     },
     too_few_to_be_like = function(f, where) {
         paste0(
-            "like has ", how_many(f$n, "cell"), ". What cells are like is told ",
-            "from ", f$least, " or more."
+            "like has ", how_many(f$n, "cell"), ". ", f$least, " or more are needed to ",
+            "draw cells that resemble them."
         )
     },
     too_few_to_tell_apart = function(f, where) {

@@ -12,7 +12,6 @@
 #'         max_epochs = 3, verbose = FALSE)
 #'     plotSCRAEHistory(embedding)
 #' }
-#' @importFrom ggplot2 .data
 #' @export
 plotSCRAEHistory <- function(object, name = NULL) {
     fit <- find_fit(object, name)

@@ -57,10 +57,19 @@ look_for_python <- function() {
         return(list(path = private, chosen_by = "InstallSCRAE()"))
     }
     configured <- python_of_reticulate()
-    if (!is.null(configured) && has_what_it_needs(configured)) {
+    if (!is.null(configured) && is_known_to_fit(configured)) {
         return(list(path = configured, chosen_by = "reticulate"))
     }
     NULL
+}
+
+# A Python that has had what it needs in this session is not asked again.
+is_known_to_fit <- function(python) {
+    key <- paste("fits", python)
+    if (is.null(remembered[[key]]) && has_what_it_needs(python)) {
+        remembered[[key]] <- TRUE
+    }
+    !is.null(remembered[[key]])
 }
 
 # The worker has another working directory. Links stay: that of a virtual

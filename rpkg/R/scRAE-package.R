@@ -9,12 +9,13 @@
 #' [SelectGenes()] chooses genes, [BatchReportSCRAE()] says whether there are
 #' batches and whether they are gone. A trained model answers questions:
 #' [LabelSCRAE()] (types of cells from partial labels), [FindMarkersSCRAE()]
-#' (genes that differ between groups), [FindOutliersSCRAE()] (cells that are
-#' strange), [SampleReportSCRAE()], [CrossValidateSCRAE()] and [StabilitySCRAE()]
+#' (genes that differ between groups), [FindOutliersSCRAE()] (cells that
+#' the model explains badly), [SampleReportSCRAE()], [CrossValidateSCRAE()] and [StabilitySCRAE()]
 #' (how far it can be trusted). The work is done by the Python package
 #' `scrae`, which travels inside this one, in a process of its own;
-#' [InstallSCRAE()] sets up what it needs and [SCRAEStatus()] says what is
-#' there and what is missing.
+#' [InstallSCRAE()] sets up what it needs, [SCRAEStatus()] says what is
+#' there and what is missing, and [StopSCRAE()] ends the process, which
+#' otherwise stays for the next call.
 #'
 #' @references Mondal AK, Asnani H, Singla P, Prathosh AP (2021). scRAE:
 #'   Deterministic Regularized Autoencoders with Flexible Priors for Clustering
@@ -24,3 +25,7 @@
 #' @importFrom methods as is
 #' @importFrom Matrix colSums drop0 rowSums sparseMatrix
 "_PACKAGE"
+
+# What ggplot2 calls the data of a plot. Imported from there, ggplot2 would be loaded
+# whenever this package is.
+.data <- NULL

@@ -18,7 +18,7 @@ train <- function(source, features, n.features, covariates, n_latent, max_epochs
     result <- run_training_job("train",
         list(
             model_dir = if (!is.null(model.dir)) {
-                normalizePath(model.dir, mustWork = FALSE)
+                normalizePath(absolute(model.dir), mustWork = FALSE)
             },
             resume = resume, overwrite = overwrite,
             counts = if (round.counts) "round"

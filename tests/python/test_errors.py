@@ -37,6 +37,7 @@ ONLY_IN_PYTHON = {
     "model/fitted.py": {"cells_or_training", "match_genes"},
     "model/folder.py": {"load_model", "_belonging"},
     "model/labelling.py": {"predict"},
+    "pl/batches.py": {"batches"},
     "pl/clusters.py": {"clusters"},
     "pl/embedding.py": {"embedding"},
     "pl/genes.py": {"gene_selection"},
@@ -47,6 +48,7 @@ ONLY_IN_PYTHON = {
     "posthoc/principal_components.py": {"from_tensors"},
     "posthoc/readout.py": {"from_tensors"},
     "pp/genes.py": {"_check"},
+    "r/__init__.py": {"__getattr__"},
     "r/conversion.py": {"from_sce"},
     "tl/synthetic.py": {"compare_cells"},
 }

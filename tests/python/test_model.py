@@ -135,7 +135,7 @@ def test_sampling_is_reproducible_and_seeded(fitted):
         (0, {}, "at least 1"),
         (3, {"codes": "posterior"}, 'codes is "cells" or "prior"'),
         (3, {"codes": "prior", "like": slice(0, 50)}, "a prior knows no single cells"),
-        (3, {"like": slice(0, 9)}, r"like has 9 cell\(s\); what cells are like is told from 10 or more"),
+        (3, {"like": slice(0, 9)}, r"like has 9 cell\(s\); 10 or more are needed"),
     ],
 )
 def test_what_cannot_be_sampled_is_refused(fitted, pbmc, n, options, message):

@@ -31,11 +31,12 @@ ONLY_IN_CONDA = {"python", "umap-learn", "pip"}  # umap-learn comes with scanpy 
 TARGETS = (
     *("help", "setup", "setup-r", "demo", "test", "test-quick", "test-r", "test-r45", "check", "lint", "format"),
     *("bench-speed", "bench-accuracy", "bench-family", "bench-family-maps", "bench-r", "lock", "clean"),
-    *("document", "metadata", "release", "test-oldest", "test-newest"),
+    *("document", "docs", "docs-check", "figures", "metadata", "release", "test-oldest", "test-newest"),
 )
 WITHOUT_SET_UP = ("help", "setup", "setup-r", "clean", "test-oldest", "test-newest")
 SCRIPTS = [*sorted(str(path.relative_to(ROOT)) for path in (ROOT / "scripts").glob("*.sh")), ".ci/run"]
 LOCKS = ("requirements.lock", "requirements-r.lock")
+DOCS_LOCK = "requirements-docs.lock"
 
 
 def pyproject() -> dict[str, Any]:
@@ -96,7 +97,7 @@ def test_conda_environment_has_a_python_that_pyproject_allows() -> None:
     assert SpecifierSet(pyproject()["project"]["requires-python"]).contains("3.11.0")
 
 
-@pytest.mark.parametrize("name", LOCKS)
+@pytest.mark.parametrize("name", [*LOCKS, DOCS_LOCK])
 def test_lock_holds_one_exact_version_a_line_and_no_host(name: str) -> None:
     lines = [line for line in (ROOT / name).read_text().splitlines() if not line.startswith("#")]
     assert lines
@@ -123,6 +124,13 @@ def test_lock_has_what_builds_the_project() -> None:
 def test_r_lock_satisfies_the_r_extra_and_repeats_nothing() -> None:
     versions = locked("requirements-r.lock")
     extra = [Requirement(line) for line in pyproject()["project"]["optional-dependencies"]["r"]]
+    assert all(one.specifier.contains(versions[canonicalize_name(one.name)]) for one in extra)
+    assert set(versions) & set(locked("requirements.lock")) == set()
+
+
+def test_docs_lock_satisfies_the_docs_extra_and_repeats_nothing() -> None:
+    versions = locked(DOCS_LOCK)
+    extra = [Requirement(line) for line in pyproject()["project"]["optional-dependencies"]["docs"]]
     assert all(one.specifier.contains(versions[canonicalize_name(one.name)]) for one in extra)
     assert set(versions) & set(locked("requirements.lock")) == set()
 
@@ -206,7 +214,7 @@ def test_make_can_plan_the_target(target: str) -> None:
 
 @pytest.mark.parametrize("target", [target for target in TARGETS if target not in WITHOUT_SET_UP])
 def test_make_sets_up_before_it_runs_anything(target: str) -> None:
-    assert re.search(rf"^{target}: setup(-r)? ", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+    assert re.search(rf"^{target}: (setup(-r)?|docs) ", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")

@@ -75,6 +75,24 @@ open(sys.argv[2] + '/cells.txt', 'w').write('\\n'.join(adata.obs_names) + '\\n')
     )
 })
 
+test_that("PBMCExample is what Python has, and needs no Python", {
+    lines <- "
+import json, numpy as np, scrae
+adata = scrae.datasets.pbmc()
+dense = np.asarray(adata.X.todense(), dtype=int)
+print(json.dumps([adata.var_names.tolist(), adata.obs_names.tolist(), adata.obs['cell_type'].tolist(), dense.tolist()]))
+"
+    told <- jsonlite::fromJSON(python(lines)$stdout)
+    before <- options(scrae.python = "/nowhere/python")
+    on.exit(options(before))
+    sce <- PBMCExample()
+    counts <- SummarizedExperiment::assay(sce, "counts")
+    expect_true(methods::validObject(counts))
+    expect_equal(dimnames(counts), told[1:2])
+    expect_equal(sce$cell_type, told[[3]])
+    expect_equal(unname(as.matrix(counts)), t(told[[4]]))
+})
+
 test_that("clusters are those that Python finds", {
     sce <- PBMCExample()
     sce$lane <- rep(c("x", "y"), length.out = ncol(sce))

@@ -62,6 +62,30 @@ test_that("SCRAEStatus finds this Python ready, and tells versions", {
     expect_message(SCRAEStatus(), "ready")
 })
 
+test_that("SCRAEStatus takes a quick look, and a thorough one after a death or when it is asked to look again", {
+    log <- tempfile("log")
+    logging <- tempfile("python")
+    writeLines(c(
+        "#!/bin/sh", sprintf("echo \"$3\" >> '%s'", log), sprintf("exec '%s' \"$@\"", getOption("scrae.python"))
+    ), logging)
+    Sys.chmod(logging)
+    before <- options(scrae.python = logging)
+    on.exit({
+        options(before)
+        unlink(c(log, logging))
+    })
+    looked <- function(...) {
+        expect_true(SCRAEStatus(verbose = FALSE, ...)$ready)
+        readLines(log)
+    }
+    expect_equal(looked(), "--look")
+    expect_equal(looked(), "--look")
+    expect_equal(looked(refresh = TRUE), c("--look", "--check"))
+    scRAE:::doubt_status()
+    expect_equal(looked(), c("--look", "--check", "--check"))
+    expect_equal(looked(), c("--look", "--check", "--check"))
+})
+
 test_that("SCRAEStatus says what a Python without the packages lacks", {
     skip_if_not(file.exists("/usr/bin/python3"), "no second Python")
     before <- options(scrae.python = "/usr/bin/python3")

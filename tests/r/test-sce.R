@@ -86,7 +86,7 @@ test_that("prediction, denoising and sampling work on a SingleCellExperiment", {
         SampleSCRAE(trained(), n = 40, like = made_counts()[, chosen], verbose = FALSE)
     })
     expect_gt(median(Matrix::colSums(like[[1]])), median(Matrix::colSums(like[[2]])))
-    expect_error(SampleSCRAE(sce, n = 9, like = sce[, 1:3], verbose = FALSE), "told from 10 or more")
+    expect_error(SampleSCRAE(sce, n = 9, like = sce[, 1:3], verbose = FALSE), "10 or more are needed")
 })
 
 test_that("a query with missing genes is mapped with a warning; strangers are refused", {

@@ -25,6 +25,8 @@ workers_of <- function(pid) {
     Filter(function(child) "scrae.r" %in% ps::ps_cmdline(child), children)
 }
 
+pid_of_worker <- function() scRAE:::worker_of_session()$process$get_pid()
+
 # TRUE as soon as the condition holds; FALSE after a while.
 eventually <- function(holds, seconds = 90) {
     end <- Sys.time() + seconds
@@ -61,16 +63,20 @@ test_that("Ctrl-C ends training and gives the best model so far", {
     expect_equal(answer$left, character())
 })
 
-test_that("a worker that is killed is an error with the reason, and the session lives", {
-    session <- start_endless()
-    on.exit(session$kill_tree())
-    wait_for_training(session)
-    ps::ps_send_signal(workers_of(session$get_pid())[[1]], tools::SIGKILL) # ps_kill() asks politely first
-    session$wait(60000)
-    answer <- session$get_result()
-    expect_s3_class(answer$outcome, "scrae_worker_died")
-    expect_match(conditionMessage(answer$outcome), "killed \\(signal 9\\).*memory")
-    expect_equal(answer$left, character())
+test_that("a worker that is killed, or its copy that does the job, is an error with the reason, and the session lives", {
+    for (killed in c("worker", "copy")) {
+        session <- start_endless()
+        on.exit(session$kill_tree(), add = TRUE)
+        wait_for_training(session)
+        worker <- workers_of(session$get_pid())[[1]]
+        victim <- if (killed == "copy") ps::ps_children(worker)[[1]] else worker
+        ps::ps_send_signal(victim, tools::SIGKILL) # ps_kill() asks politely first
+        session$wait(60000)
+        answer <- session$get_result()
+        expect_s3_class(answer$outcome, "scrae_worker_died")
+        expect_match(conditionMessage(answer$outcome), "killed \\(signal 9\\).*memory")
+        expect_equal(answer$left, character())
+    }
 })
 
 test_that("the worker ends when the session is killed", {
@@ -78,9 +84,42 @@ test_that("the worker ends when the session is killed", {
     on.exit(session$kill_tree())
     wait_for_training(session)
     worker <- workers_of(session$get_pid())[[1]]
-    expect_true(ps::ps_is_running(worker))
+    copy <- ps::ps_children(worker)[[1]]
+    folder <- ps::ps_cwd(copy)
+    expect_true(file.exists(file.path(folder, "job.json")))
     session$signal(9L)
-    expect_true(eventually(function() !ps::ps_is_running(worker), 30))
+    for (process in list(worker, copy)) {
+        expect_true(eventually(function() !ps::ps_is_running(process), 30))
+    }
+    expect_true(eventually(function() !dir.exists(folder), 10))
+})
+
+# In a session of its own, which shows the second of two trainings that are broken off.
+test_that("a second Ctrl-C gives the training up, and the next call of the session works", {
+    session <- callr::r_bg(
+        function(counts, python) {
+            options(scrae.python = python)
+            quick <- function(...) {
+                scRAE::RunSCRAE(counts, features = "all", n_latent = 2, n_hidden = 8, threads = 1, ...)
+            }
+            outcome <- tryCatch(
+                quick(max_epochs = 1e6, early_stopping = FALSE),
+                scrae_error = function(condition) class(condition)[1]
+            )
+            list(outcome = outcome, dim = dim(quick(max_epochs = 1, verbose = FALSE)))
+        },
+        list(made_counts(), getOption("scrae.python")),
+        stderr = "|", supervise = TRUE
+    )
+    on.exit(session$kill_tree())
+    wait_for_training(session)
+    # The copy is held, so that the first request is not fulfilled before the second.
+    ps::ps_suspend(ps::ps_children(workers_of(session$get_pid())[[1]])[[1]])
+    session$interrupt()
+    expect_true(eventually(function() grepl("once more", session$read_error())))
+    session$interrupt()
+    session$wait(60000)
+    expect_equal(session$get_result(), list(outcome = "scrae_interrupted", dim = c(60L, 2L)))
 })
 
 test_that("a Python that cannot run is an error with its last words", {
@@ -124,25 +163,41 @@ repeated_calls <- function(counts, python, calls, in_process) {
         gc()
         ps::ps_memory_info()[["rss"]] / 2^20
     }
-    for (turn in rep(turns, 2)) turn() # what is loaded once, and torch's own store of memory
+    of_worker <- function() {
+        worker <- scRAE:::worker_of_session()$process
+        if (is.null(worker)) 0 else ps::ps_memory_info(ps::ps_handle(worker$get_pid()))[["rss"]] / 2^20
+    }
+    # What is loaded once, and what allocators keep for the next call: that is a step, which a leak goes on from.
+    for (turn in rep(turns, 5)) turn()
+    Sys.sleep(5) # the worker imports what these have needed, and gives back what it can read again
     before <- traces()
     grown <- memory()
+    of_worker_before <- of_worker()
     for (call in seq_len(calls)) {
         turns[[1L + call %% length(turns)]]()
         gc() # garbage that has not been collected yet is no leak
     }
-    list(before = before, after = traces(), from = grown, grown = memory() - grown)
+    Sys.sleep(5)
+    list(
+        before = before, after = traces(), from = grown, grown = memory() - grown,
+        of_worker = of_worker_before, worker_grown = of_worker() - of_worker_before
+    )
 }
 
 expect_nothing_left <- function(in_process) {
     testthat::skip_if_not(dir.exists("/proc/self/fd"), "no /proc to count open files")
-    calls <- as.integer(Sys.getenv("SCRAE_CALLS", "4"))
+    calls <- as.integer(Sys.getenv("SCRAE_CALLS", "12"))
     counts <- made_counts(1000, 1000) # 7 MiB, so that copies left behind are seen
     left <- callr::r(repeated_calls, list(counts, getOption("scrae.python"), calls, in_process))
     testthat::expect_equal(left$after, left$before)
     testthat::expect_lt(left$grown, 10)
-    if (calls > 4L) {
-        message(sprintf("%d calls: %+.1f MiB resident, from %.1f", calls, left$grown, left$from))
+    testthat::expect_lt(left$worker_grown, 10)
+    testthat::expect_lt(left$of_worker, 400)
+    if (calls > 12L) {
+        message(sprintf(
+            "%d calls: %+.1f MiB resident, from %.1f; the worker: %+.1f, from %.1f",
+            calls, left$grown, left$from, left$worker_grown, left$of_worker
+        ))
     }
 }
 
@@ -210,23 +265,195 @@ test_that("training goes on where a checkpoint left off, to the same bits", {
     expect_equal(mapped[, ], whole[, ], tolerance = 1e-5)
 })
 
-test_that("counts that are refused leave no worker and no folder behind", {
+test_that("counts that are refused leave no folder behind, and no worker that does anything", {
     answer <- callr::r(
         function(counts, python) {
             options(scrae.python = python)
             counts <- as.matrix(counts)
             counts[3, 2] <- -1
             outcome <- tryCatch(scRAE::RunSCRAE(counts, features = "all"), error = conditionMessage)
-            list(
-                outcome = outcome, left = list.files(tempdir(), "^scrae-"),
-                children = length(ps::ps_children())
-            )
+            working <- length(ps::ps_children(recursive = TRUE)) - 1L # but for the one that stays
+            list(outcome = outcome, left = list.files(tempdir(), "^scrae-"), working = working)
         },
         list(made_counts(), getOption("scrae.python"))
     )
     expect_match(answer$outcome, "1 of 1,055 values are negative \\(the first: -1, gene 'gene3', cell 'cell2'\\)")
     expect_equal(answer$left, character())
-    expect_equal(answer$children, 0L)
+    expect_equal(answer$working, 0L)
+})
+
+test_that("one worker serves the calls of a session, each to the bits of a worker that has done nothing before", {
+    counts <- made_counts()
+    StopSCRAE()
+    first <- quick(counts, features = "all")
+    pid <- pid_of_worker()
+    other <- made_counts(50, 200)
+    set.seed(4)
+    PredictSCRAE(counts, model = first, verbose = FALSE, threads = 1)
+    SampleSCRAE(first, n = 5, verbose = FALSE)
+    FindOutliersSCRAE(counts, first, verbose = FALSE, threads = 1)
+    quick(other, preset = "scVI", features = "all")
+    expect_error(quick(counts, features = "all", batch_size = 1), "batch_size")
+    again <- quick(counts, features = "all")
+    drawn <- stats::runif(1)
+    expect_equal(pid_of_worker(), pid)
+    expect_identical(again[, ], first[, ])
+    of_losses <- function(fit) fit$history[setdiff(names(fit$history), "seconds")]
+    expect_identical(of_losses(attr(again, "scrae")), of_losses(attr(first, "scrae")))
+    set.seed(4)
+    expect_equal(stats::runif(1), drawn)
+})
+
+test_that("StopSCRAE ends the worker, an option has each call start its own, and the next call works", {
+    counts <- made_counts()
+    quick(counts, features = "all", max_epochs = 1)
+    process <- ps::ps_handle(pid_of_worker())
+    expect_true(StopSCRAE())
+    expect_false(ps::ps_is_running(process))
+    expect_false(StopSCRAE())
+    before <- options(scrae.keep.worker = FALSE)
+    on.exit(options(before))
+    children <- length(ps::ps_children())
+    quick(counts, features = "all", max_epochs = 1)
+    expect_null(scRAE:::worker_of_session())
+    expect_equal(length(ps::ps_children()), children)
+    options(before)
+    quick(counts, features = "all", max_epochs = 1)
+    quick(counts, features = "all", max_epochs = 1)
+    expect_equal(length(ps::ps_children()), children + 1L)
+})
+
+test_that("a worker that has gone between calls, or leaves as a call begins, is replaced without a word", {
+    counts <- made_counts()
+    model <- scRAE:::find_model(trained())
+    quick(counts, features = "all", max_epochs = 1)
+    first <- pid_of_worker()
+    ps::ps_send_signal(ps::ps_handle(first), tools::SIGKILL)
+    expect_silent(quick(counts, features = "all", max_epochs = 1))
+    second <- pid_of_worker()
+    expect_false(second == first)
+    # It leaves when the call has looked whether it is there.
+    worker <- scRAE:::take_worker()
+    ps::ps_send_signal(ps::ps_handle(second), tools::SIGTERM)
+    worker$process$wait(10000)
+    folder <- tempfile("scrae-")
+    dir.create(folder)
+    on.exit(unlink(folder, recursive = TRUE))
+    scRAE:::write_json(
+        list(action = "sample", arguments = list(
+            model = scRAE:::give_model_to_job(model, file.path(folder, "given")), n = 2L, random_state = 1L
+        )),
+        file.path(folder, "job.json")
+    )
+    expect_silent(scRAE:::do_job(worker, folder, list(verbose = FALSE), "the counts"))
+    expect_true(file.exists(file.path(folder, "result.json")))
+    expect_false(pid_of_worker() == second)
+})
+
+test_that("another Python, other variables and other threads take effect at the next call", {
+    counts <- made_counts()
+    threads <- function(...) {
+        attr(RunSCRAE(counts, features = "all", n_latent = 2, n_hidden = 8, max_epochs = 1, verbose = FALSE, ...),
+            "scrae"
+        )$summary$threads
+    }
+    expect_equal(threads(), 1L)
+    pid <- pid_of_worker()
+    expect_equal(threads(threads = 2), 2L)
+    expect_equal(threads(), 1L)
+    expect_equal(pid_of_worker(), pid)
+    # torch asks MKL where it has it, and `make test` sets both.
+    Sys.setenv(OMP_NUM_THREADS = "2", MKL_NUM_THREADS = "2")
+    on.exit(Sys.setenv(OMP_NUM_THREADS = "1", MKL_NUM_THREADS = "1"))
+    expect_equal(threads(), 2L)
+    expect_false(pid_of_worker() == pid)
+    Sys.setenv(OMP_NUM_THREADS = "1", MKL_NUM_THREADS = "1")
+    other <- tempfile("python")
+    writeLines(c("#!/bin/sh", paste0("exec '", getOption("scrae.python"), "' \"$@\"")), other)
+    Sys.chmod(other)
+    before <- options(scrae.python = other)
+    on.exit({
+        options(before)
+        unlink(other)
+    }, add = TRUE)
+    expect_equal(threads(), 1L)
+    expect_equal(scRAE:::worker_of_session()$wanted$python, other)
+})
+
+test_that("a call from within another has a worker of its own", {
+    counts <- made_counts()
+    expected <- quick(counts, features = "all")[, ]
+    pid <- pid_of_worker()
+    inner <- NULL
+    outer <- suppressMessages(withCallingHandlers(
+        quick(counts, features = "all", verbose = TRUE),
+        message = function(condition) {
+            if (is.null(inner)) inner <<- quick(counts, features = "all")
+        }
+    ))
+    expect_identical(inner[, ], expected)
+    expect_identical(outer[, ], expected)
+    expect_equal(pid_of_worker(), pid)
+    expect_equal(length(workers_of(Sys.getpid())), 1L)
+})
+
+test_that("forks of the session have workers of their own and leave its alone", {
+    skip_on_os("windows")
+    counts <- made_counts()
+    expected <- quick(counts, features = "all")[, ]
+    pid <- pid_of_worker()
+    forks <- parallel::mclapply(1:2, function(i) {
+        embedding <- scRAE::RunSCRAE(counts, features = "all", n_latent = 3, n_hidden = 8, batch_size = 16,
+            max_epochs = 2, verbose = FALSE, threads = 1
+        )
+        gc()
+        list(embedding = embedding[, ], worker = pid_of_worker())
+    }, mc.cores = 2)
+    expect_equal(pid_of_worker(), pid)
+    expect_true(ps::ps_is_running(ps::ps_handle(pid)))
+    for (fork in forks) {
+        expect_identical(fork$embedding, expected)
+        expect_false(fork$worker == pid)
+        expect_true(eventually(function() !fork$worker %in% ps::ps_pids(), 20))
+    }
+    expect_identical(quick(counts, features = "all")[, ], expected)
+    expect_equal(pid_of_worker(), pid)
+})
+
+test_that("where a process cannot be copied, each job has a worker of its own, which is started ahead", {
+    counts <- made_counts()
+    expected <- quick(counts, features = "all")[, ]
+    folder <- tempfile("path")
+    dir.create(folder)
+    writeLines("import scrae.r.worker; scrae.r.worker.CAN_FORK = False", file.path(folder, "sitecustomize.py"))
+    before <- options(scrae.pythonpath = folder)
+    on.exit({
+        options(before)
+        unlink(folder, recursive = TRUE)
+    })
+    pids <- integer()
+    for (i in 1:2) {
+        expect_identical(quick(counts, features = "all")[, ], expected)
+        pids[i] <- pid_of_worker()
+        expect_true(ps::ps_is_running(ps::ps_handle(pids[i])))
+    }
+    expect_false(pids[1] == pids[2])
+    expect_equal(length(workers_of(Sys.getpid())), 1L)
+})
+
+test_that("the worker follows the session to another working directory", {
+    folder <- tempfile("elsewhere")
+    dir.create(folder)
+    quick(made_counts(), features = "all", max_epochs = 1)
+    pid <- pid_of_worker()
+    before <- setwd(folder)
+    on.exit({
+        setwd(before)
+        unlink(folder, recursive = TRUE)
+    })
+    quick(made_counts(), features = "all", max_epochs = 1, model.dir = "model")
+    expect_true(file.exists(file.path(folder, "model", "scrae.json")))
+    expect_equal(pid_of_worker(), pid)
 })
 
 test_that("a Seurat object is embedded without Bioconductor being loaded", {

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.stats import false_discovery_control
 
 
 def q_values(p: np.ndarray) -> np.ndarray:
     """Benjamini and Hochberg's (1995) adjustment of p values; missing ones stay missing and are not counted."""
+    from scipy.stats import false_discovery_control
+
     q = np.full(len(p), np.nan)
     there = np.isfinite(p)
     q[there] = false_discovery_control(p[there])

@@ -82,8 +82,8 @@ class CovariateCoding:
             single = names[numbers == 1]
             if len(single):
                 raise Refusal(
-                    f"{len(single):,} level(s) of adata.obs[{key!r}] have a single cell ({some(single)}): what is "
-                    "the batch and what is the cell cannot be told apart; merge these levels or drop the cells",
+                    f"{len(single):,} level(s) of adata.obs[{key!r}] have a single cell ({some(single)}), so that "
+                    "level and cell cannot be distinguished; merge these levels or drop the cells",
                     "single_cell_levels",
                     column=key,
                     n=len(single),

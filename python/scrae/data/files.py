@@ -36,11 +36,11 @@ OF_ZARR = {".zattrs", ".zgroup", ".zmetadata", "zarr.json"}  # what describes th
 
 
 def cells_on_disk(path: str | os.PathLike[str], layer: str | None = None, *, counts: str = "raw") -> AnnData:
-    """The cells of an h5ad file or a zarr store with their counts on disk.
+    """Open an h5ad file or a zarr store whose counts are too large for memory.
 
-    The counts are checked and copied, a block of cells at a time, into a file without a name where temporary files are
-    (:mod:`scrae.data.on_disk`), uncompressed: 8 bytes for each that is not zero. What is done with them then takes no
-    memory that grows with their number, only with that of the cells.
+    The counts are checked and copied, a block of cells at a time, into an unnamed file in the folder of temporary files
+    (:mod:`scrae.data.on_disk`). The file takes 8 bytes for each count above zero. Training and embedding then need
+    memory for the cells, but none that grows with the number of counts.
 
     Parameters
     ----------
@@ -49,20 +49,30 @@ def cells_on_disk(path: str | os.PathLike[str], layer: str | None = None, *, cou
     layer
         Layer with raw counts; None: ``X``.
     counts
-        ``"round"``: estimated counts are rounded to whole ones, with a warning that says by how much.
+        ``"raw"``, or ``"round"`` for estimated counts, which are rounded with a warning that says by how much.
 
     Returns
     -------
-    AnnData with ``obs``, ``var`` and, as ``X``, the counts of the layer; nothing else of the file.
+    AnnData with ``obs``, ``var`` and, as ``X``, the counts of the layer. Nothing else of the file is read.
 
     Raises
     ------
     FileNotFoundError
-        No such file.
+        There is no such file.
     ValueError
-        Neither h5ad nor zarr, no such layer, or stored by gene (CSC).
+        The file is neither h5ad nor zarr, has no such layer, or is stored by gene (CSC).
     scrae.CountsError
-        These are not raw counts.
+        The values are not raw counts.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import scrae
+    >>> from scrae.data.files import cells_on_disk
+    >>> path = f"{tempfile.mkdtemp()}/cells.h5ad"
+    >>> scrae.datasets.pbmc().write_h5ad(path)
+    >>> cells_on_disk(path).shape
+    (700, 765)
     """
     from anndata import AnnData
 

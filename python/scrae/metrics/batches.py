@@ -16,6 +16,7 @@ SHUFFLES = 3  # of the batches within groups, for what chance would give
 GRAPH_NEIGHBOURS = 15
 KBET_NEIGHBOURS = (10, 70)  # least and most, as in scIB; between them a quarter of a batch
 KBET_LEVEL = 0.05
+ALONE = 0.95  # share of a group's cells from which on it is said to be of one batch
 
 
 def mixing(embedding: np.ndarray, batch: np.ndarray, groups: np.ndarray, random_state: int = 0) -> np.ndarray:
@@ -39,6 +40,17 @@ def mixing(embedding: np.ndarray, batch: np.ndarray, groups: np.ndarray, random_
     Returns
     -------
     float (n_cells,), missing in groups of one batch alone or of fewer than three cells.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import scrae
+    >>> adata = scrae.datasets.pbmc()
+    >>> embedding = scrae.metrics.scaled_pca(adata, 10)
+    >>> groups = adata.obs["cell_type"].to_numpy()
+    >>> batch = np.array(["A", "B"] * 350)
+    >>> scrae.metrics.mixing(embedding, batch, groups).shape
+    (700,)
     """
     rng = np.random.default_rng(random_state)
     result = np.full(len(embedding), np.nan)
@@ -60,6 +72,24 @@ def kbet(embedding: np.ndarray, batch: np.ndarray, groups: np.ndarray) -> float:
     Büttner et al. (2019), A test metric for assessing single-cell RNA-seq batch correction: 1 - rejection rate, here
     with every cell tested. Mean over the groups that have two batches and enough cells, as in scIB; missing where there
     is none.
+
+    Parameters
+    ----------
+    embedding
+        (n_cells, n_dimensions).
+    batch, groups
+        Batch and group of each cell, (n_cells,).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import scrae
+    >>> adata = scrae.datasets.pbmc()
+    >>> embedding = scrae.metrics.scaled_pca(adata, 10)
+    >>> groups = adata.obs["cell_type"].to_numpy()
+    >>> batch = np.array(["A", "B"] * 350)
+    >>> bool(0 <= scrae.metrics.kbet(embedding, batch, groups) <= 1)
+    True
     """
     accepted = []
     for cells in _groups(groups):
@@ -76,7 +106,25 @@ def kbet(embedding: np.ndarray, batch: np.ndarray, groups: np.ndarray) -> float:
 
 
 def connectivity(embedding: np.ndarray, groups: np.ndarray) -> float:
-    """Mean over groups of the share of its cells in the largest component of its part of the neighbour graph."""
+    """Mean over groups of the share of its cells in the largest component of its part of the neighbour graph.
+
+    Parameters
+    ----------
+    embedding
+        (n_cells, n_dimensions).
+    groups
+        Group of each cell, (n_cells,).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import scrae
+    >>> adata = scrae.datasets.pbmc()
+    >>> embedding = scrae.metrics.scaled_pca(adata, 10)
+    >>> groups = adata.obs["cell_type"].to_numpy()
+    >>> bool(0 < scrae.metrics.connectivity(embedding, groups) <= 1)
+    True
+    """
     graph = kneighbors_graph(embedding, min(GRAPH_NEIGHBOURS, len(groups) - 1))
     shares = []
     for cells in _groups(groups):
@@ -102,13 +150,21 @@ def variance_explained(embedding: np.ndarray, levels: np.ndarray, groups: np.nda
     Returns
     -------
     The adjusted coefficient of determination over all axes, at least 0; 0 as well where no group has two levels.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import scrae
+    >>> adata = scrae.datasets.pbmc()
+    >>> embedding = scrae.metrics.scaled_pca(adata, 10)
+    >>> groups = adata.obs["cell_type"].to_numpy()
+    >>> bool(0 < scrae.metrics.variance_explained(embedding, groups) < 1)
+    True
     """
     n = len(embedding)
     outer = np.zeros(n, dtype=int) if groups is None else np.unique(groups, return_inverse=True)[1]
-    both = np.unique(np.column_stack([outer, np.unique(levels, return_inverse=True)[1]]), axis=0, return_inverse=True)[
-        1
-    ]
-    both = both.ravel()
+    level = np.unique(levels, return_inverse=True)[1]
+    both = np.unique(outer * (int(level.max()) + 1) + level, return_inverse=True)[1]
     n_outer, n_both = int(outer.max()) + 1, int(both.max()) + 1
     if n_both in (n_outer, n):
         return 0.0
@@ -117,11 +173,36 @@ def variance_explained(embedding: np.ndarray, levels: np.ndarray, groups: np.nda
 
 
 def purity(embedding: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """Share of each cell's 15 nearest cells that are of its own group, float (n_cells,)."""
+    """Share of each cell's 15 nearest cells that are of its own group, float (n_cells,).
+
+    Parameters
+    ----------
+    embedding
+        (n_cells, n_dimensions).
+    groups
+        Group of each cell, (n_cells,).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import scrae
+    >>> adata = scrae.datasets.pbmc()
+    >>> embedding = scrae.metrics.scaled_pca(adata, 10)
+    >>> groups = adata.obs["cell_type"].to_numpy()
+    >>> scrae.metrics.purity(embedding, groups).shape
+    (700,)
+    """
     k = min(GRAPH_NEIGHBOURS, len(groups) - 1)
     near = NearestNeighbors(n_neighbors=k).fit(embedding).kneighbors(return_distance=False)
     result: np.ndarray = (groups[near] == groups[:, None]).mean(1)
     return result
+
+
+def batch_alone(of_group: np.ndarray, of_all: np.ndarray) -> str:
+    """The batch that a group of cells is of alone; nothing where it is of several, or where there is only one."""
+    names, counts = np.unique(of_group, return_counts=True)
+    alone = counts.max() >= ALONE * counts.sum() and len(np.unique(of_all)) > 1
+    return str(names[counts.argmax()]) if alone else ""
 
 
 def _groups(groups: np.ndarray) -> list[np.ndarray]:

@@ -15,10 +15,31 @@ SILHOUETTE_CELLS = 2000
 
 
 def kmeans(embedding: np.ndarray, n_clusters: int, random_state: int = 0) -> np.ndarray:
-    """k-means clusters of an embedding (n_cells, n_dimensions), best of 50 starts: int (n_cells,).
+    """Find k-means clusters of an embedding, the best of 50 starts.
 
-    With ten starts, a third of the seeds miss the best clusters of the pancreas of Baron et al., 6 unequal types
-    (docs/TRIED.md); what is compared is then luck.
+    With ten starts a third of the seeds miss the best clusters of a pancreas with six unequal types (docs/TRIED.md), so
+    that a comparison would be one of luck.
+
+    Parameters
+    ----------
+    embedding
+        (n_cells, n_dimensions).
+    n_clusters
+        Number of clusters.
+    random_state
+        Seed of the starts.
+
+    Returns
+    -------
+    Number of the cluster of each cell, int (n_cells,).
+
+    Examples
+    --------
+    >>> import scrae
+    >>> adata = scrae.datasets.pbmc()
+    >>> clusters = scrae.metrics.kmeans(scrae.metrics.scaled_pca(adata, 10), 8)
+    >>> clusters.shape
+    (700,)
     """
     result: np.ndarray = KMeans(n_clusters, n_init=50, random_state=random_state).fit_predict(embedding)
     return result
@@ -27,19 +48,32 @@ def kmeans(embedding: np.ndarray, n_clusters: int, random_state: int = 0) -> np.
 def leiden(
     embedding: np.ndarray, resolution: float | None = 1.0, n_neighbors: int = 15, random_state: int = 0
 ) -> np.ndarray:
-    """Leiden clusters of an embedding on its neighbour graph, with scanpy's defaults: str (n_cells,).
+    """Find Leiden clusters on the neighbour graph of an embedding, with scanpy's defaults.
 
     Parameters
     ----------
     embedding
         (n_cells, n_dimensions).
     resolution
-        None: that of :data:`RESOLUTIONS` whose clusters have the largest mean silhouette (Rousseeuw 1987) in the
-        embedding, over at most :data:`SILHOUETTE_CELLS` cells.
+        A higher number gives more clusters. None: the one of ``scrae.metrics.RESOLUTIONS`` whose clusters have the
+        largest mean silhouette (Rousseeuw 1987) in the embedding, over at most ``scrae.metrics.SILHOUETTE_CELLS``
+        cells.
     n_neighbors
-        Of the graph.
+        Number of neighbours of each cell in the graph.
     random_state
         Seed of the graph, the clustering and the choice of cells.
+
+    Returns
+    -------
+    Name of the cluster of each cell, str (n_cells,).
+
+    Examples
+    --------
+    >>> import scrae
+    >>> adata = scrae.datasets.pbmc()
+    >>> clusters = scrae.metrics.leiden(scrae.metrics.scaled_pca(adata, 10))
+    >>> clusters.shape
+    (700,)
     """
     import anndata
     import scanpy as sc

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 
 def scaled_pca(adata: AnnData, n_components: int, random_state: int = 0) -> np.ndarray:
-    """What embeddings are compared with: principal components of log-normalised, scaled counts (scanpy's tutorial).
+    """Compute principal components of log-normalised, scaled counts, as in scanpy's tutorial.
+
+    They are what embeddings are compared with in the benchmarks.
 
     Parameters
     ----------
@@ -29,6 +31,12 @@ def scaled_pca(adata: AnnData, n_components: int, random_state: int = 0) -> np.n
     Returns
     -------
     float (n_cells, n_components).
+
+    Examples
+    --------
+    >>> import scrae
+    >>> scrae.metrics.scaled_pca(scrae.datasets.pbmc(), 10).shape
+    (700, 10)
     """
     import scanpy as sc
 

@@ -18,17 +18,23 @@ SCORES = ("NMI", "ARI", "AMI", "homogeneity", "completeness")
 
 
 def scores(labels: Sequence[Any] | np.ndarray, clusters: Sequence[Any] | np.ndarray) -> dict[str, float]:
-    """Five scores of a clustering.
+    """Compare a clustering with known labels.
 
     Parameters
     ----------
     labels, clusters
-        Known class and found cluster of each cell, same length.
+        Known type and found cluster of each cell, of the same length.
 
     Returns
     -------
-    ``NMI`` (normalised by the geometric mean, as published), ``ARI``, ``AMI`` (arithmetic mean), ``homogeneity`` and
-    ``completeness``; 1 is perfect, ARI and AMI are 0 for a random clustering.
+    Five scores by name: ``NMI`` (normalised by the geometric mean, as published), ``ARI``, ``AMI`` (arithmetic mean),
+    ``homogeneity`` and ``completeness``. 1 is perfect. ARI and AMI are 0 for a random clustering.
+
+    Examples
+    --------
+    >>> import scrae
+    >>> float(scrae.metrics.scores(["B", "B", "T", "T"], [0, 0, 1, 1])["ARI"])
+    1.0
     """
     labels, clusters = np.asarray(labels).astype(str), np.asarray(clusters).astype(str)
     if len(labels) != len(clusters):

@@ -46,7 +46,11 @@ if TYPE_CHECKING:
 
 
 class SCRAE:
-    """Deterministic regularised autoencoder with a learned prior for counts (Mondal et al. 2021).
+    """The model: an autoencoder of raw counts, with everything that can be asked of it once it is trained.
+
+    :func:`scrae.tl.scrae` trains the same model and writes the embedding into an AnnData object. Use this class if you
+    want to keep the model: to map new cells, predict cell types, denoise counts or draw synthetic cells. The default is
+    a masked, contrastive autoencoder; ``preset="reference"`` is the model of Mondal et al. (2021) as published.
 
     Parameters
     ----------
@@ -58,8 +62,8 @@ class SCRAE:
     device
         ``"auto"`` (a CUDA device if there is one), ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
     verbose
-        Progress while training: True for a bar, False for nothing. None: a bar where standard error is a terminal;
-        elsewhere, as in a log, a line every 30 seconds at most and one at the end.
+        Progress while training: True for a bar, False for nothing. None: a bar if standard error is a terminal, and
+        otherwise, as in a log, at most one line every 30 seconds and one at the end.
     **settings
         Any setting of :class:`scrae.autoencoder.settings.Settings` or option of the regulariser
         (:class:`scrae.regularisers.LearnedPrior`): ``n_latent=20``, ``mask_rate=0.5``, ``pull=1e-2``.
@@ -70,7 +74,9 @@ class SCRAE:
     >>> adata = scrae.datasets.pbmc()
     >>> model = scrae.SCRAE(max_epochs=3, verbose=False).fit(adata)
     >>> model.embed().shape
-    (700, 10)
+    (700, 30)
+
+    The examples of the methods go on with this model.
     """
 
     def __init__(
@@ -103,12 +109,17 @@ class SCRAE:
 
     @property
     def fitted(self) -> FittedModel:
-        """The trained model as one value, which nothing changes: a new training puts another one in its place.
+        """The trained model as one value that never changes. A new training puts another value in its place.
 
         Raises
         ------
         scrae.NotFittedError
-            It is not trained yet.
+            The model is not trained yet.
+
+        Examples
+        --------
+        >>> model.fitted.n_genes
+        765
         """
         if self._fitted is None:
             raise NotFittedError("the model is not trained yet: call fit(adata) first, or load one with SCRAE.load")
@@ -116,10 +127,15 @@ class SCRAE:
 
     @property
     def history(self) -> pd.DataFrame:
-        """Every loss per epoch (means over the epoch's minibatches, nats per cell); the index is the epoch.
+        """The losses of each epoch in nats per cell, as means over minibatches. The index is the epoch.
 
-        ``reconstruction`` and ``validation_reconstruction`` are -log p(x) summed over genes; ``critic_gap`` is
+        ``reconstruction`` and ``validation_reconstruction`` are -log p(x) summed over genes. ``critic_gap`` is
         mean C(E(x)) - mean C(G(n)), the critic's estimate of the Wasserstein distance between codes and prior.
+
+        Examples
+        --------
+        >>> "reconstruction" in model.history.columns
+        True
         """
         import pandas as pd
 
@@ -131,27 +147,59 @@ class SCRAE:
 
     @property
     def summary(self) -> dict[str, Any]:
-        """Facts of the training: cells, genes, epochs, stop reason, seconds, threads, versions; empty before."""
+        """Facts of the training: cells, genes, epochs, stop reason, seconds, threads, versions. Empty before training.
+
+        Examples
+        --------
+        >>> model.summary["n_cells"], model.summary["epochs"]
+        (700, 3)
+        """
         return {} if self._fitted is None else dict(self._fitted.summary)
 
     @property
     def gene_names(self) -> np.ndarray | None:
-        """Names of the modelled genes, in order; None before training and after training on a bare matrix."""
+        """Names of the modelled genes in their order. None before training, and after training on a bare matrix.
+
+        Examples
+        --------
+        >>> len(model.gene_names)
+        765
+        """
         return None if self._fitted is None or self._fitted.genes is None else self._fitted.genes.copy()
 
     @property
     def cell_types(self) -> np.ndarray | None:
-        """Names of the types that :meth:`fit_labels` has learned, sorted; None before."""
+        """Names of the cell types that :meth:`fit_labels` has learned, sorted. None before.
+
+        Examples
+        --------
+        >>> scrae.SCRAE().cell_types is None
+        True
+        """
         types = None if self._fitted is None else self._fitted.cell_types
         return None if types is None else types.types.copy()
 
     @property
     def makes_clusters(self) -> bool:
-        """Whether the model clusters cells while it trains, so that :meth:`clusters` gives them."""
+        """Whether the model clusters cells while it trains, so that :meth:`clusters` can return the clusters.
+
+        Examples
+        --------
+        >>> model.makes_clusters
+        False
+        >>> scrae.SCRAE("scdeepcluster").makes_clusters
+        True
+        """
         return Regulariser.registry[self.settings.regulariser].makes_clusters
 
     def settings_dict(self) -> dict[str, Any]:
-        """All settings by name, nested options included."""
+        """Return all settings by name, those of the regulariser included.
+
+        Examples
+        --------
+        >>> model.settings_dict()["n_latent"]
+        10
+        """
         return asdict(self.settings)
 
     # -- training ------------------------------------------------------------------------------------------------------
@@ -173,71 +221,81 @@ class SCRAE:
         checkpoint_seconds: float = 30.0,
         on_epoch: Callable[[int, int, dict[str, float]], None] | None = None,
     ) -> SCRAE:
-        """Train on raw counts.
+        """Train the model on raw counts.
 
         Parameters
         ----------
         data
-            AnnData, or a matrix of raw counts, cells x genes (dense or scipy sparse); or the path of an h5ad file that
-            is too large for memory, whose counts stay on disk (docs/SCALE.md) and give the same bits.
+            AnnData; a matrix of raw counts, cells x genes (dense or scipy sparse); or the path of an h5ad file that is
+            too large for memory. The counts of a file stay on disk and give the same result (docs/SCALE.md).
         layer
             Layer of the AnnData with raw counts; None: ``adata.X``.
         counts
             ``"raw"``, or ``"round"`` for estimated counts (SoupX, DecontX, CellBender, RSEM, salmon, alevin): they are
             rounded to whole ones, with a warning that says how many were moved, and by how much at most.
         genes
-            Genes to model: names, positions or a boolean mask; None: all. (:func:`scrae.tl.scrae` chooses for you.)
+            Genes to model: names, positions or a boolean mask; None: all. :func:`scrae.tl.scrae` selects genes itself.
         batch_key
-            Column of ``adata.obs`` whose effect the decoder shall explain, and the embedding be freed of.
+            Column of ``adata.obs`` with batches. The decoder explains their effect, and it is removed from the
+            embedding.
         categorical_covariate_keys
-            Further such columns.
+            Further columns of that kind.
         continuous_covariate_keys
-            Columns of numbers (a cell-cycle score, a share of mitochondrial counts) whose effect the decoder shall
-            explain, and the embedding be freed of: a straight line, the same in all types.
+            Columns of numbers, such as a cell-cycle score or the share of mitochondrial counts. The decoder explains
+            their effect, and a straight line along each, the same in all cell types, is removed from the embedding.
         max_epochs
             Total number of epochs, instead of the setting.
         resume
-            Go on from the training state in memory or in ``model_dir`` instead of starting anew; a fresh start if
-            there is none. Needs the same data and settings; ``fit(max_epochs=10)`` and ``fit(max_epochs=20,
-            resume=True)`` together give the same bits as ``fit(max_epochs=20)``.
+            Continue from the training state in memory or in ``model_dir``, or start anew if there is none. Data and
+            settings have to be the same. ``fit(max_epochs=10)`` followed by ``fit(max_epochs=20, resume=True)`` gives
+            the same bits as ``fit(max_epochs=20)``.
         model_dir
-            Folder for the model: a checkpoint after the first epoch and then every ``checkpoint_seconds`` (at the end
-            of an epoch), and the trained model at the end.
+            Folder for the model. A checkpoint is written after the first epoch and then, at the end of an epoch, every
+            ``checkpoint_seconds``. The trained model is written at the end.
         overwrite
-            Replace the model in ``model_dir`` also where it was trained on other data or with other settings or seed.
+            Replace a model in ``model_dir`` even if it was trained on other data, with other settings or another seed.
         checkpoint_seconds
             Least time between two checkpoints.
         on_epoch
-            Called after each epoch with its number, the most epochs there will be, and its row of :attr:`history`. The
-            embedding is read out at the end: until then look at :meth:`codes`.
+            Called after each epoch with its number, the largest possible number of epochs, and its row of
+            :attr:`history`. The embedding is read out at the end. Until then use :meth:`codes`.
 
         Returns
         -------
-        The model itself. Ctrl-C ends training early and keeps the best model so far; ``summary["stop_reason"]`` says
-        so. SIGTERM, by which a queue takes a machine back, does the same, unless the program handles it itself.
+        The model itself.
 
-        Until there is a new model, this object and ``model_dir`` are what they were: also where an error or a Ctrl-C in
-        the first epoch ends a second training on the same object.
+        Ctrl-C ends training early and keeps the best model so far; ``summary["stop_reason"]`` says so. SIGTERM, which a
+        queue sends before it takes a machine back, does the same unless the program handles it itself.
 
-        One thread of a process trains or asks a model at a time, and the others wait: torch has one random state, and
-        results shall be those of one thread. So ``on_epoch`` must not wait for a thread that does either.
+        Until there is a new model, this object and ``model_dir`` stay as they were. This also holds when an error or a
+        Ctrl-C in the first epoch ends a second training on the same object.
+
+        Only one thread of a process trains or uses a model at a time, and other threads wait, because torch has a
+        single random state. ``on_epoch`` must therefore not wait for such a thread.
 
         Raises
         ------
         scrae.CountsError
-            What was given are not raw counts, or cells have none.
+            The data are not raw counts, or there are cells without any count.
         ValueError
             ``model_dir`` holds the model of another training, or another process is writing there.
         scrae.TrainingDiverged
-            Losses were not finite again and again.
+            The losses were not finite again and again.
         OSError
-            The trained model could not be written into ``model_dir`` (a full disk, say). The message says where it was
-            put instead, and this object has it.
+            The trained model could not be written into ``model_dir``, for example because the disk is full. The message
+            says where it was put instead, and this object holds it.
+
+        Examples
+        --------
+        >>> adata.obs["donor"] = ["A", "B"] * 350
+        >>> corrected = scrae.SCRAE(max_epochs=3, verbose=False).fit(adata, batch_key="donor")
+        >>> corrected.embed().shape
+        (700, 30)
         """
         if max_epochs is not None:
             max_epochs = at_least("max_epochs", max_epochs, 1)
         checkpoint_seconds = not_negative("checkpoint_seconds", checkpoint_seconds)
-        cells = read_cells(data, layer, counts=counts)
+        cells = read_cells(data, layer, counts=counts, copy=genes is None)  # what is made of some genes is a copy
         chosen = np.arange(cells.counts.shape[1]) if genes is None else cells.positions(genes)
         modelled = cells.counts
         if genes is not None:
@@ -350,25 +408,54 @@ class SCRAE:
     # -- the folder ----------------------------------------------------------------------------------------------------
 
     def save(self, folder: str | os.PathLike[str]) -> None:
-        """Save into a folder: ``weights.safetensors``, ``scrae.json`` and, for resuming, the training state.
+        """Save the model into a folder.
+
+        Parameters
+        ----------
+        folder
+            Gets ``weights.safetensors``, ``scrae.json`` and, so that training can be continued, the training state.
 
         Raises
         ------
         OSError
-            A file could not be written (a full disk, say); what was in the folder before is still whole.
+            A file could not be written, for example because the disk is full. What was in the folder is still intact.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> folder = f"{tempfile.mkdtemp()}/model"
+        >>> model.save(folder)
+        >>> same = scrae.SCRAE.load(folder)
+        >>> bool((same.embed(adata) == model.embed(adata)).all())
+        True
         """
         save_model(folder, self.fitted)
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str], *, device: str = "auto", verbose: bool | None = None) -> SCRAE:
-        """Load a saved model; one that can be resumed where its folder holds a training state.
+        """Load a saved model. Its training can be continued if the folder holds a training state.
+
+        Parameters
+        ----------
+        folder
+            Folder that :meth:`save`, or a training with ``model_dir``, has written.
+        device, verbose
+            As in :class:`scrae.SCRAE`.
 
         Raises
         ------
         FileNotFoundError
             There is no model in the folder.
         scrae.ModelFolderError
-            Another format version, or a damaged file.
+            The model has another format, or a file is damaged.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> folder = f"{tempfile.mkdtemp()}/model"
+        >>> model.save(folder)
+        >>> scrae.SCRAE.load(folder).summary["n_cells"]
+        700
         """
         resolved = resolve_device(device)
         with random_state_kept(resolved):  # layers are drawn before they are given their weights
@@ -381,7 +468,7 @@ class SCRAE:
     # -- where cells lie -----------------------------------------------------------------------------------------------
 
     def embed(self, data: Any = None, *, layer: str | None = None, counts: str = "raw") -> np.ndarray:
-        """The embedding of cells: the training cells, or others that have all the model's genes.
+        """Return the embedding of the training cells, or of other cells that have all genes of the model.
 
         Parameters
         ----------
@@ -395,28 +482,38 @@ class SCRAE:
         Returns
         -------
         float32 (n_cells, n_latent + 20), cells in their order. The first ``n_latent`` columns draw the cells of a type
-        together, for k-means; the others, which a neighbour graph wants beside them, keep the differences between its
-        cells. Published presets, and models of fewer than 10 latent dimensions, have the first alone.
+        together, which suits k-means. The other columns keep the differences between the cells of a type, which a
+        neighbour graph needs. Published presets, and models with fewer than 10 latent dimensions, have only the first.
+
+        Examples
+        --------
+        >>> model.embed().shape
+        (700, 30)
         """
         return embedding.embed(self.fitted, data, layer, counts)
 
     def codes(self, data: Any = None, *, layer: str | None = None) -> np.ndarray:
-        """What the decoder is given, float32 (n_cells, n_latent).
+        """Return the codes of cells, which the decoder takes as its input.
 
-        The embedding is read out of it (:class:`scrae.posthoc.readout.Readout`), or is the same with ``n_pcs=0,
-        smoothing=0``.
+        The embedding is read out of the codes (:class:`scrae.posthoc.readout.Readout`). With ``n_pcs=0, smoothing=0``
+        it is the codes.
 
         Parameters
         ----------
         data, layer
             As in :meth:`embed`.
+
+        Examples
+        --------
+        >>> model.codes().shape
+        (700, 10)
         """
         return embedding.codes(self.fitted, data, layer)
 
     def map(self, query: Any, *, layer: str | None = None, counts: str = "raw") -> np.ndarray:
-        """The embedding of new cells, by the trained model as it is; genes are matched by name.
+        """Return the embedding of new cells without training again. Genes are matched by name.
 
-        Genes of the model that the query lacks count as zero, with a warning that says how many; genes that the
+        Genes of the model that the query lacks count as zero, and a warning says how many these are. Genes that the
         model does not know are left out.
 
         Parameters
@@ -436,11 +533,18 @@ class SCRAE:
         ------
         ValueError
             The query has none of the model's genes.
+
+        Examples
+        --------
+        >>> model.map(adata[:50]).shape
+        (50, 30)
         """
         return embedding.map_query(self.fitted, query, layer, counts)
 
     def clusters(self, data: Any = None, *, layer: str | None = None) -> np.ndarray:
-        """Clusters of cells, where the model makes them itself (presets ``"scdeepcluster"`` and ``"sczidesk"``).
+        """Return the clusters of a model that makes them while it trains (``"scdeepcluster"`` and ``"sczidesk"``).
+
+        For all other models use :func:`scrae.tl.cluster`.
 
         Parameters
         ----------
@@ -455,6 +559,13 @@ class SCRAE:
         ------
         ValueError
             The model has no clusters, or not yet.
+
+        Examples
+        --------
+        >>> settings = {"n_clusters": 8, "pretraining_epochs": 2, "max_epochs": 4}
+        >>> clustering = scrae.SCRAE("scdeepcluster", verbose=False, **settings).fit(adata)
+        >>> clustering.clusters().shape
+        (700,)
         """
         return embedding.clusters(self.fitted, data, layer)
 
@@ -463,7 +574,7 @@ class SCRAE:
     def fit_labels(
         self, data: Any, labels_key: str, *, unlabeled_category: str = "Unknown", layer: str | None = None
     ) -> SCRAE:
-        """Learn the types of cells from labels of some of them; the embedding does not change.
+        """Learn cell types from the labels of some cells. The embedding does not change.
 
         Parameters
         ----------
@@ -472,19 +583,24 @@ class SCRAE:
         labels_key
             Column of ``adata.obs`` with the type of each cell.
         unlabeled_category
-            What stands there for cells without a label; a missing value says the same.
+            The entry of cells without a label. A missing value means the same.
         layer
             Layer of the AnnData with raw counts.
 
         Returns
         -------
-        The model itself, ready to :meth:`predict`. A linear classifier on the encoder's last hidden layer, with
-        probabilities calibrated on held-out labels (:mod:`scrae.posthoc.cell_types`).
+        The model itself, ready for :meth:`predict`. The classifier is linear, works on the encoder's last hidden layer,
+        and has its probabilities calibrated on held-out labels (:mod:`scrae.posthoc.cell_types`).
 
         Raises
         ------
         ValueError
-            No such column, no label at all, or one type only.
+            There is no such column, no label at all, or only one type.
+
+        Examples
+        --------
+        >>> model.fit_labels(adata, "cell_type").cell_types.tolist()[:2]
+        ['CD14+ Monocyte', 'CD19+ B']
         """
         types = labelling.cell_types_of(self.fitted, data, labels_key, unlabeled_category, layer, self.random_state)
         self._fitted = replace(self.fitted, cell_types=types)
@@ -499,7 +615,7 @@ class SCRAE:
         unknown_rate: float = 0.01,
         unlabeled_category: str = "Unknown",
     ) -> np.ndarray | pd.DataFrame:
-        """Types of cells, as learned by :meth:`fit_labels`.
+        """Predict the types of cells, as learned by :meth:`fit_labels`.
 
         Parameters
         ----------
@@ -508,20 +624,28 @@ class SCRAE:
         layer
             Layer of the AnnData with raw counts.
         return_probabilities
-            Give probabilities in place of names.
+            Return probabilities instead of names.
         unknown_rate
-            Share of cells of known types that may be called unknown, in [0, 1): a cell is if it lies further from all
-            types than this share of the labelled cells did when they were held out. 0: every cell gets a type.
+            Share of the cells of known types that may be called unknown, in [0, 1). A cell is called unknown if it lies
+            further from all types than all but this share of the labelled cells did when they were held out. With 0
+            every cell gets a type.
         unlabeled_category
-            Name of the unknown.
+            The name that unknown cells get.
 
         Returns
         -------
-        Name of the type of each cell, or ``unlabeled_category``, (n_cells,). With ``return_probabilities`` a DataFrame
-        (n_cells, n_types + 1): calibrated probabilities, which sum to 1 over the types, and last the
-        ``conformal_p_value`` that is compared with ``unknown_rate``
-        (:meth:`scrae.posthoc.cell_types.CellTypes.conformal_p_values`). A probability says which of the known types it
-        is, the p value whether it is one of them.
+        The type of each cell, or ``unlabeled_category``, (n_cells,).
+
+        With ``return_probabilities`` a DataFrame (n_cells, n_types + 1). It has a calibrated probability for each type;
+        these sum to 1. The last column, ``conformal_p_value``, is compared with ``unknown_rate``
+        (:meth:`scrae.posthoc.cell_types.CellTypes.conformal_p_values`). The probabilities say which of the known types
+        a cell has, and the p value says whether it has one of them.
+
+        Examples
+        --------
+        >>> types = model.fit_labels(adata, "cell_type").predict(adata[:50])
+        >>> len(types)
+        50
         """
         return labelling.predict(self.fitted, data, layer, return_probabilities, unknown_rate, unlabeled_category)
 
@@ -535,28 +659,33 @@ class SCRAE:
         library_size: str | float = "common",
         batch: str | None = None,
     ) -> np.ndarray:
-        """Decoder means: expected counts without counting noise and technical zeros.
+        """Return denoised expression: the expected counts according to the decoder, without counting noise.
 
         Parameters
         ----------
         data, layer
             As in :meth:`embed`.
         library_size
-            ``"common"`` (every cell at the median of the training cells, so cells can be compared), ``"observed"``
-            (each at its own), or a number.
+            ``"common"`` for the median of the training cells, so that cells can be compared; ``"observed"`` for the
+            library size of each cell; or a number.
         batch
-            Decode all cells as if they came from this batch; None: each from its own.
+            Decode all cells as if they came from this batch; None: each cell as from its own.
 
         Returns
         -------
         float32 (n_cells, n_genes), dense, columns as :attr:`gene_names`.
+
+        Examples
+        --------
+        >>> model.denoise(adata[:50]).shape
+        (50, 765)
         """
         return expression.denoise(self.fitted, data, layer, library_size, batch)
 
     def negative_log_likelihood(self, data: Any = None, *, layer: str | None = None) -> np.ndarray:
-        """-log p(x | E(x)) of each cell in nats, summed over genes: how badly the model explains the cell.
+        """Return -log p(x | E(x)) of each cell in nats, summed over genes: how badly the model explains the cell.
 
-        It grows with the cell's library size; :func:`scrae.tl.outliers` compares cells with others of their size.
+        It grows with the library size. :func:`scrae.tl.outliers` compares each cell with others of its size.
 
         Parameters
         ----------
@@ -566,6 +695,11 @@ class SCRAE:
         Returns
         -------
         float32 (n_cells,).
+
+        Examples
+        --------
+        >>> model.negative_log_likelihood(adata[:50]).shape
+        (50,)
         """
         return expression.negative_log_likelihood(self.fitted, data, layer)
 
@@ -586,35 +720,46 @@ class SCRAE:
         random_state: int | None = None,
         batch: str | None = None,
     ) -> np.ndarray:
-        """Synthetic cells: a code and a library size for each, then counts from the likelihood.
+        """Draw synthetic cells: a code and a library size for each, and counts from the likelihood.
 
         Parameters
         ----------
         n
             Number of cells.
         like
-            Cells to draw others like, :data:`scrae.posthoc.density.LEAST_CELLS` or more (an AnnData or a matrix with
-            the model's genes): of one type, say. None: the training cells.
+            Cells that the synthetic ones shall resemble, for example those of one type: an AnnData or a matrix with the
+            model's genes and at least :data:`scrae.posthoc.density.LEAST_CELLS` cells. None: the training cells.
         codes
-            ``"cells"``: codes and library sizes together from a mixture fitted to those of the cells
-            (:mod:`scrae.posthoc.density`). ``"prior"``: codes from the regulariser's prior, library sizes from the
-            training cells: what the model has learned to take for cells, less like real ones (docs/USES.md).
+            ``"cells"`` draws codes and library sizes together from a mixture that is fitted to those of the cells
+            (:mod:`scrae.posthoc.density`). ``"prior"`` draws codes from the regulariser's prior and library sizes from
+            the training cells. Such cells are less like real ones (docs/USES.md).
         layer
             Layer of ``like`` with raw counts; None: its ``X``.
         random_state
             Seed; None: the model's.
         batch
-            Batch to draw from; None: batches (and further covariates) in the shares of the training cells. Continuous
-            covariates are drawn one by one, each as among the training cells.
+            Batch to draw from. None: batches and further covariates in the shares of the training cells. Continuous
+            covariates are drawn one by one, each from its values among the training cells.
 
         Returns
         -------
-        float32 (n, n_genes), whole counts, columns as :attr:`gene_names`. Their expected total is the library size.
+        Whole counts, float32 (n, n_genes), columns as :attr:`gene_names`. Their expected total is the library size.
+
+        Examples
+        --------
+        >>> model.sample(20, like=adata[adata.obs["cell_type"] == "CD19+ B"]).shape
+        (20, 765)
         """
         return sampling.sample(self.fitted, n, like, codes, layer, self._seed(random_state), batch)
 
     def sample_codes(self, n: int, *, random_state: int | None = None) -> np.ndarray:
-        """Codes from the regulariser's prior, float32 (n, n_latent)."""
+        """Codes from the regulariser's prior, float32 (n, n_latent).
+
+        Examples
+        --------
+        >>> model.sample_codes(20).shape
+        (20, 10)
+        """
         return sampling.sample_codes(self.fitted, n, self._seed(random_state))
 
     def _seed(self, random_state: int | None) -> int:

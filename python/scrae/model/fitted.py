@@ -27,7 +27,15 @@ from scrae.posthoc.readout import Readout
 
 
 class NotFittedError(RuntimeError):
-    """The model has to be trained (or loaded) first."""
+    """The model was asked for something that needs a training, and it is neither trained nor loaded.
+
+    Examples
+    --------
+    >>> import scrae
+    >>> scrae.SCRAE().embed()
+    Traceback (most recent call last):
+    scrae.model.fitted.NotFittedError: ...
+    """
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ def cell_types_of(
         warnings.warn(
             Notice(
                 f"{len(alone):,} of {len(types):,} types have a single labelled cell ({some(alone)}): "
-                "how well they are recognised cannot be checked",
+                "it cannot be tested how well these types are recognised",
                 "types_of_one_cell",
                 n=len(alone),
                 n_types=len(types),

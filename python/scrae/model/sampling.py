@@ -74,7 +74,7 @@ def _density_of(model: FittedModel, like: Any, layer: str | None) -> CellDensity
     counts = model.match_genes(read_cells(like, layer), missing_allowed=False)
     if counts.shape[0] < LEAST_CELLS:
         raise Refusal(
-            f"like has {counts.shape[0]:,} cell(s); what cells are like is told from {LEAST_CELLS} or more",
+            f"like has {counts.shape[0]:,} cell(s); {LEAST_CELLS} or more are needed to draw cells that resemble them",
             "too_few_to_be_like",
             n=counts.shape[0],
             least=LEAST_CELLS,

@@ -64,7 +64,19 @@ SUMMARY_KINDS: dict[str, tuple[type, ...]] = {
 
 
 class ModelFolderError(Refusal):
-    """The folder is not a model that this version of scrae can read."""
+    """The folder does not hold a model that this version of scrae can read, or a file in it is damaged.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import scrae
+    >>> folder = tempfile.mkdtemp()
+    >>> with open(f"{folder}/scrae.json", "w") as file:
+    ...     _ = file.write("this is no model")
+    >>> scrae.SCRAE.load(folder)
+    Traceback (most recent call last):
+    scrae.model.stored.ModelFolderError: ...
+    """
 
 
 @dataclass(frozen=True)
@@ -96,7 +108,7 @@ def unpacked(path: Path) -> Stored:
     ModelFolderError
         It is no such file, or a damaged one.
     """
-    with _opened(path) as file:
+    with opened(path) as file:
         size = os.fstat(file.fileno()).st_size
         header = _header(path, file, size)
         file.seek(0)
@@ -119,7 +131,7 @@ def unpacked(path: Path) -> Stored:
 
 def read_text(path: Path) -> bytes:
     """The bytes of a description, unchecked."""
-    with _opened(path) as file:
+    with opened(path) as file:
         text = file.read(MOST_TEXT + 1)
     if len(text) > MOST_TEXT:
         raise damaged(path, f"it is larger than {MOST_TEXT:,} bytes")
@@ -155,7 +167,7 @@ def damaged(path: Path, reason: object) -> ModelFolderError:
     )
 
 
-def _opened(path: Path) -> BinaryIO:
+def opened(path: Path) -> BinaryIO:
     """A regular file, open: what is read from it is of one file, whatever takes its name in the meantime."""
     try:
         # Without O_NONBLOCK to open a FIFO would wait for somebody to write.

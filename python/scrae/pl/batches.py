@@ -41,6 +41,15 @@ def batches(adata: AnnData, key: str = "scrae_batches") -> Figure:
     ------
     ValueError
         There is no report of that name.
+
+    Examples
+    --------
+    >>> import scrae
+    >>> adata = scrae.datasets.pbmc()
+    >>> adata.obs["donor"] = ["A", "B"] * 350
+    >>> scrae.tl.scrae(adata, max_epochs=3, batch_key="donor", verbose=False)
+    >>> report = scrae.tl.batch_report(adata, "donor")
+    >>> figure = scrae.pl.batches(adata)
     """
     from matplotlib.figure import Figure
 

@@ -18,26 +18,36 @@ FURTHEST = 8.0  # separations beyond are drawn there
 
 
 def clusters(adata: AnnData, key: str = "scrae_clusters", basis: str | None = None) -> Figure:
-    """What :func:`scrae.tl.cluster` has found: the cells, the tree of the clusters, and the stability of each.
+    """Draw the result of :func:`scrae.tl.cluster`: the cells, the tree of the clusters, and the stability of each.
 
     Parameters
     ----------
     adata
         Cells with clusters.
     key
-        Column of ``obs`` that holds them.
+        Column of ``obs`` with the clusters.
     basis
-        Coordinates of the cells, an entry of ``obsm``; None: ``"X_umap"`` where it is, else the first two axes of the
-        embedding.
+        Coordinates of the cells, an entry of ``obsm``; None: ``"X_umap"`` if it exists, otherwise the first two axes of
+        the embedding.
 
     Returns
     -------
-    The figure, not shown; ``figure.savefig("clusters.png")`` writes it.
+    The figure, not shown. ``figure.savefig("clusters.png")`` writes it to a file.
 
     Raises
     ------
     ValueError
         There are no clusters of that name, or no such coordinates.
+
+    Examples
+    --------
+    >>> import scrae
+    >>> adata = scrae.datasets.pbmc()
+    >>> scrae.tl.scrae(adata, max_epochs=5, verbose=False)
+    >>> scrae.tl.cluster(adata)
+    >>> figure = scrae.pl.clusters(adata)
+    >>> len(figure.axes)  # cells, tree, stability
+    3
     """
     from matplotlib.figure import Figure
     from matplotlib.patheffects import withStroke

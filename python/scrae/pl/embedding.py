@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def embedding(
     adata: AnnData, color: str | Sequence[str], basis: str = "X_umap", titles: Sequence[str] | None = None
 ) -> Figure:
-    """Scatter plots of cells, one panel per column, with the group names on the groups.
+    """Draw cells as a scatter plot, one panel for each column, coloured by group.
 
     Parameters
     ----------
@@ -26,13 +26,19 @@ def embedding(
     color
         One or more categorical columns of ``obs``.
     basis
-        Which coordinates.
+        Coordinates of the cells, an entry of ``obsm``.
     titles
-        Titles of the panels; None: the columns' names.
+        Titles of the panels; None: the names of the columns.
 
     Returns
     -------
-    The figure, not shown; ``figure.savefig("umap.png")`` writes it.
+    The figure, not shown. ``figure.savefig("umap.png")`` writes it to a file.
+
+    Examples
+    --------
+    >>> import scrae
+    >>> adata = scrae.datasets.pbmc()
+    >>> figure = scrae.pl.embedding(adata, "cell_type", basis="X_umap_published")
     """
     from matplotlib.figure import Figure
 

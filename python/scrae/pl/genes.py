@@ -16,22 +16,29 @@ CURVES = {"m3drop": "Michaelis-Menten", "danb": "depth-adjusted\nnegative binomi
 
 
 def gene_selection(adata: AnnData) -> Figure:
-    """Rate of dropouts of every gene against its mean, with the fitted curve and the selected genes.
+    """Draw the dropout rate of every gene against its mean, with the fitted curve and the selected genes.
 
     Parameters
     ----------
     adata
-        AnnData after :func:`scrae.pp.select_genes`, by any method. M3Drop and DANB have a curve (with batches one point
-        for each gene, the mean over batches); after SCMarker the genes with two peaks or more are marked as well.
+        AnnData after :func:`scrae.pp.select_genes` with any method. M3Drop and DANB have a curve; with batches it is a
+        point for each gene, the mean over batches. After SCMarker the genes with two or more peaks are marked as well.
 
     Returns
     -------
-    The figure, not shown; ``figure.savefig("genes.png")`` writes it.
+    The figure, not shown. ``figure.savefig("genes.png")`` writes it to a file.
 
     Raises
     ------
     ValueError
         No genes were selected yet.
+
+    Examples
+    --------
+    >>> import scrae
+    >>> adata = scrae.datasets.pbmc()
+    >>> scrae.pp.select_genes(adata, "danb", n_top=200)
+    >>> figure = scrae.pl.gene_selection(adata)
     """
     from matplotlib.figure import Figure
 

@@ -25,11 +25,18 @@ def history(source: AnnData | pd.DataFrame | Any, key: str = "scrae") -> Figure:
     source
         AnnData after :func:`scrae.tl.scrae`, a trained :class:`scrae.SCRAE`, or its ``history``.
     key
-        Where the AnnData holds it, ``adata.uns[key]``.
+        Entry of ``adata.uns`` that describes the training.
 
     Returns
     -------
-    The figure, not shown; ``figure.savefig("curves.png")`` writes it.
+    The figure, not shown. ``figure.savefig("curves.png")`` writes it to a file.
+
+    Examples
+    --------
+    >>> import scrae
+    >>> adata = scrae.datasets.pbmc()
+    >>> scrae.tl.scrae(adata, max_epochs=3, verbose=False)
+    >>> figure = scrae.pl.history(adata)
     """
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator

@@ -15,8 +15,6 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
-from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax, softmax
 
 FOLDS = 5  # of the labelled cells, each held out once for calibration
 PENALTY = 0.1  # inverse strength of the classifier's ridge penalty (scikit-learn's C), features at unit variance
@@ -57,6 +55,8 @@ class CellTypes:
 
     def probabilities(self, features: np.ndarray) -> np.ndarray:
         """Calibrated probability of each type, (n_cells, n_types), rows sum to 1; features (n_cells, n_features)."""
+        from scipy.special import softmax
+
         logits = self._scaled(features) @ self.weights + self.offsets
         return np.asarray(softmax(logits / self.temperature, axis=1))
 
@@ -182,6 +182,8 @@ def _fit(features: np.ndarray, code: np.ndarray, types: np.ndarray) -> CellTypes
 
 def _temperature(logits: np.ndarray, truth: np.ndarray) -> float:
     """The temperature that makes the held-out labels most likely."""
+    from scipy.optimize import minimize_scalar
+    from scipy.special import log_softmax
 
     def loss(log_temperature: float) -> float:
         log_probability = log_softmax(logits / np.exp(log_temperature), axis=1)

@@ -59,7 +59,7 @@ def select_genes(
     verbose: bool | None = None,
     **options: Any,
 ) -> None:
-    """Rank genes by how informative they are and select the first ``n_top``.
+    """Rank genes by how informative they are, and select the first ``n_top``.
 
     Parameters
     ----------
@@ -67,20 +67,21 @@ def select_genes(
         Cells x genes with raw counts.
     method
         ``"hvg"``
-            normalised dispersion of log-normalised expression within bins of the mean, the paper's choice (scanpy's);
+            highest dispersion of normalised expression within bins of the mean (scanpy's ``flavor="seurat"``);
         ``"seurat_v3"``
-            variance of counts standardised by a loess trend on the mean (scanpy's);
+            highest variance of counts above a loess trend on the mean (scanpy's flavour of that name);
         ``"m3drop"``
             more dropouts than a Michaelis-Menten curve allows (:func:`scrae.pp.m3drop.m3drop`);
         ``"danb"``
             more dropouts than a depth-adjusted negative binomial allows, for UMI counts (:func:`scrae.pp.danb.danb`);
         ``"danb_dispersion"``, ``"danb_variance"``
-            a higher dispersion than is usual at the gene's mean, without p values, and a higher variance, with them;
+            a higher dispersion than is usual at the mean of the gene (without p values), or a higher variance (with p
+            values);
         ``"scmarker"``
-            several modes, and partners in many cells (:func:`scrae.pp.scmarker.scmarker`): a set of markers, which are
-            ranked by their number of partners.
+            several modes, and expressed together with, or exclusively of, many other genes
+            (:func:`scrae.pp.scmarker.scmarker`). The result is a set of markers, ranked by their number of partners.
     n_top
-        How many genes; all that may be selected, if there are fewer, with a warning if the number was not the default.
+        How many genes to select. If fewer qualify, all of them are selected, with a warning if you asked for a number.
     layer
         Layer with raw counts; None: ``adata.X``.
     batch_key
@@ -90,17 +91,17 @@ def select_genes(
     counts
         ``"raw"``, or ``"round"`` for estimated counts, as in :meth:`scrae.SCRAE.fit`, which says what rounding moves.
     among
-        Boolean per gene: choose among these, as if there were no others. None: all.
+        Boolean for each gene: choose among these, as if there were no others. None: all.
     max_q
-        Select genes with a q value of at most this only; None: whatever their q value.
+        Select only genes with a q value of at most this; None: whatever their q value.
     min_cells
-        Genes seen in fewer cells are neither modelled nor selected; None: 10, in small data 1 cell in 100 and at least
-        2. The R packages take every gene that is seen: ``min_cells=1``.
+        Genes that are seen in fewer cells are neither modelled nor selected. None: 10 cells, in small data 1 % of the
+        cells and at least 2. The R packages take every gene that is seen, which is ``min_cells=1``.
     verbose
         Progress bars; None: in a terminal only.
     **options
-        Options of the method; only ``"scmarker"`` has some: ``width``, ``cutoff``, ``gene_cells``, ``cell_genes``,
-        ``k``, ``n``, and ``exclude``, names of genes that are no markers whatever they do (ribosomal, mitochondrial).
+        Options of the method. Only ``"scmarker"`` has some: ``width``, ``cutoff``, ``gene_cells``, ``cell_genes``,
+        ``k``, ``n``, and ``exclude``, the names of genes that shall not be markers (ribosomal, mitochondrial).
 
     Returns
     -------
@@ -120,7 +121,15 @@ def select_genes(
     scrae.CountsError
         What was given are not raw counts.
     ValueError
-        Unknown method or option, ``n_top`` below 2, or no gene that may be selected.
+        The method or an option is unknown, ``n_top`` is below 2, or no gene qualifies.
+
+    Examples
+    --------
+    >>> import scrae
+    >>> adata = scrae.datasets.pbmc()
+    >>> scrae.pp.select_genes(adata, "danb", n_top=200)
+    >>> int(adata.var["scrae_selected"].sum())
+    200
     """
     require_anndata(adata, "scrae.pp.select_genes")
     _check(method, n_top, max_q, min_cells)

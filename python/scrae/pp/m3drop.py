@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import numpy as np
 import scipy.sparse as sp
-from scipy.optimize import brentq
 
 from scrae._errors import Refusal
 from scrae.compute.statistics import ordered
@@ -71,6 +70,7 @@ def michaelis_menten(dropout: np.ndarray, mean: np.ndarray) -> tuple[float, floa
     The package maximises the likelihood of normal errors with sigma free, which has the same maximum, by a general
     optimiser that stops a little before it; this is the maximum itself, to the last bits.
     """
+    from scipy.optimize import brentq
 
     def error(log_k: float) -> float:
         k = np.exp(log_k)

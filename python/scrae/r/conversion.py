@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import importlib
+import importlib.util
 import sys
 import warnings
 from importlib.resources import files
@@ -129,13 +131,34 @@ def bridge() -> tuple[Any, Any]:
         import anndata2ri
         import rpy2.robjects as ro
     except Exception as error:  # a shared library that does not fit raises whatever it likes
-        raise NoBridge(
-            f"Python cannot talk to R: {error}. It needs rpy2 and anndata2ri built for this R "
-            "(pip install 'scrae[r]'; with R older than 4.5 also 'rpy2-rinterface<3.6.6'; "
-            "with --no-cache-dir where R has changed)",
-            "no_bridge",
-        ) from error
+        raise _no_bridge(error) from error
     return ro, anndata2ri
+
+
+def look_for_bridge() -> None:
+    """Whether :func:`bridge` has what it needs, without starting R.
+
+    Raises
+    ------
+    ImportError
+        rpy2 or anndata2ri is missing or does not fit this R.
+    """
+    try:
+        for name in ("rpy2", "anndata2ri"):
+            if importlib.util.find_spec(name) is None:
+                importlib.import_module(name)  # says so
+        import rpy2.rinterface_lib.openrlib  # noqa: F401 (loads R's library, which has what this rpy2 asks for or not)
+    except Exception as error:
+        raise _no_bridge(error) from error
+
+
+def _no_bridge(error: Exception) -> NoBridge:
+    return NoBridge(
+        f"Python cannot talk to R: {error}. It needs rpy2 and anndata2ri built for this R "
+        "(pip install 'scrae[r]'; with R older than 4.5 also 'rpy2-rinterface<3.6.6'; "
+        "with --no-cache-dir where R has changed)",
+        "no_bridge",
+    )
 
 
 def _to_stderr(s: str) -> None:

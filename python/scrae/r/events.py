@@ -11,15 +11,18 @@ import traceback
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scrae._errors import Coded
 from scrae.r.jobs import Emit, run
 
+if TYPE_CHECKING:
+    from anndata import AnnData
+
 OUT_OF_MEMORY = ("OutOfMemoryError", "DefaultCPUAllocator")  # torch's error on a GPU, and what it says on a processor
 
 
-def carry_out(folder: Path, given: Callable[[], Any], emit: Emit) -> bool:
+def carry_out(folder: Path, given: Callable[[], AnnData], emit: Emit) -> bool:
     """Do the job in a folder; warnings and what ends it early become events. Whether it was done.
 
     Parameters

@@ -14,7 +14,7 @@ import scipy.sparse as sp
 from scrae._errors import Refusal
 from scrae.compute.atomic import write_bytes
 from scrae.r.answers import plain, write_array, write_table
-from scrae.r.conversion import forget, from_r
+from scrae.r.models import KEPT
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from scrae.model import SCRAE
 
 JOB = "job.json"
-CELLS = "cells.rds"
 RESULT = "result.json"
 MODEL = "model"
 OTHER_GENES = "(other genes)"
@@ -33,10 +32,7 @@ Emit = Callable[..., None]
 
 
 def _train(arguments: dict[str, Any], cells: Callable[[], AnnData], folder: Path, emit: Emit) -> dict[str, Any]:
-    import pandas as pd
-
     from scrae.model import SCRAE
-    from scrae.tl.embedding import own_clusters
 
     model = SCRAE(**_settings(arguments), verbose=bool(arguments.get("bar", False)))
     adata = cells()
@@ -56,6 +52,12 @@ def _train(arguments: dict[str, Any], cells: Callable[[], AnnData], folder: Path
         on_epoch=lambda epoch, most, losses: emit("epoch", max_epochs=most, **losses | {"epoch": epoch}),
     )
     answer = _trained(model, folder) | {"embedding": write_array(folder, "embedding", model.embed())}
+    if not model.makes_clusters:
+        return answer
+    import pandas as pd
+
+    from scrae.tl.embedding import own_clusters  # tools load much that others do without
+
     clusters = own_clusters(model)
     return answer if clusters is None else answer | {"table": write_table(folder, pd.DataFrame({"clusters": clusters}))}
 
@@ -247,18 +249,6 @@ def _save(arguments: dict[str, Any], cells: Callable[[], AnnData], folder: Path,
     return {}
 
 
-def _example(arguments: dict[str, Any], cells: Callable[[], AnnData], folder: Path, emit: Emit) -> dict[str, Any]:
-    from scrae.datasets import pbmc
-
-    adata = pbmc()
-    return {
-        "genes": adata.var_names.tolist(),
-        "cells": adata.obs_names.tolist(),
-        "cell_type": adata.obs["cell_type"].astype(str).tolist(),
-        "matrix": write_array(folder, "matrix", adata.X),
-    }
-
-
 ACTIONS = {
     "train": _train,
     "map": _map,
@@ -275,7 +265,6 @@ ACTIONS = {
     "read": _read,
     "save": _save,
     "select": _select,
-    "example": _example,
 }
 
 
@@ -318,7 +307,9 @@ def _chosen_genes(arguments: dict[str, Any], adata: AnnData, emit: Emit) -> np.n
 def _load(arguments: dict[str, Any]) -> SCRAE:
     from scrae.model import SCRAE
 
-    return SCRAE.load(arguments["model"], device=arguments.get("device") or "auto", verbose=False)
+    folder, device = arguments["model"], arguments.get("device") or "auto"
+    kept = KEPT.find(folder, device)
+    return SCRAE.load(folder, device=device, verbose=False) if kept is None else kept
 
 
 def _labels(arguments: dict[str, Any], model: SCRAE, adata: AnnData) -> pd.DataFrame:
@@ -363,8 +354,8 @@ def _names(model: SCRAE) -> list[str] | None:
     return None if model.gene_names is None else [str(name) for name in model.gene_names]
 
 
-def run(folder: Path, given: Callable[[], Any], emit: Emit) -> None:
-    """Do the job in the folder; ``given`` gives what R has of the cells when they are needed."""
+def run(folder: Path, given: Callable[[], AnnData], emit: Emit) -> None:
+    """Do the job in the folder; ``given`` gives the cells when they are needed."""
     job = json.loads((folder / JOB).read_text(encoding="utf-8"))
     if job["action"] not in ACTIONS:
         text = f"the R package asks for {job['action']!r}, which this version of scrae does not know"
@@ -376,11 +367,7 @@ def run(folder: Path, given: Callable[[], Any], emit: Emit) -> None:
 
     def cells() -> AnnData:
         emit("stage", text="reading the counts")
-        handed = given()
-        adata = from_r(handed)
-        del handed
-        forget()
-        return adata
+        return given()
 
     result = ACTIONS[job["action"]](job["arguments"], cells, folder, emit)
     write_bytes(folder / RESULT, json.dumps(result).encode())

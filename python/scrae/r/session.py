@@ -7,11 +7,14 @@ import os
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scrae.r.answers import plain
-from scrae.r.conversion import bridge
+from scrae.r.conversion import bridge, forget, from_r
 from scrae.r.events import carry_out
+
+if TYPE_CHECKING:
+    from anndata import AnnData
 
 SHOWN = ("warning", "error")
 
@@ -34,8 +37,12 @@ def run_in_session(folder: str) -> list[str]:
         if event in SHOWN:
             lines.append(json.dumps({"event": event} | plain(facts)))
 
-    def cells() -> Any:
-        return bridge()[0].r("get('cells', envir = getFromNamespace('session_job', 'scRAE'))")
+    def cells() -> AnnData:
+        handed = bridge()[0].r("get('cells', envir = getFromNamespace('session_job', 'scRAE'))")
+        adata = from_r(handed)
+        del handed
+        forget()
+        return adata
 
     with suppress(ImportError):  # the job says it
         _import_torch_with_its_own_blas()

@@ -13,11 +13,10 @@ from scrae._errors import Refusal
 from scrae.clusters.graph import communities, neighbour_graph
 from scrae.compute.whole_numbers import seed
 from scrae.data.cells import Cells, refuse_damaged_source, require_anndata
-from scrae.data.covariates import Covariates
-from scrae.metrics.batches import connectivity, kbet, mixing, purity, variance_explained
-from scrae.posthoc.integration import without_covariates
+from scrae.metrics.batches import batch_alone, connectivity, kbet, mixing, purity, variance_explained
 from scrae.pp.genes import N_TOP, SELECTED, select_genes
-from scrae.tl.expression import log_expression, principal_components
+from scrae.tl.embedding import EarlierTraining
+from scrae.tl.expression import log_expression, principal_components, without_batches
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -27,7 +26,6 @@ RESOLUTION = 0.6  # of the groups that are found here
 MIXED = 0.9  # mixing from which on nothing has to be taken out
 PARTED = 0.75  # mixing below which a correction has left much
 LOST = 0.05  # of the purity of a batch's own groups, from which on too much was taken
-ALONE = 0.95  # share of a group's cells from which on it is of one batch
 MEASURES = ("variance", "variance_within", "mixing", "kbet", "connectivity", "groups_kept")
 
 
@@ -118,15 +116,15 @@ def batch_report(
         raise Refusal(
             f"{adata.n_obs} cells are too few: 30 or more are needed", "too_few_cells_for_report", n=adata.n_obs
         )
-    trained = adata.uns.get(key, {}).get("params", {})
-    layer = layer if layer is not None else {"X": None}.get(trained.get("layer", "X"), trained.get("layer"))
+    trained = EarlierTraining.of(adata, key)
+    layer = layer if layer is not None else trained.layer
     cells = np.arange(adata.n_obs)
     if adata.n_obs > MOST_CELLS:
         cells = np.sort(np.random.default_rng(random_state).choice(cells, MOST_CELLS, replace=False))
     columns = {column: levels[cells] for column, levels in columns.items()}
     batch = columns[batch_key]
 
-    genes = _genes(adata, adata.uns.get(key, {}).get("genes"), batch_key, layer)
+    genes = _some_genes(adata, batch_key, layer) if trained.genes is None else trained.genes
     before = principal_components(log_expression(adata, layer, cells)[:, genes], None, random_state)
     spaces = {"before": before}
     if f"X_{key}" in adata.obsm:
@@ -147,7 +145,7 @@ def batch_report(
         } | {f"{column}_within": variance_explained(space, columns[column], groups) for column in kept_columns}
     table = pd.DataFrame(measures, columns=["before", "after"], dtype=np.float64).rename_axis("measure")
     of_groups = _groups_table(groups, batch, of_cells)
-    was_told = trained.get("batch_key") == batch_key
+    was_told = trained.batch_key == batch_key
     nested = [column for column in kept_columns if _nested(batch, columns[column])]
     findings = _findings(table, of_groups, bool(groupby), batch_key, was_told, nested)
     adata.uns[key_added] = {
@@ -172,12 +170,8 @@ def _levels(adata: AnnData, column: str) -> np.ndarray:
     return result
 
 
-def _genes(adata: AnnData, modelled: Any, batch_key: str, layer: str | None) -> np.ndarray:
-    """Positions of the genes to look at: those of the embedding, those that were selected, or a choice made here."""
-    if modelled is not None and len(modelled):
-        known = adata.var_names.get_indexer(list(map(str, modelled)))
-        if (known >= 0).all():
-            return np.asarray(known)
+def _some_genes(adata: AnnData, batch_key: str, layer: str | None) -> np.ndarray:
+    """Positions of the genes to look at where no embedding says it: those that were selected, or a choice made here."""
     if SELECTED in adata.var:
         return np.flatnonzero(np.asarray(adata.var[SELECTED], dtype=bool))
     if adata.n_vars <= N_TOP:
@@ -190,9 +184,7 @@ def _genes(adata: AnnData, modelled: Any, batch_key: str, layer: str | None) -> 
 
 
 def _found_groups(components: np.ndarray, batch: np.ndarray, random_state: int) -> np.ndarray:
-    names, codes = np.unique(batch, return_inverse=True)
-    covariates = Covariates.categorical(codes[:, None], (len(names),))
-    graph = neighbour_graph(without_covariates(components, covariates, random_state))
+    graph = neighbour_graph(without_batches(components, batch, random_state))
     return _by_size(communities(graph, RESOLUTION, random_state))
 
 
@@ -235,11 +227,10 @@ def _groups_table(groups: np.ndarray, batch: np.ndarray, of_cells: dict[str, np.
         cells = groups == name
         levels, sizes = np.unique(batch[cells], return_counts=True)
         order = np.argsort(-sizes, kind="stable")
-        alone = sizes.max() >= ALONE * sizes.sum()
         row: dict[str, Any] = {
             "n_cells": int(cells.sum()),
             "batches": ", ".join(f"{levels[i]} {sizes[i] / sizes.sum():.0%}" for i in order[:3]),
-            "alone": str(levels[sizes.argmax()]) if alone else "",
+            "alone": batch_alone(batch[cells], batch),
         }
         rows.append(row | {f"mixing_{space}": _mean(values[cells]) for space, values in of_cells.items()})
     return pd.DataFrame(rows, index=pd.Index(names, name="group"))

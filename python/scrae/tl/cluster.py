@@ -27,14 +27,14 @@ from scrae.clusters import (
 from scrae.clusters.tree import WITHIN
 from scrae.compute.whole_numbers import seed
 from scrae.data.cells import refuse_damaged_source, require_anndata
-from scrae.tl.embedding import made_clusters
+from scrae.metrics.batches import batch_alone
+from scrae.tl.embedding import EarlierTraining, made_clusters
 from scrae.tl.expression import log_expression, principal_components
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
 MARKERS = 5  # genes that are named for each cluster
-ONE_BATCH = 0.95  # share of a cluster's cells from which on it is said to be of one batch
 
 
 def cluster(
@@ -49,17 +49,17 @@ def cluster(
     key_added: str | None = None,
     copy: bool = False,
 ) -> AnnData | None:
-    """Find the clusters of an embedding; nobody has to say how many there are.
+    """Find the clusters of an embedding. The number of clusters need not be known.
 
-    Communities of the neighbour graph of the embedding are joined, the two that lie least apart first. Two groups of
-    cells are two clusters if they lie further apart than one group that is cut in two would
-    (:func:`scrae.clusters.separation.separation`): 1.25 times as far for the default, 1.6 times for ``level="broad"``
-    and 1.1 times for ``level="fine"``. Parts of one community have to lie half as far again. All levels are cuts of one
-    tree, so that each is nested in the next.
+    The communities of the neighbour graph are joined step by step, the two that lie least apart first. Two groups
+    remain two clusters if they lie further apart than the two halves of a single homogeneous group would
+    (:func:`scrae.clusters.separation.separation`): at least 1.25 times as far by default, 1.6 times with
+    ``level="broad"`` and 1.1 times with ``level="fine"``. Parts of one community have to lie 1.5 times as far apart as
+    that. All levels are cuts of one tree, so each fine cluster lies within one broad cluster.
 
-    What parts several clusters in the same way is a batch, a treatment or a state of the cells, and no type
-    (:func:`scrae.clusters.crossed_factors.crossed_pairs`). It is told in a warning, and only ``level="fine"`` keeps
-    such groups apart.
+    A difference that several clusters share is a batch, a treatment or a state of the cells rather than a cell type
+    (:func:`scrae.clusters.crossed_factors.crossed_pairs`). Groups that differ only in this way are joined, and a
+    warning names the genes. ``level="fine"`` keeps them apart.
 
     Types of 5 to 40 cells, too few for a community, are found by genes of their own and tested by all other genes
     (:func:`scrae.clusters.rare_types.find_rare_types`).
@@ -67,49 +67,50 @@ def cluster(
     Parameters
     ----------
     adata
-        Cells with an embedding from :func:`scrae.tl.scrae`. Distances are measured in the expression, so counts (or
-        log-normalised values) have to be there, too.
+        Cells with an embedding from :func:`scrae.tl.scrae`. Separations are measured in the expression, so counts (or
+        log-normalised values) are needed as well.
     level
         ``"default"``, ``"broad"`` or ``"fine"``; or the number of clusters, where it is known.
     resolution
-        Above 1: more clusters than the level gives, below 1: fewer; the separation that is asked for is divided by it.
+        Above 1 gives more clusters than the level, below 1 fewer: the required separation is divided by this number.
     key
-        The embedding is ``obsm["X_" + key]``; what describes it, ``uns[key]``.
+        Name of the embedding: ``obsm["X_" + key]``, described in ``uns[key]``.
     layer
         Layer with counts; None: where the embedding was trained on, or ``adata.X``.
     batch_key
-        Column of ``adata.obs``; None: the one that the embedding was trained with. Differences between batches are then
-        no differences between clusters, and clusters of one batch alone are marked.
+        Column of ``adata.obs`` with batches; None: the one that the embedding was trained with. Differences between
+        batches then do not separate clusters, and clusters that consist of one batch are marked.
     random_state
         Seed.
     key_added
         Clusters go to ``obs[key_added]``; None: ``key + "_clusters"``.
     copy
-        Return a changed copy and leave ``adata`` alone.
+        Return a changed copy and leave ``adata`` as it is.
 
     Returns
     -------
     None, or the copy, with
 
-    - ``obs["scrae_clusters"]``: categories "0", "1", ... in the order of the tree, so that neighbours have neighbouring
-      numbers;
-    - ``obs["scrae_cluster_confidence"]``: share of resamplings of the cells in which a cell fell to its cluster again,
-      from 0 to 1;
-    - ``uns["scrae_clusters"]``: ``params``; ``clusters``, a row for each cluster (number of cells, stability from 0 to
-      1, nearest cluster, separation from it, genes that are higher than there, whether ``"neighbours"`` or ``"genes"``
-      of its own found it, the batch if it is of one batch alone);
-      ``tree``, a row for each pair of groups that was judged (their numbers of cells, separation, the factor that parts
-      them if one does, whether they were kept apart, and why); and ``factors``, a row for each difference that several
-      clusters share (these clusters, how many of their cells are on either side, and the genes that are higher there
-      in all of them).
+    - ``obs["scrae_clusters"]``: categories "0", "1", ... in the order of the tree, so that similar clusters have
+      neighbouring numbers;
+    - ``obs["scrae_cluster_confidence"]``: the share of resamplings of the cells in which a cell came to its cluster
+      again, from 0 to 1;
+    - ``uns["scrae_clusters"]["clusters"]``: a row for each cluster, with its number of cells, stability from 0 to 1,
+      nearest cluster, separation from it, genes that are higher than there, whether ``"neighbours"`` or ``"genes"`` of
+      its own found it, and its batch if it consists of one;
+    - ``uns["scrae_clusters"]["tree"]``: a row for each pair of groups that was judged, with their numbers of cells,
+      their separation, the shared difference between them if there is one, whether they were kept apart, and why;
+    - ``uns["scrae_clusters"]["factors"]``: a row for each difference that several clusters share, with these clusters,
+      the number of cells on either side, and the genes that are higher there in all of them;
+    - ``uns["scrae_clusters"]["params"]``: the arguments.
 
-    Of more than 20,000 cells so many are clustered, and the others take the cluster of those around them.
+    Above 20,000 cells a sample of that size is clustered, and every other cell takes the cluster of its neighbours.
 
     Raises
     ------
     ValueError
-        No embedding of that name, no such level, more clusters asked for than there are groups, or a column
-        ``key_added`` that is not the work of an earlier call.
+        There is no embedding of that name or no such level, more clusters are asked for than there are groups, or a
+        column ``key_added`` exists that was not written by an earlier call.
 
     Examples
     --------
@@ -126,9 +127,9 @@ def cluster(
     column = key_added or f"{key}_clusters"
     confidence_column = f"{column.removesuffix('s')}_confidence"
     _refuse_before_work(adata, level, resolution, key, column)
-    trained = adata.uns.get(key, {}).get("params", {})
-    layer = layer if layer is not None else {"X": None}.get(trained.get("layer", "X"), trained.get("layer"))
-    batch_key = batch_key if batch_key is not None else _none_of_text(trained.get("batch_key"))
+    trained = EarlierTraining.of(adata, key)
+    layer = layer if layer is not None else trained.layer
+    batch_key = batch_key if batch_key is not None else trained.batch_key
     if batch_key is not None and batch_key not in adata.obs:
         raise Refusal(
             unknown("column", batch_key, adata.obs.columns, "adata.obs"),
@@ -143,8 +144,7 @@ def cluster(
     embedding = whole[landmarks.cells]
     expression = log_expression(adata, layer, landmarks.cells)
     batch = None if batch_key is None else adata.obs[batch_key].astype(str).to_numpy()[landmarks.cells]
-    modelled = _modelled(adata, adata.uns.get(key, {}).get("genes"))
-    of_model = expression[:, modelled]
+    of_model = expression if trained.genes is None else expression[:, trained.genes]
     coordinates = principal_components(of_model, batch, random_state)
 
     graph = neighbour_graph(embedding)
@@ -218,16 +218,6 @@ def _of_the_model(adata: AnnData, key: str, column: str) -> bool:
     return column == f"{key}_clusters" and made_clusters(adata.uns.get(key))
 
 
-def _none_of_text(value: Any) -> str | None:
-    return None if value is None or value == "None" else str(value)
-
-
-def _modelled(adata: AnnData, genes: Any) -> np.ndarray:
-    """Positions of the genes that the embedding was trained on; all where these are not known."""
-    known = adata.var_names.get_indexer(list(map(str, genes))) if genes is not None and len(genes) else np.array([-1])
-    return known if (known >= 0).all() else np.arange(adata.n_vars)
-
-
 def _nodes(tree: ClusterTree, level: str | int, resolution: float) -> tuple[list[int], float]:
     """The clusters, and the separation from which on two groups are two clusters."""
     if isinstance(level, str):
@@ -292,7 +282,7 @@ def _clusters_table(
             )
             row |= {"nearest": str(j), "separation": apart, "genes": _higher(_t(moments[i], moments[j]), genes)}
         row["found_by"] = "genes" if i in own_genes else "neighbours"
-        row["batch"] = "" if batch is None else _one_batch(batch[found == i], batch)
+        row["batch"] = "" if batch is None else batch_alone(batch[found == i], batch)
         rows.append(row)
     return pd.DataFrame(rows, index=pd.Index([str(i) for i in range(n)], name="cluster"))
 
@@ -351,13 +341,6 @@ def _shared_difference(clusters: str, genes: str, genes_other: str) -> str:
         f"the other: {genes_other or 'none'}): a batch, a treatment or a state of the cells, which are no types. They "
         'were joined; level="fine" keeps them apart, and batch_key= takes a batch out.'
     )
-
-
-def _one_batch(of_cluster: np.ndarray, of_all: np.ndarray) -> str:
-    """The batch that a cluster is of alone; nothing where it is of several, or where there is only one."""
-    names, counts = np.unique(of_cluster, return_counts=True)
-    alone = counts.max() >= ONE_BATCH * counts.sum() and len(np.unique(of_all)) > 1
-    return str(names[counts.argmax()]) if alone else ""
 
 
 def _tree_table(tree: ClusterTree, nodes: Sequence[int], least: float) -> pd.DataFrame:

@@ -27,11 +27,11 @@ UNSEEN = 0.5  # molecules added to each gene, so that one without any on the tra
 def molecular_cross_validation(
     adata: AnnData, *, share: float = 0.5, layer: str | None = None, random_state: int = 0, **settings: Any
 ) -> pd.DataFrame:
-    """Train on a share of the molecules and score the denoised means on the others (Batson et al. 2019).
+    """Test whether denoising helps: train on a share of the molecules and predict the others (Batson et al. 2019).
 
-    Counting is thinned binomially: each molecule goes to the one side with probability ``share``. If counts are Poisson
-    about each cell's expression, the two sides are independent given it, so what predicts the other side better is
-    nearer to the truth, and a model that fits noise is punished. No label is used.
+    Each molecule goes to the training side with probability ``share`` and otherwise to the test side. If the counts of
+    a cell are Poisson around its expression, the two sides are independent given the expression. A prediction that is
+    closer to the test side is therefore closer to the truth, and a model that fits noise does worse. No label is used.
 
     Parameters
     ----------
@@ -60,7 +60,15 @@ def molecular_cross_validation(
     Raises
     ------
     ValueError
-        ``share`` out of range, or cells left without a molecule on either side: filter cells with few counts.
+        ``share`` is out of range, or a cell is left without a molecule on one side. Filter cells with few counts.
+
+    Examples
+    --------
+    >>> import scrae
+    >>> adata = scrae.datasets.pbmc()
+    >>> scores = scrae.tl.molecular_cross_validation(adata, max_epochs=2, verbose=False)
+    >>> list(scores.index)
+    ['denoised', 'counts', 'mean']
     """
     if not 0 < share < 1:
         raise Refusal(

@@ -43,44 +43,61 @@ def differential_expression(
     batch_key: str | None = None,
     layer: str | None = None,
 ) -> pd.DataFrame:
-    """Compare groups of cells gene by gene.
+    """Find the genes that differ between groups of cells, such as two conditions.
+
+    A gene is called different only if both its denoised expression and its own counts differ. Denoised expression alone
+    borrows from other genes and would find genes whose own counts do not differ.
 
     Parameters
     ----------
     adata
         Cells x genes with raw counts and the model's genes; nothing is written to it.
     model
-        Trained without knowledge of the groups.
+        A model that was trained without knowledge of the groups.
     groupby
-        Column of ``adata.obs``. Groups must not come from the same counts: clusters of these cells differ by
-        construction, and p values then rank genes, no more.
+        Column of ``adata.obs``. The groups must not come from the same counts. Clusters of these cells differ by
+        construction, so their p values can rank genes but mean nothing else.
     groups
-        Which groups to compare with the reference; None: all.
+        The groups to compare with the reference; None: all.
     reference
-        ``"rest"``: all other cells; or a group.
+        A group, or ``"rest"`` for all other cells.
     batch_key
-        Column of ``adata.obs``: groups are compared, and permuted, within its batches (donors, say).
+        Column of ``adata.obs`` with batches, such as donors. Groups are compared, and permuted, within batches.
     layer
         Layer with raw counts; None: ``adata.X``.
 
     Returns
     -------
-    One row per group and gene, by group, then by p, ties by size of the change:
+    DataFrame with a row for each group and gene, sorted by group, then by p value, then by size of the change:
 
     - ``group``, ``gene``;
-    - ``log2fc``: difference of the mean log2 of denoised means (plus 0.01) at the model's median library size, and
-      ``log2fc_error``, its standard deviation if groups are permuted;
-    - ``p``, ``q``: two-sided, the larger of the two tests' p; Benjamini and Hochberg within the group;
-    - ``model_p``, ``counts_p``: by the denoised means, and by the logs of 1 + counts scaled to the median total, alone;
-    - ``counts_log2fc``: difference of the latter's means;
+    - ``log2fc``: difference of the mean log2 of denoised expression (plus 0.01 counts) at the model's median library
+      size, and ``log2fc_error``, its standard deviation when groups are permuted;
+    - ``p``, ``q``: two-sided p value, the larger of those of the two tests, and its false discovery rate within the
+      group (Benjamini and Hochberg);
+    - ``model_p``, ``counts_p``: the p values of the two tests, on denoised expression and on log(1 + counts scaled to
+      the median total);
+    - ``counts_log2fc``: the difference of the means of these logs of counts;
     - ``mean``, ``reference_mean``: denoised, counts per cell.
 
-    Cells are the units: a difference between donors is a difference. With few donors, pseudobulk is the tool.
+    The units of the test are cells, so a difference between donors counts as a difference. With few donors use
+    pseudobulk instead.
 
     Raises
     ------
     ValueError
-        No such column or group, a group with fewer than 10 cells, or one that shares no batch with the reference.
+        There is no such column or group, a group has fewer than 10 cells, or a group shares no batch with the
+        reference.
+
+    Examples
+    --------
+    >>> import scrae
+    >>> adata = scrae.datasets.pbmc()
+    >>> model = scrae.SCRAE(max_epochs=3, verbose=False).fit(adata)
+    >>> adata.obs["condition"] = ["control", "treated"] * 350
+    >>> genes = scrae.tl.differential_expression(adata, model, "condition", groups=["treated"])
+    >>> int((genes["q"] <= 0.05).sum())  # the two groups differ in nothing
+    0
     """
     cells = read_cells(adata, layer)
     levels, of_cell = np.unique(cells.covariate(groupby).astype(str), return_inverse=True)

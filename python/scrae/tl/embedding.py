@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -47,7 +48,7 @@ def scrae(
     copy: bool = False,
     **settings: Any,
 ) -> AnnData | None:
-    """Train scRAE on raw counts and add the embedding.
+    """Train scRAE on raw counts and add the embedding to the AnnData object.
 
     Parameters
     ----------
@@ -56,34 +57,35 @@ def scrae(
     layer
         Layer with raw counts; None: ``adata.X``.
     counts
-        ``"raw"``, or ``"round"`` for estimated counts (SoupX, DecontX, CellBender, RSEM, salmon, alevin): they are
-        rounded to whole ones for the model, with a warning that says how many were moved, and by how much at most.
+        ``"raw"``, or ``"round"`` for estimated counts (SoupX, DecontX, CellBender, RSEM, salmon, alevin). These are
+        rounded for the model, with a warning that says how many values were changed and by how much at most.
     genes
-        Which genes to model: None takes ``adata.var["highly_variable"]`` where it is set (as scanpy's PCA does) and
-        otherwise ``"hvg"``; a method of :func:`scrae.pp.select_genes` (``"hvg"``, ``"seurat_v3"``, ``"m3drop"``,
-        ``"danb"``, ``"scmarker"``, ...) selects with it; ``"all"``; or names, positions or a mask.
+        Which genes to model. None takes ``adata.var["highly_variable"]`` if it is set, as scanpy's PCA does, and
+        otherwise ``"hvg"``. A method of :func:`scrae.pp.select_genes` (``"hvg"``, ``"seurat_v3"``, ``"m3drop"``,
+        ``"danb"``, ``"scmarker"``, ...) selects genes with it. ``"all"``, names, positions or a boolean mask are
+        possible, too.
     n_genes
         How many genes to select.
     feature_types
-        Types of features to model (``"Antibody Capture"``, ``"Peaks"``, ...), by ``adata.var["feature_types"]`` or
-        ``adata.var["modality"]``; None: gene expression, and others are left out with a message. Features that
-        ``genes`` names are modelled whatever they are.
+        Types of features to model, by ``adata.var["feature_types"]`` or ``adata.var["modality"]``. None: gene
+        expression alone; other types are left out with a message. Features that ``genes`` names are modelled whatever
+        their type.
     batch_key
-        Column of ``adata.obs``: genes are selected within batches, the decoder explains the batch effect, and the
-        embedding is corrected for it.
+        Column of ``adata.obs`` with batches. Genes are selected within batches, the decoder explains the batch effect,
+        and the embedding is corrected for it.
     categorical_covariate_keys
-        Further columns whose effect the decoder shall explain and the embedding be freed of.
+        Further columns of categories whose effect is explained by the decoder and removed from the embedding.
     continuous_covariate_keys
-        Columns of numbers of which the same is asked, such as a cell-cycle score.
+        Columns of numbers, such as a cell-cycle score, whose effect is explained and removed in the same way.
     preset, random_state, device, verbose, **settings
         As in :class:`scrae.SCRAE`.
     max_epochs, model_dir, resume, overwrite
         As in :meth:`scrae.SCRAE.fit`.
     key_added
-        The embedding goes to ``adata.obsm["X_" + key_added]``, what describes it to ``adata.uns[key_added]``, clusters,
-        where the model makes them, to ``adata.obs[key_added + "_clusters"]``.
+        The embedding goes to ``adata.obsm["X_" + key_added]`` and its description to ``adata.uns[key_added]``. Clusters
+        go to ``adata.obs[key_added + "_clusters"]`` if the model makes them itself.
     copy
-        Return a changed copy and leave ``adata`` alone.
+        Return a changed copy and leave ``adata`` as it is.
 
     Returns
     -------
@@ -201,6 +203,38 @@ def made_clusters(described: Any) -> bool:
         return Regulariser.registry[described["params"]["regulariser"]].makes_clusters
     except (KeyError, TypeError, IndexError):
         return False
+
+
+@dataclass(frozen=True)
+class EarlierTraining:
+    """What an object says of the training that its embedding is from; None where it says nothing.
+
+    Attributes
+    ----------
+    layer
+        Layer with the counts; None for ``adata.X``, too.
+    batch_key
+        Column with the batches that it was told of.
+    genes
+        Positions of the genes that were modelled, int (n_genes,); None as well where one of them has gone.
+    """
+
+    layer: str | None
+    batch_key: str | None
+    genes: np.ndarray | None
+
+    @classmethod
+    def of(cls, adata: AnnData, key: str) -> EarlierTraining:
+        """Read from ``uns[key]``."""
+        described = adata.uns.get(key, {})
+        params, genes = described.get("params", {}), described.get("genes")
+        layer, batch_key = params.get("layer", "X"), params.get("batch_key")
+        known = None if genes is None or not len(genes) else adata.var_names.get_indexer(list(map(str, genes)))
+        return cls(
+            layer=None if layer == "X" else layer,
+            batch_key=None if batch_key in (None, "None") else str(batch_key),
+            genes=None if known is None or (known < 0).any() else known,
+        )
 
 
 def description(model: SCRAE, layer: str | None, genes: str) -> dict[str, Any]:

@@ -58,8 +58,11 @@ def principal_components(expression: sp.csr_array, batch: np.ndarray | None, ran
         sc.pp.scale(work, max_value=10)
         sc.pp.pca(work, n_comps=n_components, random_state=random_state)
     components = np.asarray(work.obsm["X_pca"], dtype=np.float64)
-    if batch is None:
-        return components
+    return components if batch is None else without_batches(components, batch, random_state)
+
+
+def without_batches(components: np.ndarray, batch: np.ndarray, random_state: int) -> np.ndarray:
+    """Components of cells, (n_cells, n_components), without what their batches, (n_cells,), add to them."""
     names, codes = np.unique(batch, return_inverse=True)
     covariates = Covariates.categorical(codes[:, None], (len(names),))
     return without_covariates(components, covariates, random_state)

@@ -24,30 +24,44 @@ MAD_TO_DEVIATION = 1.4826  # of a normal distribution
 def outliers(
     adata: AnnData, model: SCRAE, *, reference: AnnData | None = None, layer: str | None = None
 ) -> pd.DataFrame:
-    """How much worse each cell is explained than others with as many counts. No label is used.
+    """Score cells that the model explains badly: doublets, debris, damaged cells and types it has never seen.
+
+    The score compares each cell with other cells that have about as many counts. No label is used.
 
     Parameters
     ----------
     adata
         Cells x genes with raw counts and the model's genes.
     model
-        Trained on these cells, or on others.
+        A model that was trained on these cells or on others.
     reference
         Cells to compare with; None: those of ``adata``.
     layer
-        Layer with raw counts, of both; None: ``adata.X``.
+        Layer with raw counts in ``adata`` and in the reference; None: ``X``.
 
     Returns
     -------
-    DataFrame (n_cells, 3) with the cells' names: ``negative_log_likelihood`` (of its counts, nats,
-    :meth:`scrae.SCRAE.negative_log_likelihood`), ``expected`` (median over the tenth of the reference, at least 50
-    cells, that is nearest in library size) and ``score``, the difference over their spread (1.4826 median absolute
-    deviations): about standard normal for ordinary cells, above 3 for few of them.
+    DataFrame (n_cells, 3) with the names of the cells:
+
+    - ``negative_log_likelihood``: how badly the model explains the counts of the cell, in nats
+      (:meth:`scrae.SCRAE.negative_log_likelihood`);
+    - ``expected``: the median of the same over the tenth of the reference (at least 50 cells) that is nearest in
+      library size;
+    - ``score``: the difference of the two, divided by the spread of those cells (1.4826 median absolute deviations). It
+      is about standard normal for ordinary cells, and few of these lie above 3.
 
     Raises
     ------
     ValueError
         The reference has fewer than 50 cells.
+
+    Examples
+    --------
+    >>> import scrae
+    >>> adata = scrae.datasets.pbmc()
+    >>> model = scrae.SCRAE(max_epochs=3, verbose=False).fit(adata)
+    >>> scrae.tl.outliers(adata, model).columns.tolist()
+    ['negative_log_likelihood', 'expected', 'score']
     """
     others = adata if reference is None else reference
     if others.n_obs < FEWEST:

@@ -29,11 +29,11 @@ def stability(
     verbose: bool | None = None,
     **arguments: Any,
 ) -> pd.DataFrame:
-    """Agreement between the clusterings of several trainings that differ in their seed only. No label is used.
+    """Train several times with different seeds and compare the clusters. No label is used.
 
-    Values near 1: the clusters are a property of the data. Values far below the others in one row: that seed found
-    something else. Low values everywhere: fewer clusters (a lower ``resolution``) or more cells are needed before a
-    cluster can be trusted.
+    Values near 1 mean that the clusters are a property of the data. If one row is far below the others, that seed found
+    something else. If all values are low, use fewer clusters (a lower ``resolution``) or more cells before you trust a
+    cluster.
 
     Parameters
     ----------
@@ -42,13 +42,13 @@ def stability(
     n_runs
         Number of trainings, at least 2; each takes the time of :func:`scrae.tl.scrae`.
     resolution
-        Of the Leiden clustering, see :func:`scrae.metrics.leiden`.
+        Resolution of the Leiden clustering, see :func:`scrae.metrics.leiden`.
     random_state
-        Seed of the first run; the others follow it.
+        Seed of the first run; each further run takes the next number.
     verbose
         Progress over the runs, as in :class:`scrae.SCRAE`.
     **arguments
-        Of :func:`scrae.tl.scrae`: ``layer``, ``genes``, ``batch_key``, ``max_epochs``, settings of the model.
+        Arguments of :func:`scrae.tl.scrae`: ``layer``, ``genes``, ``batch_key``, ``max_epochs``, settings of the model.
 
     Returns
     -------

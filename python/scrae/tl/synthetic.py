@@ -25,20 +25,32 @@ TREES = 100
 def sample_report(
     adata: AnnData, model: SCRAE, *, n: int | None = None, layer: str | None = None, random_state: int = 0
 ) -> pd.Series:
-    """Compare cells that the model draws with real ones (:func:`compare_cells`).
+    """Draw synthetic cells from a model and compare them with real cells.
 
     Parameters
     ----------
     adata
-        Real cells with raw counts and the model's genes, best such as the model was not trained on.
+        Real cells with raw counts and the model's genes, best those that the model was not trained on.
     model
-        A trained model (:meth:`scrae.SCRAE.sample`).
+        A trained model; the cells come from :meth:`scrae.SCRAE.sample`.
     n
         Number of synthetic cells; None: as many as real ones.
     layer
         Layer with raw counts; None: ``adata.X``.
     random_state
-        Seed of cells and classifier.
+        Seed of the synthetic cells and of the classifier.
+
+    Returns
+    -------
+    Series with the scores of :func:`compare_cells`.
+
+    Examples
+    --------
+    >>> import scrae
+    >>> adata = scrae.datasets.pbmc()
+    >>> model = scrae.SCRAE(max_epochs=3, verbose=False).fit(adata)
+    >>> scrae.tl.sample_report(adata, model).index.tolist()[:3]
+    ['mean', 'variance', 'zero_fraction']
     """
     cells = read_cells(adata, layer)
     counts = cells.counts if model.gene_names is None else cells.counts[:, cells.positions(model.gene_names)]
@@ -47,30 +59,40 @@ def sample_report(
 
 
 def compare_cells(real: Any, synthetic: Any, *, random_state: int = 0) -> pd.Series:
-    """Compare two sets of cells on the same genes.
+    """Compare synthetic cells with real ones on the same genes, whatever made the synthetic ones.
 
     Parameters
     ----------
     real, synthetic
-        Raw counts, cells x genes, dense or sparse; 30 cells or more of each.
+        Raw counts, cells x genes, dense or sparse, at least 30 cells of each.
     random_state
-        Seed of the classifier and of the cells that it sees.
+        Seed of the classifier and of the cells that it is trained on.
 
     Returns
     -------
-    - ``mean``, ``variance``, ``zero_fraction``: concordance of the two sets over genes (of log(1 + mean), of log(1 +
-      variance), of the share of zeros): Lin's (1989) coefficient, 1 for equal values, lower where they are only
-      correlated;
-    - ``correlation``: the same for correlations between all pairs of the 200 genes of highest mean, of log-normalised
+    Series with these scores. All but the last are Lin's (1989) concordance coefficients: 1 for equal values, and lower
+    where values are correlated but not equal.
+
+    - ``mean``, ``variance``, ``zero_fraction``: over genes, of log(1 + mean), log(1 + variance) and the share of zeros;
+    - ``correlation``: over all pairs of the 200 genes with the highest means, of the correlations of log-normalised
       counts;
-    - ``library_size``: for the deciles of the log library sizes;
-    - ``classifier_auc``: classifier two-sample test (Lopez-Paz and Oquab 2017): area under the curve, cross-validated,
-      of a random forest on log(1 + counts) that tells synthetic from real; 0.5: it cannot, 1: it always can.
+    - ``library_size``: over the deciles of the logs of the library sizes;
+    - ``classifier_auc``: how well a random forest on log(1 + counts) tells synthetic from real cells, as the
+      cross-validated area under the curve (Lopez-Paz and Oquab 2017). 0.5 means not at all, 1 means always.
 
     Raises
     ------
     ValueError
-        Other numbers of genes, or fewer than 30 cells.
+        The two sets have different numbers of genes, or one has fewer than 30 cells.
+
+    Examples
+    --------
+    >>> import scrae
+    >>> cells = scrae.datasets.pbmc()
+    >>> half = cells.n_obs // 2
+    >>> scores = scrae.tl.compare_cells(cells.X[:half], cells.X[half:])  # real cells beside other real cells
+    >>> bool(scores["mean"] > 0.9)
+    True
     """
     one, other = as_counts(real, "real"), as_counts(synthetic, "synthetic")
     if one.shape[1] != other.shape[1]:

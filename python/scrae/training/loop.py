@@ -41,7 +41,19 @@ RETRIES = 3  # halvings of the learning rates before training that diverges is g
 
 
 class TrainingDiverged(Coded, RuntimeError):
-    """Losses were not finite again and again; the best model so far is kept."""
+    """The losses were not finite again and again, and training was given up. The best model so far is kept.
+
+    Training goes back to the last good state with half the learning rates three times before it raises this error.
+
+    Examples
+    --------
+    >>> import scrae
+    >>> adata = scrae.datasets.pbmc()
+    >>> try:
+    ...     model = scrae.SCRAE(max_epochs=3, verbose=False).fit(adata)
+    ... except scrae.TrainingDiverged as error:
+    ...     print(error)
+    """
 
 
 @dataclass

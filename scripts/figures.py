@@ -1,0 +1,202 @@
+"""Write the tables of the documents anew from the results of the benchmarks: ``figures.py write`` or ``check``.
+
+A table of a document that stands between ``<!-- table: NAME -->`` and ``<!-- end -->`` is made here, so that no figure
+is typed by hand. ``check`` prints the documents whose tables are not those of the results, and fails if there are any.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = ("README.md", "docs/ACCURACY.md", "docs/CLUSTERS.md", "docs/benchmarks.md")
+PLACE = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.S)
+
+# The versions that were measured, in the words of the tables.
+PEERS = {
+    "scranpy (scrapper)": "scranpy 0.3.1 (in R scrapper)",
+    "Seurat, 30 components": "Seurat 4.3, 30 components",
+    "scran": "scran 1.26",
+    "Seurat, 10 components": "Seurat 4.3, 10 components",
+    "scanpy": "scanpy 1.11",
+    "SCVI, Leiden at 1": "SCVI 1.4.2, Leiden at 1",
+    "30 components, Leiden by silhouette": "30 principal components, Leiden at the best silhouette",
+}
+CLUSTERINGS = {
+    "scrae.tl.cluster": "`scrae.tl.cluster`",
+    "Louvain at 0.8 (Seurat)": "Louvain at 0.8 on Seurat's graph (Seurat's defaults)",
+    "Leiden at 1 (scanpy)": "Leiden at 1 (scanpy's defaults)",
+    "Leiden by silhouette": "Leiden at the resolution of the best silhouette",
+    "k-means, true number": "k-means with the true number, all columns",
+}
+
+
+def tables(name: str) -> dict[str, dict[str, dict[str, str]]]:
+    """The tables of a page of results: by their first heading, then by row and column."""
+    found: dict[str, dict[str, dict[str, str]]] = {}
+    header: list[str] = []
+    for line in (ROOT / "benchmarks" / "results" / name).read_text(encoding="utf-8").splitlines():
+        cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
+        if not line.startswith("|"):
+            header = []
+        elif not header:
+            header = cells
+            found[header[0]] = {}
+        elif set(line) - set("| -:"):
+            found[header[0]][cells[0]] = dict(zip(header[1:], cells[1:], strict=True))
+    return found
+
+
+def drawn(header: list[str], rows: list[list[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "".join("|" + "".join(f" {cell} |" if cell else " |" for cell in row) + "\n" for row in lines)
+
+
+def bold_first(values: list[str]) -> list[str]:
+    """The values, the largest in bold; several where they are equal."""
+    numbers = [float(value.split()[0]) for value in values]
+    return [f"**{value}**" if number == max(numbers) else value for value, number in zip(values, numbers, strict=True)]
+
+
+# What is said of the rows of docs/ACCURACY.md: the question, the advice, the row of the results.
+CHOICES = [
+    ("clusters, and the number of types is not known", "scRAE, `scrae.tl.cluster`", "scrae.tl.cluster"),
+    ("clusters at Seurat's defaults (Louvain at 0.8)", "scRAE", "Louvain at 0.8 (Seurat)"),
+    ("clusters at scanpy's defaults (Leiden at 1)", "scRAE or PCA: level", "Leiden at 1 (scanpy)"),
+    ("Leiden clusters at the best silhouette", "PCA, by a little", "Leiden by silhouette"),
+]
+DATASETS = [
+    ("unequal types of one tissue: Baron's pancreas", "scRAE", "baron_human2_4"),
+    ("kidney", "scRAE", "young_kidney_top2000"),
+    ("worm neurons", "scRAE", "cao_worm_neuron"),
+    ("few, deeply sequenced cells: Klein", "scRAE", "klein_1000"),
+    ("Pollen", "scRAE", "pollen_299"),
+    ("blood cells: pbmc3k", "scRAE", "pbmc3k_2638"),
+    ("sorted blood cells", "scRAE", "zheng_sorted_3874"),
+    ("700 blood cells of PBMC 68k", "PCA", "zheng_pbmc68k_700"),
+    ("a continuum: Paul's myeloid cells", "level", "paul_myeloid"),
+    ("gradients of one tissue: bladder", "PCA", "han_bladder_2100"),
+    ("two conditions in one matrix: Kang", '`batch_key="condition"`; without it PCA', "kang_ifnb_2800"),
+]
+
+
+def pair(row: dict[str, str]) -> str:
+    return f"{row['NMI'].split()[0]} / {row['ARI'].split()[0]}"
+
+
+def choices() -> str:
+    own = tables("clusters.md")["all data sets"]
+    means = {score: tables("accuracy.md")[f"k-means, {score}"]["**mean**"] for score in ("NMI", "ARI")}
+    rows = [[asked, use, pair(own[f"scrae: {name}"]), pair(own[f"pca30: {name}"])] for asked, use, name in CHOICES]
+    last = [" / ".join(means[score][method].strip("*") for score in means) for method in ("default", "pca30")]
+    rows.append(["a known number of groups (k-means)", "scRAE", *last])
+    return drawn(["you want", "use", "NMI / ARI: scRAE", "PCA, 30 components"], rows)
+
+
+def datasets() -> str:
+    found = tables("accuracy.md")["k-means, NMI"]
+    rows = [
+        [asked, use, *(found[name][method].split()[0] for method in ("default", "pca30"))]
+        for asked, use, name in DATASETS
+    ]
+    return drawn(["your data", "use", "k-means NMI: scRAE", "PCA, 30 components"], rows)
+
+
+def readme() -> str:
+    own = tables("clusters.md")["all data sets"]
+    peers = tables("cluster_peers.md")["all data sets"]
+    name = max(
+        (peer for peer in PEERS if peers[peer]["clusters / types"] != "-" and "silhouette" not in peer),
+        key=lambda peer: float(peers[peer]["NMI"]),
+    )
+    rows = {
+        "scRAE with `scrae.tl.cluster` / `ClusterSCRAE`": own["scrae: scrae.tl.cluster"],
+        "the same clustering on 30 principal components": own["pca30: scrae.tl.cluster"],
+        f"{PEERS[name]}, the best of five other packages by NMI": peers[name],
+    }
+    scores = {score: bold_first([row[score].split()[0] for row in rows.values()]) for score in ("NMI", "ARI")}
+    return drawn(
+        ["", "NMI", "ARI", "clusters per type"],
+        [
+            [label, scores["NMI"][i], scores["ARI"][i], row["clusters / types"]]
+            for i, (label, row) in enumerate(rows.items())
+        ],
+    )
+
+
+def clusterings() -> str:
+    own = tables("clusters.md")["all data sets"]
+    rows = []
+    for name, label in CLUSTERINGS.items():
+        pair = [own[f"{embedding}: {name}"] for embedding in ("scrae", "pca30")]
+        nmi, ari = (bold_first([row[score] for row in pair]) for score in ("NMI", "ARI"))
+        rows.append([label, *(part for i in range(2) for part in (nmi[i], ari[i]))])
+    return drawn(["", "scRAE: NMI", "ARI", "30 principal components: NMI", "ARI"], rows)
+
+
+def peers() -> str:
+    page = tables("cluster_peers.md")
+    scores, leads = page["all data sets"], page["scrae.tl.cluster against"]
+
+    def row(label: str, name: str) -> list[str]:
+        one = scores[name]
+        lead = leads.get(name)
+        return [
+            label,
+            one["NMI"],
+            one["ARI"],
+            one["clusters / types"],
+            one["within a factor of 1.5"].replace("%", " %"),
+            *(
+                [f"{lead[f'{score} ahead by']} ({lead[f'{score}, 95 % interval']})" for score in ("NMI", "ARI")]
+                if lead
+                else ["", ""]
+            ),
+        ]
+
+    header = ["", "NMI", "ARI", "clusters / types", "within a factor of 1.5", "scRAE ahead in NMI by", "in ARI by"]
+    made = [row("`scrae.tl.cluster`", "scrae.tl.cluster"), *(row(label, name) for name, label in PEERS.items())]
+    made[0][1:4] = [f"**{value}**" for value in made[0][1:4]]
+    return drawn(header, made)
+
+
+def kmeans() -> str:
+    names = {"default": "scRAE", "pca10": "PCA, 10", "pca30": "PCA, 30", "scvi": "SCVI"}
+    found = tables("accuracy.md")["k-means, NMI"]  # two tables of the page begin so; the second has each data set
+    header = list(next(iter(found.values())))
+    return drawn(
+        ["data set", *(names[name] for name in header)],
+        [[dataset, *bold_first(list(row.values()))] for dataset, row in found.items()],
+    )
+
+
+TABLES = {made.__name__: made for made in (readme, choices, datasets, clusterings, peers, kmeans)}
+
+
+def filled(text: str) -> str:
+    """The text of a document with its tables as the results have them."""
+    return PLACE.sub(lambda match: match[1] + TABLES[match[2]]() + match[3], text)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("what", choices=["write", "check"])
+    what = parser.parse_args().what
+    old = []
+    for name in PAGES:
+        path = ROOT / name
+        text = path.read_text(encoding="utf-8")
+        if filled(text) != text:
+            old.append(name)
+            if what == "write":
+                path.write_text(filled(text), encoding="utf-8")
+    if what == "check" and old:
+        print("make figures: the tables of these documents are not those of benchmarks/results: " + ", ".join(old))
+    return 1 if what == "check" and old else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
