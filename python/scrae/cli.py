@@ -91,6 +91,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="LEVEL",
         help='find clusters, too: "default", "broad", "fine", or their number; in obs["scrae_clusters"]',
     )
+    run.add_argument("--rare", action="store_true", help="with --cluster: look for types of 8 to 40 cells as well")
     run.add_argument("--quiet", action="store_true", help="no progress bar and no summary")
 
     info = commands.add_parser("info", help="what a saved model is")
@@ -111,6 +112,8 @@ def _level(text: str) -> str | int:
 
 
 def _run(options: argparse.Namespace) -> int:
+    if options.rare and options.cluster is None:
+        raise ValueError("--rare needs --cluster: types of a few cells are looked for among clusters")
     if options.resume and options.model_dir is None:
         raise ValueError("--resume needs --model-dir: that is where the checkpoint is")
     if options.out.suffix not in (".h5ad", ".zarr"):
@@ -166,7 +169,7 @@ def _train(options: argparse.Namespace) -> int:
     refused = None
     if distributed.in_charge() and options.cluster is not None:
         try:
-            tl.cluster(adata, level=options.cluster, random_state=options.seed)
+            tl.cluster(adata, level=options.cluster, rare=options.rare, random_state=options.seed)
         except ValueError as error:
             refused = error
     if distributed.in_charge():

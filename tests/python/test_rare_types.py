@@ -125,10 +125,13 @@ def test_a_leaf_that_loses_all_its_cells_is_left_out(tree):
     assert grown.sizes[-1] == 240
 
 
-def test_progenitors_among_blood_cells_are_found_by_their_genes():
+def test_progenitors_among_blood_cells_are_found_by_their_genes_where_asked_for():
     adata = scrae.datasets.pbmc()
     adata.obsm["X_scrae"] = scrae.metrics.scaled_pca(adata, 30, 0)
     scrae.tl.cluster(adata)
+    assert "found_by" not in adata.uns["scrae_clusters"]["clusters"]
+    scrae.tl.cluster(adata, rare=True)
+    assert adata.uns["scrae_clusters"]["params"]["rare"]
     table = adata.uns["scrae_clusters"]["clusters"]
     (name,) = table.index[table["found_by"] == "genes"]
     cells = (adata.obs["scrae_clusters"] == name).to_numpy()

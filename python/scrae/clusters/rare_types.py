@@ -6,23 +6,20 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
-import torch
 
 from scrae.clusters.graph import NEIGHBOURS
+from scrae.clusters.rare_search import TOP, Group, distance, found_again, groups_at_rest, starts, top, weights_of
 from scrae.clusters.separation import distance_of_a_cut
-from scrae.compute.neighbours import nearest
 
-SMALLEST, LARGEST = 5, 2 * NEIGHBOURS  # cells of a rare type; more than these are a community of the graph
-SHARE = 0.03  # of all cells, that a rare type may have at most
+SMALLEST, LARGEST = 8, 2 * NEIGHBOURS  # cells of a rare type; more than these are a community of the graph
+SHARE = 0.03  # of all cells, that a rare type of more than ten cells may have at most
+SEARCHED = 5  # cells that a group has at least while it is looked for
 CHOSEN = 2000  # genes, the most dispersed within the communities
 CLIP = 4.0  # standard deviations at which a gene's value ends, so that no gene makes a type on its own
-TOP = 5  # genes that a type is looked for with
-LEAST_SCORE = 0.5  # of what the group has, in a cell that belongs to it
-AROUND = 8  # cells that the search begins with, a cell and its nearest
-ROUNDS = 6  # in which a group has to come to rest
-JUDGED = 60  # groups, the clearest first
-OVERLAP = 0.3  # share of the smaller one that two types may have in common
-OTHER_GENES = 0.3  # separation by the genes that the type was not looked for with; of chance finds it is 0
+JUDGED = 200  # groups
+OTHERS = 20  # genes, besides the top ones, that have to find the cells again
+AS_STRONG = 0.9  # of the cells' level, at which another community expresses a gene as they do
+FOUND = 0.7  # of the cells, that they have to find
 FOLDS = 5
 
 
@@ -55,10 +52,11 @@ def find_rare_types(
     """Find types that are too small for the neighbour graph.
 
     Around every cell a search begins: the five genes that its nearest cells express most above their communities, then
-    the cells that have half of what the group has in them, then the genes of these, until the cells stay the same. The
-    cells follow from five genes alone. So all other genes were left out, and have to part the same cells: where genes
-    are independent of each other they do not, however many groups were looked at. Cells whose genes another community
-    expresses more strongly are doublets, or lie in the wrong community, and are no type.
+    the cells that have half (and again, two thirds) of what the group has in them, then the genes of these, until the
+    cells stay the same (:mod:`scrae.clusters.rare_search`). The cells follow from five genes alone. So these genes are
+    left out, and the next twenty have to find 70 % of the cells again. Where genes are independent of each other they
+    find none, however many groups were looked at. Cells whose genes another community expresses as they do are
+    doublets, or lie in the wrong community, and are no type.
 
     Parameters
     ----------
@@ -78,26 +76,95 @@ def find_rare_types(
     Types without a cell in common, the clearest first.
     """
     genes = _dispersed(expression, communities)
-    if len(genes) <= 2 * TOP or len(communities) <= LARGEST:
+    if len(genes) <= 2 * OTHERS or len(communities) <= LARGEST:
         return []
     chosen = expression[:, genes]
     values = _residuals(chosen, communities)
-    levels = np.stack([np.asarray(chosen[communities == name].mean(0)).ravel() for name in np.unique(communities)])
-    starts, by_gene = _starts(values, communities, embedding), np.ascontiguousarray(values.T)
+    by_gene = np.ascontiguousarray(values.T)
+    largest = min(LARGEST, max(10, int(SHARE * len(communities))))
+    begun = starts(values, communities, embedding)
+    judge = _Judge(chosen, values, by_gene, communities, random_state)
     found: list[RareType] = []
-    largest = min(LARGEST, int(SHARE * len(communities)))
-    for cells in _groups(values, by_gene, starts, largest):
-        own = _top(values[cells].mean(0))
-        level = np.asarray(chosen[cells].mean(0)).ravel()
-        others = np.setdiff1d(np.flatnonzero(np.isin(communities, np.unique(communities[cells]))), cells)
-        if len(others) < SMALLEST or (np.mean(levels[:, own] > level[own], axis=1) > 0.5).any():
+    for group in groups_at_rest(values, by_gene, begun, SEARCHED, largest, JUDGED):
+        cells, others = group.cells, judge.others(group.cells)
+        own = top(values[cells].mean(0))
+        if len(cells) < SMALLEST or len(others) < SMALLEST or judge.is_higher_elsewhere(cells, own):
             continue
-        separation = _separation(values, cells, others, random_state)
-        left_out = np.delete(np.arange(len(genes)), own)
-        if separation < least or _separation(values[:, left_out], cells, others, random_state) < OTHER_GENES:
+        scores = np.concatenate(judge.measured(cells, others, OTHERS, own))
+        if found_again(scores, np.arange(len(cells))) < FOUND:
             continue
-        found.append(RareType(cells, separation, *_found_again(values, cells, others, random_state)))
+        apart = judge.separation(cells, others)
+        if apart >= least:
+            found.append(RareType(cells, apart, *_resampled(group, by_gene, others, random_state)))
     return _apart(found)
+
+
+class _Judge:
+    """What parts a few cells from the others of their communities, on cells that it was not found on.
+
+    The cells fall into five parts. The top genes and their weights are found on four, and the fifth is measured. Sums
+    over the parts of each community are kept, so that a group costs what its own cells cost.
+    """
+
+    def __init__(
+        self,
+        expression: sp.csr_array,
+        values: np.ndarray,
+        by_gene: np.ndarray,
+        communities: np.ndarray,
+        random_state: int,
+    ) -> None:
+        n = len(values)
+        self.expression, self.values, self.by_gene = expression, values, by_gene
+        self.random_state = random_state
+        names, self.community = np.unique(communities, return_inverse=True)
+        self.part = np.random.default_rng(random_state).permutation(n) % FOLDS
+        in_part = self.community * FOLDS + self.part
+        cells = sp.csr_array((np.ones(n, dtype=values.dtype), (in_part, np.arange(n))), shape=(len(names) * FOLDS, n))
+        self.sums = (cells @ values).reshape(len(names), FOLDS, -1)
+        sizes = np.bincount(self.community)
+        shares = sp.csr_array((1 / sizes[self.community], (self.community, np.arange(n))), shape=(len(names), n))
+        self.levels = (shares @ expression).toarray()
+
+    def others(self, cells: np.ndarray) -> np.ndarray:
+        """The other cells of the communities that these lie in, rising."""
+        return np.setdiff1d(np.flatnonzero(np.isin(self.community, np.unique(self.community[cells]))), cells)
+
+    def is_higher_elsewhere(self, cells: np.ndarray, genes: np.ndarray) -> bool:
+        """Whether a community expresses most of these genes as the cells do, or more strongly."""
+        level = np.asarray(self.expression[cells].mean(0)).ravel()[genes]
+        return bool((np.mean(self.levels[:, genes] > AS_STRONG * level, axis=1) > 0.5).any())
+
+    def separation(self, cells: np.ndarray, others: np.ndarray) -> float:
+        """Distance along the top genes, over that of a cut."""
+        share = min(len(cells), len(others)) / (len(cells) + len(others))
+        return distance(*self.measured(cells, others)) / distance_of_a_cut(share)
+
+    def measured(
+        self, cells: np.ndarray, others: np.ndarray, n_genes: int = TOP, without: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Scores of the cells and of the others by the top genes without some: their means are 1 apart."""
+        parts = np.random.default_rng(self.random_state).permutation(len(cells)) % FOLDS, self.part[others]
+        here = self._sums(cells, parts[0])
+        there = self.sums[np.unique(self.community[cells])].sum(0) - self._sums(cells, self.part[cells])
+        measured = np.empty(len(cells)), np.empty(len(others))
+        for part in range(FOLDS):
+            means = [
+                (sums.sum(0) - sums[part]) / max(1, np.sum(which != part))
+                for sums, which in zip((here, there), parts, strict=True)
+            ]
+            difference = means[0] - means[1]
+            if without is not None:
+                difference[without] = -np.inf
+            own = top(difference, n_genes)
+            weights = weights_of(difference, own)
+            middle = float(weights @ (means[0] + means[1])[own]) / 2
+            for into, group, which in zip(measured, (cells, others), parts, strict=True):
+                into[which == part] = weights @ self.by_gene[np.ix_(own, group[which == part])] - middle
+        return measured
+
+    def _sums(self, cells: np.ndarray, part: np.ndarray) -> np.ndarray:
+        return np.stack([self.values[cells[part == fold]].sum(0) for fold in range(FOLDS)])
 
 
 def _apart(types: list[RareType]) -> list[RareType]:
@@ -119,7 +186,7 @@ def _dispersed(expression: sp.csr_array, communities: np.ndarray) -> np.ndarray:
     mean = np.asarray(scaled.mean(0)).ravel()
     variance = np.zeros(len(seen))
     for name in np.unique(communities):
-        part = scaled[communities == name]
+        part = scaled[np.flatnonzero(communities == name)]
         of_part = np.asarray(part.mean(0)).ravel()
         part.data **= 2
         variance += np.asarray(part.sum(0)).ravel() - part.shape[0] * of_part**2
@@ -143,95 +210,18 @@ def _residuals(expression: sp.csr_array, communities: np.ndarray) -> np.ndarray:
     return values
 
 
-def _starts(values: np.ndarray, communities: np.ndarray, embedding: np.ndarray) -> np.ndarray:
-    """Cells with their nearest in the embedding, and in the direction of their residuals, int (m, AROUND)."""
-    points = torch.as_tensor(np.ascontiguousarray(embedding, dtype=np.float32))
-    starts = [nearest(points, points, min(AROUND, len(points))).numpy()]
-    length = np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-9)
-    for name in np.unique(communities):
-        cells = np.flatnonzero(communities == name)
-        if len(cells) >= AROUND:
-            directions = torch.as_tensor(values[cells] / length[cells])
-            starts.append(cells[nearest(directions, directions, AROUND).numpy()])
-    return np.concatenate(starts)
-
-
-def _groups(values: np.ndarray, by_gene: np.ndarray, starts: np.ndarray, largest: int) -> list[np.ndarray]:
-    """Groups of cells that came to rest, and hardly overlap: the clearest first."""
-    at_rest: dict[tuple[int, ...], float] = {}
-    waiting = [np.sort(start) for start in starts]
-    for _ in range(ROUNDS):
-        moved = set()
-        for cells in waiting:
-            score = _scores(values[cells].mean(0), by_gene)
-            chosen = np.flatnonzero(score > LEAST_SCORE)
-            if not SMALLEST <= len(chosen) <= largest:
-                continue
-            name = tuple(chosen.tolist())
-            if len(chosen) == len(cells) and np.array_equal(chosen, cells):
-                at_rest[name] = _distance(score[chosen], np.delete(score, chosen))
-            elif name not in at_rest:
-                moved.add(name)
-        waiting = [np.asarray(name) for name in sorted(moved)]
-    distinct: list[np.ndarray] = []
-    for name in sorted(at_rest, key=lambda name: (-at_rest[name], name)):
-        cells = np.asarray(name)
-        if all(len(np.intersect1d(cells, one)) <= OVERLAP * min(len(cells), len(one)) for one in distinct):
-            distinct.append(cells)
-        if len(distinct) == JUDGED:
-            break
-    return distinct
-
-
-def _top(mean: np.ndarray) -> np.ndarray:
-    """The genes that are furthest above, int (TOP,)."""
-    return np.argpartition(-mean, TOP)[:TOP]
-
-
-def _scores(mean: np.ndarray, by_gene: np.ndarray) -> np.ndarray:
-    """How far each cell has what a group has in its top genes, which weigh as much as they stand out: its mean is 1."""
-    own = _top(mean)
-    weights = np.maximum(mean[own], 0)
-    scores: np.ndarray = weights @ by_gene[own] / max(float(weights @ mean[own]), 1e-9)
-    return scores
-
-
-def _distance(one: np.ndarray, other: np.ndarray) -> float:
-    return float((one.mean() - other.mean()) / np.sqrt((one.var() + other.var()) / 2 + 1e-12))
-
-
-def _separation(values: np.ndarray, cells: np.ndarray, others: np.ndarray, random_state: int) -> float:
-    """Distance along the top genes, found on four fifths of the cells and measured on the last, over that of a cut."""
-    rng = np.random.default_rng(random_state)
-    folds = [rng.permutation(len(part)) % FOLDS for part in (cells, others)]
-    sums = [
-        np.stack([values[part[of == fold]].sum(0) for fold in range(FOLDS)])
-        for part, of in zip((cells, others), folds, strict=True)
-    ]
-    measured = np.empty(len(cells)), np.empty(len(others))
-    for fold in range(FOLDS):
-        means = [(of.sum(0) - of[fold]) / np.sum(which != fold) for of, which in zip(sums, folds, strict=True)]
-        difference = means[0] - means[1]
-        own = _top(difference)
-        weights = np.maximum(difference[own], 0)
-        length = max(float(weights @ difference[own]), 1e-9)
-        middle = float(weights @ (means[0] + means[1])[own]) / 2
-        for into, part, which in zip(measured, (cells, others), folds, strict=True):
-            into[which == fold] = (values[part[which == fold]][:, own] @ weights - middle) / length
-    share = min(len(cells), len(others)) / (len(cells) + len(others))
-    return _distance(*measured) / distance_of_a_cut(share)
-
-
-def _found_again(
-    values: np.ndarray, cells: np.ndarray, others: np.ndarray, random_state: int, n_resamplings: int = 10
+def _resampled(
+    group: Group, by_gene: np.ndarray, others: np.ndarray, random_state: int, n_resamplings: int = 10
 ) -> tuple[np.ndarray, float]:
     """Confidence of the cells, and stability of the group, over resamplings of four fifths of its cells."""
     rng = np.random.default_rng(random_state)
-    by_gene = np.ascontiguousarray(values[np.concatenate([cells, others])].T)
-    right, overlap = np.zeros(len(cells)), 0.0
+    of_group, n = by_gene[:, group.cells], len(group.cells)
+    right, overlap = np.zeros(n), 0.0
     for _ in range(n_resamplings):
-        part = rng.permutation(len(cells))[: max(2, round(0.8 * len(cells)))]
-        again = _scores(by_gene[:, part].mean(1), by_gene) > LEAST_SCORE
-        right += again[: len(cells)]
-        overlap += again[: len(cells)].sum() / (len(cells) + again[len(cells) :].sum())
+        means = of_group[:, rng.permutation(n)[: max(2, round(0.8 * n))]].mean(1)
+        own = top(means)
+        weights = weights_of(means, own)
+        again = weights @ of_group[own] > group.least_score
+        right += again
+        overlap += again.sum() / (n + np.sum(weights @ by_gene[np.ix_(own, others)] > group.least_score))
     return right / n_resamplings, overlap / n_resamplings

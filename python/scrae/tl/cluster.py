@@ -42,6 +42,7 @@ def cluster(
     *,
     level: str | int = "default",
     resolution: float = 1.0,
+    rare: bool = False,
     key: str = "scrae",
     layer: str | None = None,
     batch_key: str | None = None,
@@ -61,8 +62,8 @@ def cluster(
     (:func:`scrae.clusters.crossed_factors.crossed_pairs`). Groups that differ only in this way are joined, and a
     warning names the genes. ``level="fine"`` keeps them apart.
 
-    Types of 5 to 40 cells, too few for a community, are found by genes of their own and tested by all other genes
-    (:func:`scrae.clusters.rare_types.find_rare_types`).
+    Types of 8 to 40 cells are too few for a community. ``rare=True`` looks for them by genes of their own, and keeps
+    those that other genes find again (:func:`scrae.clusters.rare_types.find_rare_types`).
 
     Parameters
     ----------
@@ -73,6 +74,8 @@ def cluster(
         ``"default"``, ``"broad"`` or ``"fine"``; or the number of clusters, where it is known.
     resolution
         Above 1 gives more clusters than the level, below 1 fewer: the required separation is divided by this number.
+    rare
+        Look for types of a few cells as well. Some of the clusters that come with it are parts of a type.
     key
         Name of the embedding: ``obsm["X_" + key]``, described in ``uns[key]``.
     layer
@@ -96,8 +99,8 @@ def cluster(
     - ``obs["scrae_cluster_confidence"]``: the share of resamplings of the cells in which a cell came to its cluster
       again, from 0 to 1;
     - ``uns["scrae_clusters"]["clusters"]``: a row for each cluster, with its number of cells, stability from 0 to 1,
-      nearest cluster, separation from it, genes that are higher than there, whether ``"neighbours"`` or ``"genes"`` of
-      its own found it, and its batch if it consists of one;
+      nearest cluster, separation from it, genes that are higher than there, and its batch if it consists of one; with
+      ``rare=True`` also ``found_by``, ``"neighbours"`` or ``"genes"`` of its own;
     - ``uns["scrae_clusters"]["tree"]``: a row for each pair of groups that was judged, with their numbers of cells,
       their separation, the shared difference between them if there is one, whether they were kept apart, and why;
     - ``uns["scrae_clusters"]["factors"]``: a row for each difference that several clusters share, with these clusters,
@@ -149,12 +152,14 @@ def cluster(
 
     graph = neighbour_graph(embedding)
     tree = grow(graph, embedding, coordinates, random_state, of_model)
-    rare = find_rare_types(expression, tree.communities, embedding, LEVELS["default"], random_state)
-    tree = with_rare_types(tree, rare)
+    types: list[RareType] = []
+    if rare:
+        types = find_rare_types(expression, tree.communities, embedding, LEVELS["fine"], random_state)
+        tree = with_rare_types(tree, types)
     nodes, least = _nodes(tree, level, resolution)
     found = tree.clusters(nodes)
-    own_genes = _of_own_genes(found, nodes, tree, rare)
-    again = _agreement(graph, found, own_genes, random_state)
+    own_genes = _of_own_genes(found, nodes, tree, types) if rare else None
+    again = _agreement(graph, found, own_genes or {}, random_state)
     clusters, confidence = landmarks.spread(found, again.of_cells)
 
     names = [str(i) for i in range(len(nodes))]
@@ -166,6 +171,7 @@ def cluster(
             "level": level if isinstance(level, str) else int(level),
             "resolution": float(resolution),
             "separation": least,
+            "rare": bool(rare),
             "key": key,
             "batch_key": "None" if batch_key is None else batch_key,
             "random_state": random_state,
@@ -260,7 +266,7 @@ def _clusters_table(
     genes: Sequence[str],
     again: Any,
     batch: np.ndarray | None,
-    own_genes: dict[int, RareType],
+    own_genes: dict[int, RareType] | None,
 ) -> pd.DataFrame:
     from scrae.clusters.separation import separation
 
@@ -277,11 +283,12 @@ def _clusters_table(
             j = int(distance.argmin())
             apart = (
                 own_genes[i].separation
-                if i in own_genes
+                if own_genes and i in own_genes
                 else separation(coordinates[found == min(i, j)], coordinates[found == max(i, j)])
             )
             row |= {"nearest": str(j), "separation": apart, "genes": _higher(_t(moments[i], moments[j]), genes)}
-        row["found_by"] = "genes" if i in own_genes else "neighbours"
+        if own_genes is not None:
+            row["found_by"] = "genes" if i in own_genes else "neighbours"
         row["batch"] = "" if batch is None else batch_alone(batch[found == i], batch)
         rows.append(row)
     return pd.DataFrame(rows, index=pd.Index([str(i) for i in range(n)], name="cluster"))
