@@ -12,7 +12,10 @@ import torch
 from scrae.compute.neighbours import nearest
 
 TOP = 5  # genes that a group is looked for with
-LEAST_SCORES = (0.5, 0.65)  # of what the group has, in a cell that belongs to it: the search is done with each
+LEAST_SCORES: tuple[float, ...] = (
+    0.5,
+    0.65,
+)  # of what the group has, in a cell that belongs to it: the search is done with each
 AROUND = 8  # cells that the search begins with, a cell and its nearest
 ROUNDS = 8  # in which a group has to come to rest
 ALIKE = 0.5  # Jaccard index above which two groups are the same
@@ -129,12 +132,12 @@ def _moved(
         own = top(means)
         weights = weights_of(means, own).ravel()
         ends = TOP * np.arange(len(part) + 1)
-        scores = sp.csr_array((weights, own.ravel(), ends), shape=(len(part), len(by_gene))) @ by_gene
+        scores: np.ndarray = sp.csr_array((weights, own.ravel(), ends), shape=(len(part), len(by_gene))) @ by_gene
         for least in least_scores:
             high = scores > least
             chosen = np.count_nonzero(high, axis=1)
             for i in np.flatnonzero((chosen >= smallest) & (chosen <= largest)):
-                yield part[i], np.flatnonzero(high[i]), least
+                yield part[int(i)], np.flatnonzero(high[i]), least
 
 
 def _without_the_strongest(cells: np.ndarray, values: np.ndarray, by_gene: np.ndarray) -> tuple[float, float]:
