@@ -12,10 +12,7 @@ import torch
 from scrae.compute.neighbours import nearest
 
 TOP = 5  # genes that a group is looked for with
-LEAST_SCORES: tuple[float, ...] = (
-    0.5,
-    0.65,
-)  # of what the group has, in a cell that belongs to it: the search is done with each
+LEAST_SCORES: tuple[float, ...] = (0.5, 0.65)  # of what the group has, in a cell of it: one search with each
 AROUND = 8  # cells that the search begins with, a cell and its nearest
 ROUNDS = 8  # in which a group has to come to rest
 ALIKE = 0.5  # Jaccard index above which two groups are the same
