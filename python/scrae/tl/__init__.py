@@ -5,6 +5,7 @@ from scrae.tl.cluster import cluster
 from scrae.tl.crossvalidation import molecular_cross_validation
 from scrae.tl.differential import differential_expression
 from scrae.tl.embedding import scrae
+from scrae.tl.neighbors import neighbors
 from scrae.tl.outliers import outliers
 from scrae.tl.stability import stability
 from scrae.tl.synthetic import compare_cells, sample_report
@@ -15,6 +16,7 @@ __all__ = [
     "compare_cells",
     "differential_expression",
     "molecular_cross_validation",
+    "neighbors",
     "outliers",
     "sample_report",
     "scrae",

@@ -28,7 +28,7 @@ from scrae.clusters.tree import WITHIN
 from scrae.compute.whole_numbers import seed
 from scrae.data.cells import refuse_damaged_source, require_anndata
 from scrae.metrics.batches import batch_alone
-from scrae.tl.embedding import EarlierTraining, made_clusters
+from scrae.tl.embedding import EarlierTraining, finite_embedding, made_clusters
 from scrae.tl.expression import log_expression, principal_components
 
 if TYPE_CHECKING:
@@ -189,14 +189,7 @@ def cluster(
 
 
 def _refuse_before_work(adata: AnnData, level: Any, resolution: Any, key: str, column: str) -> None:
-    if f"X_{key}" not in adata.obsm:
-        raise Refusal(
-            f"adata.obsm has no 'X_{key}': call scrae.tl.scrae(adata) first, or name the embedding with key=",
-            "no_embedding",
-            name=key,
-        )
-    if not np.isfinite(np.asarray(adata.obsm[f"X_{key}"])).all():
-        raise Refusal(f"adata.obsm['X_{key}'] holds values that are not finite", "embedding_not_finite", name=key)
+    finite_embedding(adata, key)
     number = isinstance(level, (int, np.integer)) and not isinstance(level, bool) and level >= 1
     if not number and not (isinstance(level, str) and level in LEVELS):
         raise Refusal(
