@@ -17,24 +17,31 @@ BLOCK = 2048  # cells whose rows are made at once
 PRUNED = 1 / 15  # overlap below which two cells are not joined
 
 
-def neighbour_graph(embedding: np.ndarray, n_neighbours: int = NEIGHBOURS) -> sp.csr_array:
-    """Weights between cells: how far their nearest neighbours are the same (Jaccard index), as in Seurat.
+def neighbour_graph(embedding: np.ndarray) -> sp.csr_array:
+    """Weights between cells by the 20 nearest neighbours of each, float64 (n_cells, n_cells).
 
     Parameters
     ----------
     embedding
         float (n_cells, n_dimensions).
-    n_neighbours
-        Of a cell, itself among them.
+    """
+    points = torch.as_tensor(np.ascontiguousarray(embedding, dtype=np.float32))
+    return shared_neighbours(nearest(points, points, min(NEIGHBOURS, len(points))).numpy())
+
+
+def shared_neighbours(near: np.ndarray) -> sp.csr_array:
+    """Weights between cells: how far their nearest neighbours are the same (Jaccard index), as in Seurat.
+
+    Parameters
+    ----------
+    near
+        Positions of the nearest cells of each, itself among them, int (n_cells, k).
 
     Returns
     -------
     Symmetric, from 1/15 to 1, float64 (n_cells, n_cells), without a diagonal.
     """
-    n = len(embedding)
-    k = min(n_neighbours, n)
-    points = torch.as_tensor(np.ascontiguousarray(embedding, dtype=np.float32))
-    near = nearest(points, points, k).numpy()
+    n, k = near.shape
     incidence = sp.csr_array((np.ones(near.size), near.ravel(), np.arange(0, near.size + 1, k)), shape=(n, n))
     transposed = incidence.T.tocsr()
     blocks = [_shared(incidence[first : first + BLOCK], transposed, first, k) for first in range(0, n, BLOCK)]

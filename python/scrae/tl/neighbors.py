@@ -8,7 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-from scrae.clusters import neighbour_graph
+from scrae.clusters import shared_neighbours
 from scrae.compute.neighbours import nearest
 from scrae.compute.whole_numbers import at_least
 from scrae.data.cells import require_anndata
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 FEWEST, MOST = 20, 100  # neighbours, unless their number is given
+BLOCK = 1024  # cells whose distances are computed at once
 
 
 def neighbors(
@@ -69,8 +70,10 @@ def neighbors(
     n = len(embedding)
     k = min(n, asked or int(np.clip(round(np.sqrt(n)), FEWEST, MOST)))
     target = adata.copy() if copy else adata
-    target.obsp["connectivities"] = sp.csr_matrix(neighbour_graph(embedding, k))
-    target.obsp["distances"] = _distances(embedding, k)
+    points = torch.as_tensor(np.ascontiguousarray(embedding, dtype=np.float32))
+    near = nearest(points, points, k).numpy()
+    target.obsp["connectivities"] = sp.csr_matrix(shared_neighbours(near))
+    target.obsp["distances"] = _distances(embedding, near)
     target.uns["neighbors"] = {
         "connectivities_key": "connectivities",
         "distances_key": "distances",
@@ -79,12 +82,15 @@ def neighbors(
     return target if copy else None
 
 
-def _distances(embedding: np.ndarray, k: int) -> sp.csr_matrix:
-    """Of each cell to its nearest others, (n_cells, n_cells)."""
-    n = len(embedding)
-    points = torch.as_tensor(np.ascontiguousarray(embedding, dtype=np.float32))
-    near = nearest(points, points, k).numpy()
-    there = np.repeat(np.arange(n), k), near.ravel()
-    apart = np.sqrt(np.maximum(((embedding[there[0]] - embedding[there[1]]) ** 2).sum(1), 1e-30))
-    others = there[0] != there[1]
-    return sp.csr_matrix((apart[others], (there[0][others], there[1][others])), shape=(n, n))
+def _distances(embedding: np.ndarray, near: np.ndarray) -> sp.csr_matrix:
+    """Of each cell to its nearest others, (n_cells, n_cells): above 0 also where two cells are the same."""
+    n, k = near.shape
+    apart = np.concatenate(
+        [
+            np.sqrt(np.maximum(((embedding[first : first + BLOCK, None] - embedding[part]) ** 2).sum(-1), 1e-30))
+            for first, part in ((first, near[first : first + BLOCK]) for first in range(0, n, BLOCK))
+        ]
+    ).ravel()
+    cells = np.repeat(np.arange(n), k)
+    others = cells != near.ravel()
+    return sp.csr_matrix((apart[others], (cells[others], near.ravel()[others])), shape=(n, n))
