@@ -208,7 +208,8 @@ def table_of_controls(results: pd.DataFrame) -> str:
     shown = {}
     for column, ending in (("right", ""), ("right with rare=True", "_rare")):
         right = np.where(results["method"] == "rare", results[f"f1{ending}"] >= 0.5, results[f"clusters{ending}"] == 1)
-        counted = pd.Series(right).groupby(kinds.to_numpy(), sort=False).agg(["sum", "size"])
+        measured = results[f"clusters{ending}"].notna().to_numpy()
+        counted = pd.Series(right[measured]).groupby(kinds.to_numpy()[measured], sort=False).agg(["sum", "size"])
         shown[column] = pd.Series([f"{int(a)} of {int(b)}" for a, b in counted.to_numpy()], counted.index)
     return markdown(pd.DataFrame(shown), "control")
 
