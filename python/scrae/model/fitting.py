@@ -70,7 +70,7 @@ class Fitting:
         self.training_cells = counts, covariates
         torch.manual_seed(random_state)
         module = RegularisedAutoencoder(settings, counts.shape[1], coding.width, coding.n_batches)
-        module.fit_constants(counts)
+        module.fit_constants(counts, None if coding.batch_key is None else covariates.codes[:, 0])
         self.factors, linear = None, counts
         if coding.batch_key is not None and settings.n_pcs:
             some = some_cells(counts.shape[0], random_state)
