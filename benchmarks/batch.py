@@ -28,7 +28,7 @@ import numpy as np
 import pandas as pd
 import scanpy as sc
 from accuracy import Embedded, embed, kept, settings
-from experiment import KEYS, ask_peer, command, options, resumed, with_chosen_genes
+from experiment import KEYS, ask_peer, command, measured_already, options, resumed, with_chosen_genes
 from made_batches import MADE, made
 from mixing import BESIDE, OF_BATCHES, OF_TYPES, distances_kept, distances_within_batches, isolated_f1, mixing_scores
 from peers import SCIB
@@ -115,6 +115,7 @@ def main() -> None:
     parser.add_argument("--scib", type=Path, help="table of the scores of scib-metrics, if wanted")
     parser.add_argument("--scib-datasets", nargs="*", help="those that scib-metrics judges; all if nothing is said")
     parser.add_argument("--embeddings", type=Path, help="folder to keep embeddings in")
+    parser.add_argument("--measured", action="store_true", help="tables of the rows that are there, and nothing more")
     typed = options(parser)
 
     load = batches_in(typed.data, typed.n_genes)
@@ -151,10 +152,13 @@ def main() -> None:
         for method in typed.methods
         for seed in range(min(SEEDS_OF_SCVI, typed.seeds) if method == "scvi_batch" else typed.seeds)
     ]
-    parts = [ranked(resumed(typed.out, KEYS, wanted, measure), SCORES)]
+    rows = measured_already(typed.out, KEYS, wanted) if typed.measured else resumed(typed.out, KEYS, wanted, measure)
+    parts = [ranked(rows, SCORES)]
     if typed.scib:
         by_scib = [(name, method) for name in typed.scib_datasets or typed.datasets for method in typed.methods]
-        scores = resumed(typed.scib, ["dataset", "method"], by_scib, judged)
+        keys = ["dataset", "method"]
+        known = measured_already(typed.scib, keys, by_scib) if typed.measured else None
+        scores = resumed(typed.scib, keys, by_scib, judged) if known is None else known
         parts += ["## scib-metrics, first seed", ranked(scores, list(SCIB))]
     publish("\n\n".join(parts), typed.markdown)
 

@@ -23,6 +23,7 @@ NEIGHBOURS = 90  # of LISI: three times the perplexity of 30
 OF_BATCHES = ("iLISI", "kBET", "connectivity", "batch_ASW")
 OF_TYPES = ("NMI", "ARI", "type_ASW")
 BESIDE = ("isolated_F1", "distances")
+LEAST_ALONE = 10  # cells of a type that is looked for
 FEWEST = 5  # cells of a type in a batch whose mean says where it lies
 COMPONENTS = 20  # of a batch on its own
 
@@ -74,8 +75,12 @@ def mixing_scores(embedding: np.ndarray, batch: np.ndarray, types: np.ndarray, s
 
 
 def isolated_f1(embedding: np.ndarray, batch: np.ndarray, types: np.ndarray) -> float:
-    """How well types that one batch holds alone are found: mean of :func:`best_f1`; missing where there are none."""
-    alone = [name for name in np.unique(types) if batch_alone(batch[types == name], batch)]
+    """How well types that one batch holds alone are found: mean of :func:`best_f1`; missing where there are none.
+
+    Types of fewer than :data:`LEAST_ALONE` cells do not count.
+    """
+    names, sizes = np.unique(types, return_counts=True)
+    alone = [name for name in names[sizes >= LEAST_ALONE] if batch_alone(batch[types == name], batch)]
     return float(np.mean(list(best_f1(embedding, types, alone).values()))) if alone else float("nan")
 
 

@@ -53,7 +53,7 @@ def test_factors_are_those_that_the_counts_were_made_with(shares):
 
 
 def test_without_the_factors_batches_of_a_type_have_the_same_means():
-    counts, logs, kind, batch = cells_of([[0.7, 0.2, 0.1], [0.1, 0.3, 0.6]])
+    counts, _, kind, batch = cells_of([[0.7, 0.2, 0.1], [0.1, 0.3, 0.6]])
     factors = GeneFactors.fit(counts, batch, 2)
 
     def apart(of):

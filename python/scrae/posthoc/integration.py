@@ -14,6 +14,7 @@ CLUSTERS = (2, 100)
 CLUSTERS_OF_TREND = (2, 20)
 ROUNDS_OF_TREND = 10
 THETA = 2.0  # Harmony's own weight of mixing in its clusters
+TAU = 2.0  # cells of a level for each cluster: with fewer it cannot be in all clusters, and mixing counts less
 MILD = 1.0  # the same where little is left to mix: types that one batch holds alone are drawn to others less
 
 
@@ -112,6 +113,7 @@ def without_levels(
             levels,
             names,
             theta=[THETA] * len(names) if theta is None else list(theta),
+            tau=TAU,
             nclust=n_clusters,
             random_state=random_state,
             verbose=False,
