@@ -71,14 +71,11 @@ class Fitting:
         torch.manual_seed(random_state)
         module = RegularisedAutoencoder(settings, counts.shape[1], coding.width, coding.n_batches)
         module.fit_constants(counts, None if coding.batch_key is None else covariates.codes[:, 0])
-        self.factors, linear = None, counts
+        self.components = PrincipalComponents.fit(counts, settings.n_pcs).to(device) if settings.n_pcs else None
+        self.factors = None
         if coding.batch_key is not None and settings.n_pcs:
             some = some_cells(counts.shape[0], random_state)
-            batch = covariates.codes[some, 0]
-            self.factors = GeneFactors.fit(counts[some], batch, coding.n_batches)
-            if self.factors is not None:  # components that the batches have no part in
-                linear = self.factors.divided(counts[some], batch)
-        self.components = PrincipalComponents.fit(linear, settings.n_pcs).to(device) if settings.n_pcs else None
+            self.factors = GeneFactors.fit(counts[some], covariates.codes[some, 0], coding.n_batches)
         self.population = Population.of(module.log_libraries(counts), covariates)
         data = CountData(counts, covariates, device, has_batch=coding.batch_key is not None)
         training, validation = _held_out(data.n_cells, settings, device)

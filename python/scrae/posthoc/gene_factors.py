@@ -82,17 +82,14 @@ class GeneFactors:
             logs = _least_squares(shares, pairs, n_batches)
         return cls(torch.as_tensor(logs, dtype=torch.float32))
 
-    def divided(self, counts: sp.csr_array, batch: np.ndarray) -> sp.csr_array:
-        """Counts without the factors, float32, (n_cells, n_genes), of cells of these batches."""
-        return _divided(counts, batch, self.logs.double().numpy())
-
     def divided_rows(self, counts: SparseRows, batch: torch.Tensor) -> SparseRows:
-        """The same of a minibatch."""
+        """Counts of a minibatch without the factors; ``batch`` as codes, int64 (n_cells,)."""
         logs = self.logs.to(counts.values.device)[batch[counts.row], counts.column]
         return counts.with_values(counts.values * torch.exp(-logs))
 
 
 def _divided(counts: sp.csr_array, batch: np.ndarray, logs: np.ndarray) -> sp.csr_array:
+    """Counts without these log factors, float32, (n_cells, n_genes)."""
     factor = np.exp(-logs[np.repeat(batch, np.diff(counts.indptr)), counts.indices])
     values = (counts.data * factor).astype(np.float32)
     return sp.csr_array((values, counts.indices, counts.indptr), shape=counts.shape)
