@@ -138,9 +138,12 @@ bench-labels: setup ## types from some labels, calibration, unknown types, besid
 	@$(python) benchmarks/labels.py --data $(DATA) --markdown benchmarks/results/labels.md \
 	$(if $(PEER),$(PEER) scrae scrae_map lr knn lr_harmony knn_harmony scanvi)
 
-bench-batch: setup ## how batches mix and types stay apart, beside PCA, Harmony and scVI (DATA=folder of h5ad)
-	@$(python) benchmarks/batch.py --data $(DATA) --markdown benchmarks/results/batch.md \
+bench-batch: setup ## how batches mix and types stay apart, on real and made batches, beside PCA, Harmony and scVI; types that one batch holds alone (DATA=folder of h5ad)
+	@$(python) benchmarks/batch.py --data $(DATA) --markdown benchmarks/results/batch.md --embeddings build/batch \
+	--scib-datasets cellbench_3cl kang_ifnb_2800 baron_human2_4 \
 	$(if $(PEER),--scib benchmarks/results/batch_scib.csv $(PEER) scrae default pca30 harmony scvi_batch)
+	@$(python) benchmarks/alone.py --data $(DATA) --markdown benchmarks/results/alone.md --embeddings build/batch \
+	$(if $(PEER),$(PEER) scrae default pca30 harmony)
 
 bench-denoise: setup ## denoising by held-out molecules, beside DCA, scVI and MAGIC (DATA=folder of h5ad)
 	@$(python) benchmarks/denoise.py --data $(DATA) --markdown benchmarks/results/denoise.md \

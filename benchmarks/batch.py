@@ -3,36 +3,60 @@
     python benchmarks/batch.py --data DIR [--datasets NAME ...] [--methods scrae pca30 ...] [--seeds 5]
                                [--peer PYTHON] [--embeddings DIR] [--out batch.csv] [--markdown batch.md]
 
-DIR holds h5ad files with raw counts in X, types in obs["cell_type"] and batches in obs["batch"]. Every method sees the
-same cells and genes (chosen within batches); none sees types. Methods: ``scrae`` (the default preset with
+DIR holds h5ad files with raw counts in X, types in obs["cell_type"] and batches in obs["batch"]; data sets whose names
+begin with ``made_`` are made from some of them (benchmarks/made_batches.py). Every method sees the same cells and genes
+(chosen within batches); none sees types. Methods: ``scrae`` (the default preset with
 ``batch_key``; ``scrae:dispersion=gene-batch``: with other settings), any method of benchmarks/accuracy.py, which is
 told of no batch (``default``, ``pca30``, ``scvi``), and with ``--peer`` ``harmony`` and ``scvi_batch``, which are
-(``scvi_batch`` with three seeds). Scores as in benchmarks/mixing.py. One row per (data set, method, seed); rows that
-are there already are not computed again, nor are embeddings where ``--embeddings`` names a folder to keep them in (not
-that of benchmarks/accuracy.py: genes differ).
+(``scvi_batch`` with three seeds). Scores as in benchmarks/mixing.py; rows of older versions lack the last two. One row
+per (data set, method, seed); rows that are there already are not computed again, nor are embeddings where
+``--embeddings`` names a folder to keep them in (not that of benchmarks/accuracy.py: genes differ).
 
 With ``--scib FILE.csv``, and a peer that has scib-metrics, the embeddings of the first seed get its scores as well
-(Luecken et al. 2022); they are kept in embeddings/ beside FILE.csv if nothing else is said.
+(Luecken et al. 2022), a row for each data set and method; they are kept in embeddings/ beside FILE.csv if nothing else
+is said. As they take long, ``--scib-datasets`` names those that are judged.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 
 import anndata
 import numpy as np
 import pandas as pd
+import scanpy as sc
 from accuracy import Embedded, embed, kept, settings
-from experiment import KEYS, ask_peer, command, loader, options, resumed
-from mixing import OF_BATCHES, OF_TYPES, mixing_scores
+from experiment import KEYS, ask_peer, command, measured_already, options, resumed, with_chosen_genes
+from made_batches import MADE, made
+from mixing import BESIDE, OF_BATCHES, OF_TYPES, distances_kept, distances_within_batches, isolated_f1, mixing_scores
 from peers import SCIB
-from tables import markdown, mean_and_spread, publish
+from tables import in_common, markdown, mean_and_spread_of_known, publish
 
 import scrae
 
 SEEDS_OF_SCVI = 3  # each takes ten times as long as one of scRAE
-DATASETS = ["cellbench_3cl", "kang_ifnb_2800", "baron_human2_4"]
-SCORES = ["overall", "batches", "types", *OF_BATCHES, *OF_TYPES]
+REAL = ["cellbench_3cl", "kang_ifnb_2800", "baron_human2_4", "cao_worm_neuron", "zeisel_1799"]
+DATASETS = [*REAL, *MADE]
+SCORES = ["overall", "batches", "types", *BESIDE, *OF_BATCHES, *OF_TYPES]
+
+
+def batches_in(data: Path, n_genes: int) -> Callable[[str], anndata.AnnData]:
+    """A function that gives a data set with batches by name, on its chosen genes, and keeps the last one.
+
+    Batches of one cell are left out: nothing can tell the batch from the cell.
+    """
+
+    @lru_cache(maxsize=1)
+    def load(name: str) -> anndata.AnnData:
+        adata = made(data, name) if name in MADE else anndata.read_h5ad(data / f"{name}.h5ad")
+        if "batch" not in adata.obs:
+            raise SystemExit(f'{name} has no obs["batch"]: there is nothing to integrate')
+        sizes = adata.obs["batch"].map(adata.obs["batch"].value_counts()).astype(int)
+        return with_chosen_genes(adata[(sizes > 1).to_numpy()].copy(), n_genes, "hvg", batch_key="batch")
+
+    return load
 
 
 def embed_batches(adata: anndata.AnnData, method: str, seed: int, peer: str | None) -> Embedded:
@@ -52,17 +76,32 @@ def judged_by_scib(adata: anndata.AnnData, embeddings: dict[str, np.ndarray], pe
 
 
 def ranked(results: pd.DataFrame, scores: list[str]) -> str:
-    """Methods by the mean of the first score over data sets, then a table for each data set, as Markdown."""
+    """Methods by the mean of the first score over data sets, then a table for each data set, as Markdown.
+
+    Where some methods were not measured on all data sets, the first table is of the methods that were, and one of all
+    methods on the data sets that they share comes second.
+    """
+    numbers = results.groupby("method")["dataset"].nunique()
+    everywhere = results[results["method"].isin(numbers.index[numbers == results["dataset"].nunique()])]
+    parts = [_means(everywhere, scores)] if len(everywhere) else []
+    shared = in_common(results, "method")
+    if len(everywhere) < len(results) and len(shared):
+        parts.append(_means(shared, scores))
+    order = results.groupby("method")[scores[0]].mean().sort_values(ascending=False).index
+    for name, rows in results.groupby("dataset"):
+        cells = rows.groupby("method")[scores].agg(mean_and_spread_of_known)
+        parts.append(markdown(cells.reindex([m for m in order if m in cells.index]), str(name)))
+    return "\n\n".join(parts)
+
+
+def _means(results: pd.DataFrame, scores: list[str]) -> str:
+    """Means over data sets of which all methods have each, as Markdown."""
     means = results.groupby(["method", "dataset"])[scores].mean()
     order = means.groupby("method").mean().sort_values(scores[0], ascending=False)
     first = means[scores[0]].groupby("dataset").idxmax().str[0].value_counts()
-    table = order.map("{:.3f}".format)
+    table = order.apply(lambda column: column.map("{:.3f}".format).where(column.notna()))
     table.insert(0, "first on", [str(first.get(method, 0)) for method in order.index])
-    parts = [markdown(table, f"mean of {results['dataset'].nunique()} data sets")]
-    for name, rows in results.groupby("dataset"):
-        cells = rows.groupby("method")[scores].agg(mean_and_spread)
-        parts.append(markdown(cells.reindex([m for m in order.index if m in cells.index]), str(name)))
-    return "\n\n".join(parts)
+    return markdown(table, f"mean of {results['dataset'].nunique()} data sets")
 
 
 def main() -> None:
@@ -74,10 +113,12 @@ def main() -> None:
         peer="scvi-tools, harmonypy and scib-metrics",
     )
     parser.add_argument("--scib", type=Path, help="table of the scores of scib-metrics, if wanted")
+    parser.add_argument("--scib-datasets", nargs="*", help="those that scib-metrics judges; all if nothing is said")
     parser.add_argument("--embeddings", type=Path, help="folder to keep embeddings in")
+    parser.add_argument("--measured", action="store_true", help="tables of the rows that are there, and nothing more")
     typed = options(parser)
 
-    load = loader(typed.data, typed.n_genes, batch_key="batch")
+    load = batches_in(typed.data, typed.n_genes)
     folder = typed.embeddings or (typed.scib and typed.scib.parent / "embeddings")
 
     def embedding(name: str, method: str, seed: int) -> np.ndarray:
@@ -85,9 +126,25 @@ def main() -> None:
         path = folder / f"{name}-{method}-{seed}.npz" if folder and wanted_again else None
         return kept(path, lambda: embed_batches(load(name), method, seed, typed.peer))[0]
 
-    def measure(name: str, method: str, seed: int) -> dict[str, object]:
+    @lru_cache(maxsize=1)
+    def expected(name: str) -> np.ndarray:
+        logs = load(name).copy()
+        sc.pp.normalize_total(logs)
+        sc.pp.log1p(logs)
+        return distances_within_batches(logs.X, *batch_and_types(name))
+
+    def batch_and_types(name: str) -> tuple[np.ndarray, np.ndarray]:
         batch, types = (load(name).obs[key].astype(str).to_numpy() for key in ("batch", "cell_type"))
-        return dict(mixing_scores(embedding(name, method, seed), batch, types, seed))
+        return batch, types
+
+    def measure(name: str, method: str, seed: int) -> dict[str, object]:
+        batch, types = batch_and_types(name)
+        found = embedding(name, method, seed)
+        beside = isolated_f1(found, batch, types), distances_kept(found, types, expected(name))
+        return mixing_scores(found, batch, types, seed) | dict(zip(BESIDE, beside, strict=True))
+
+    def judged(name: str, method: str) -> dict[str, object]:
+        return dict(judged_by_scib(load(name), {method: embedding(name, method, 0)}, typed.peer).iloc[0])
 
     wanted = [
         (name, method, seed)
@@ -95,14 +152,13 @@ def main() -> None:
         for method in typed.methods
         for seed in range(min(SEEDS_OF_SCVI, typed.seeds) if method == "scvi_batch" else typed.seeds)
     ]
-    parts = [ranked(resumed(typed.out, KEYS, wanted, measure), SCORES)]
+    rows = measured_already(typed.out, KEYS, wanted) if typed.measured else resumed(typed.out, KEYS, wanted, measure)
+    parts = [ranked(rows, SCORES)]
     if typed.scib:
-        tables = []
-        for name in typed.datasets:
-            found = {method: embedding(name, method, 0) for method in typed.methods}
-            tables.append(judged_by_scib(load(name), found, typed.peer).assign(dataset=name))
-        scores = pd.concat(tables).rename_axis("method").reset_index()
-        scores.to_csv(typed.scib, index=False, float_format="%.5f")
+        by_scib = [(name, method) for name in typed.scib_datasets or typed.datasets for method in typed.methods]
+        keys = ["dataset", "method"]
+        known = measured_already(typed.scib, keys, by_scib) if typed.measured else None
+        scores = resumed(typed.scib, keys, by_scib, judged) if known is None else known
         parts += ["## scib-metrics, first seed", ranked(scores, list(SCIB))]
     publish("\n\n".join(parts), typed.markdown)
 

@@ -90,7 +90,7 @@ def with_chosen_genes(
 
 
 def loader(
-    data: Path, n_genes: int, genes: str = "hvg", batch_key: str | None = None, n_cells: int | None = None
+    data: Path, n_genes: int, genes: str = "hvg", n_cells: int | None = None
 ) -> Callable[[str], anndata.AnnData]:
     """A function that reads a data set of the folder by name, on its chosen genes, and keeps the last one.
 
@@ -100,11 +100,9 @@ def loader(
     @lru_cache(maxsize=1)
     def load(name: str) -> anndata.AnnData:
         adata = anndata.read_h5ad(data / f"{name}.h5ad")
-        if batch_key is not None and batch_key not in adata.obs:
-            raise SystemExit(f'{name} has no obs["{batch_key}"]: there is nothing to integrate')
         if n_cells is not None and adata.n_obs > n_cells:
             sc.pp.sample(adata, n=n_cells, rng=0)
-        return with_chosen_genes(adata, n_genes, genes, batch_key)
+        return with_chosen_genes(adata, n_genes, genes)
 
     return load
 

@@ -108,6 +108,17 @@ def test_a_type_of_one_batch_alone_is_named(donors):
     assert some.uns["scrae_batches"]["groups"]["alone"].tolist() == ["", "", "donor1"]
 
 
+def test_a_type_that_one_donor_holds_alone_stays_apart_when_donors_are_taken_out(donors):
+    some = donors[(donors.obs["type"] != "type2") | (donors.obs["donor"] == "donor1")].copy()
+    for cells in (donors, some):
+        embedding = scrae.SCRAE(max_epochs=15, verbose=False).fit(cells, batch_key="donor").embed()
+        clusters, types = scrae.metrics.kmeans(embedding[:, :10], 3), cells.obs["type"].to_numpy()
+        of_type = types == "type2"
+        shared = np.bincount(clusters[of_type], minlength=3)
+        assert (2 * shared / (np.bincount(clusters) + of_type.sum())).max() > 0.95  # F1
+        assert np.nanmean(mixing(embedding, cells.obs["donor"].to_numpy(), types)) > 0.8
+
+
 def test_a_condition_that_cannot_be_kept_is_told(donors):
     scrae.tl.batch_report(donors, "donor", keep=["condition", "type"])
     table = donors.uns["scrae_batches"]["findings"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import anndata
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -10,6 +11,7 @@ from scipy.special import log_softmax
 
 import scrae
 from scrae.autoencoder.contrast import contrastive_loss
+from scrae.autoencoder.partners import partner_groups
 from scrae.data.covariates import Covariates
 from scrae.data.minibatches import CountData
 
@@ -72,3 +74,42 @@ def test_training_records_the_term_and_leaves_it_out_where_nothing_is_masked(sma
     assert (history["contrast"] > 0).all()
     history = scrae.SCRAE(**quick, contrast_weight=2.0, mask_rate=0.0).fit(small).history
     assert "contrast" not in history
+
+
+@pytest.fixture
+def plates():
+    """Counts of 480 cells on 40 plates of 12 from two laboratories, which see another half of the genes well."""
+    rng = np.random.default_rng(0)
+    batch = np.repeat(np.arange(40), 12)
+    mean = np.where((batch % 2)[:, None] == (np.arange(60) % 2), 4.0, 2.0) * rng.uniform(0.5, 2, 60)
+    return sp.csr_array(rng.poisson(mean).astype(np.float32)), batch
+
+
+def test_small_batches_are_joined_with_similar_ones_until_a_cell_has_others_to_be_told_from(plates):
+    counts, batch = plates
+    group = partner_groups(counts, batch, 40, batch_size=128)
+    sizes = np.bincount(group[batch])
+    assert sizes[sizes > 0].min() * 128 / 480 >= 8
+    assert len(set(group)) > 5  # and no more than that
+    assert (group % 2 == np.arange(40) % 2).all()  # within a laboratory
+    assert (group[group] == group).all()
+
+
+def test_batches_that_are_large_enough_stay_for_themselves_and_none_is_left_alone(plates):
+    counts, batch = plates
+    assert partner_groups(counts, batch // 20, 2, 128).tolist() == [0, 1]
+    assert partner_groups(counts, np.where(batch < 38, 0, 1), 2, 128).tolist() == [0, 0]
+    assert partner_groups(counts, np.where(batch < 38, 0, 1), 2, 480).tolist() == [0, 1]
+    three = np.where(batch < 20, batch % 2, 2)  # 120, 120 and 240 cells
+    assert partner_groups(counts, three, 3, 64).tolist() == [0, 1, 2]
+
+
+def test_a_training_on_many_small_batches_has_cells_to_tell_apart(plates):
+    counts, batch = plates
+    adata = anndata.AnnData(sp.csr_matrix(counts), obs={"plate": batch.astype(str)})
+    model = scrae.SCRAE(max_epochs=2, verbose=False).fit(adata, batch_key="plate")
+    names = model.fitted.coding.levels["plate"]
+    expected = partner_groups(counts, np.array([names.index(str(b)) for b in batch]), 40, 128)
+    assert model.fitted.module.partners.tolist() == expected.tolist()
+    # Among eight cells and more, at the start nearly by chance: 3 log 8 = 6.2. In plates it was 3 log 3.2 at the most.
+    assert model.history["contrast"].iloc[0] > 3 * np.log(4.5)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from scrae.data.covariates import Covariates
+from scrae.metrics import purity
 from scrae.posthoc.integration import without_covariates, without_trend
 
 
@@ -61,6 +62,30 @@ def test_few_cells_are_corrected_and_a_handful_is_left_alone(cells):
     corrected = without_covariates(coordinates[:30], levels(donor[:30]))
     assert np.isfinite(corrected).all()
     assert not np.array_equal(corrected, coordinates[:30])
+
+
+def test_types_outlive_many_small_plates_that_hold_them_unequally(monkeypatch):
+    """40 plates of 15 cells, 60 % of them of one type, and nothing else that plates differ in."""
+    rng = np.random.default_rng(0)
+    plate, most = np.repeat(np.arange(40), 15), rng.integers(6, size=40)
+    kind = np.where(rng.uniform(size=600) < 0.6, most[plate], rng.integers(6, size=600))
+    coordinates = 2 * np.eye(6, 10)[kind] + 0.6 * rng.normal(size=(600, 10))
+    before = purity(coordinates, kind).mean()
+    assert purity(without_covariates(coordinates, levels(plate)), kind).mean() > before - 0.02
+    monkeypatch.setattr("scrae.posthoc.integration.TAU", 0.0)  # Harmony's default: all plates in all clusters
+    assert purity(without_covariates(coordinates, levels(plate)), kind).mean() < before - 0.1
+
+
+def test_only_the_batch_is_mixed_mildly_where_it_was_taken_out_before(cells, monkeypatch):
+    import harmonypy
+
+    coordinates, _, donor, chemistry = cells
+    asked, run = [], harmonypy.run_harmony
+    monkeypatch.setattr(harmonypy, "run_harmony", lambda *a, **k: asked.append(k["theta"]) or run(*a, **k))
+    for mild in (False, True):
+        without_covariates(coordinates, levels(donor, chemistry), mild=mild)
+        without_covariates(coordinates, levels(np.zeros_like(donor), chemistry), mild=mild)
+    assert asked == [[2.0, 2.0], [2.0], [1.0, 2.0], [2.0]]
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from scrae.autoencoder.contrast import contrastive_loss
 from scrae.autoencoder.forward_pass import ForwardPass
+from scrae.autoencoder.partners import partner_groups
 from scrae.autoencoder.settings import Settings
 from scrae.data.covariates import Covariates
 from scrae.data.minibatches import CountData, Minibatch
@@ -38,6 +39,8 @@ class RegularisedAutoencoder(nn.Module):
     n_batches
         Number of batches (1 without batches).
     """
+
+    partners: Tensor  # group of each batch within which the contrastive term tells cells apart
 
     def __init__(self, settings: Settings, n_genes: int, n_covariates: int, n_batches: int) -> None:
         super().__init__()
@@ -70,14 +73,22 @@ class RegularisedAutoencoder(nn.Module):
         self.regulariser = regulariser(settings.n_latent, **settings.regulariser_options)
         self.regulariser.connect(n_genes, self.decoder.n_output)
         self.noise = GaussianNoise(settings.noise_sd)
+        # Not stored: it follows from the training cells, and nothing but training asks for it.
+        self.register_buffer("partners", torch.arange(n_batches), persistent=False)
 
-    def fit_constants(self, counts: sp.csr_array) -> None:
-        """Take from the training counts what is computed once: scales, moments of the library size."""
+    def fit_constants(self, counts: sp.csr_array, batch: np.ndarray | None = None) -> None:
+        """Take from the training counts what is computed once: scales, moments of the library size, similar batches.
+
+        ``batch`` is the code of each cell's batch, int (n_cells,); None: there are none.
+        """
         self.input_transform.fit(counts)
         self.target_transform.fit(counts)
         self.likelihood.fit(self.target_transform)
         if self.library is not None:
             self.library.fit(self.log_libraries(counts))
+        if batch is not None and self.settings.contrast_weight:
+            found = partner_groups(counts, batch, len(self.partners), self.settings.batch_size)
+            self.partners.copy_(torch.as_tensor(found))
 
     def log_libraries(self, counts: sp.csr_array) -> np.ndarray:
         """log library sizes of all cells, on the scale of the target, float64 (n_cells,)."""
@@ -199,7 +210,7 @@ class RegularisedAutoencoder(nn.Module):
         other = self.encoder(self.view(minibatch.transformed(self.input_transform)))[0]
         codes = self.regulariser.codes(passed.outputs)
         other_codes = self.regulariser.codes(minibatch.rows.gather(other))
-        return contrastive_loss(codes, other_codes, minibatch.batch, self.settings.contrast_temperature)
+        return contrastive_loss(codes, other_codes, self.partners[minibatch.batch], self.settings.contrast_temperature)
 
     def log_library(self, minibatch: Minibatch) -> Tensor:
         """log library size of each cell, (n_cells,): observed, or the encoder's mean of it. Evaluation mode."""

@@ -20,7 +20,8 @@ from scrae.compute.random_state import random_state_kept
 from scrae.data.covariates import CovariateCoding, Covariates
 from scrae.data.minibatches import CountData
 from scrae.model.fitted import FittedModel
-from scrae.posthoc.finish import finish, size_of_readout
+from scrae.posthoc.finish import finish, size_of_readout, some_cells
+from scrae.posthoc.gene_factors import GeneFactors
 from scrae.posthoc.population import Population
 from scrae.posthoc.principal_components import PrincipalComponents
 from scrae.posthoc.readout import Readout
@@ -69,8 +70,12 @@ class Fitting:
         self.training_cells = counts, covariates
         torch.manual_seed(random_state)
         module = RegularisedAutoencoder(settings, counts.shape[1], coding.width, coding.n_batches)
-        module.fit_constants(counts)
+        module.fit_constants(counts, None if coding.batch_key is None else covariates.codes[:, 0])
         self.components = PrincipalComponents.fit(counts, settings.n_pcs).to(device) if settings.n_pcs else None
+        self.factors = None
+        if coding.batch_key is not None and settings.n_pcs:
+            some = some_cells(counts.shape[0], random_state)
+            self.factors = GeneFactors.fit(counts[some], covariates.codes[some, 0], coding.n_batches)
         self.population = Population.of(module.log_libraries(counts), covariates)
         data = CountData(counts, covariates, device, has_batch=coding.batch_key is not None)
         training, validation = _held_out(data.n_cells, settings, device)
@@ -118,7 +123,7 @@ class Fitting:
         with random_state_kept(self.device):
             module = self.training.result()
             readout, population = finish(
-                module, self.training.data, self.components, self.population, self.random_state
+                module, self.training.data, self.components, self.population, self.random_state, self.factors
             )
         return self._value(module, population, readout, self.training.good_state())
 

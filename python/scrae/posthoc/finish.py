@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from scrae.autoencoder.autoencoder import RegularisedAutoencoder
 from scrae.data.minibatches import EVALUATION_CELLS, CountData
 from scrae.posthoc.density import CellDensity
 from scrae.posthoc.dispersion import fit_dispersions
+from scrae.posthoc.gene_factors import GeneFactors
 from scrae.posthoc.population import Population
 from scrae.posthoc.principal_components import PrincipalComponents
 from scrae.posthoc.readout import Readout
@@ -26,6 +26,7 @@ def finish(
     components: PrincipalComponents | None,
     population: Population,
     random_state: int,
+    factors: GeneFactors | None = None,
 ) -> tuple[Readout | None, Population]:
     """Fit the dispersions of ``module``, and give the read-out of its embedding and the population with its density.
 
@@ -41,6 +42,8 @@ def finish(
         Of the training cells.
     random_state
         Seed: the choice of cells, and what is fitted, follow from it.
+    factors
+        What each batch multiplies genes by, where there are batches.
 
     Returns
     -------
@@ -48,13 +51,21 @@ def finish(
     not there.
     """
     settings = module.settings
-    cells = _some_cells(data, random_state)
+    cells = torch.as_tensor(some_cells(data.n_cells, random_state), device=data.device)
     fit_dispersions(module, data, cells, settings.dispersion_steps)
     readout = None
     if settings.n_pcs or settings.smoothing:
         widths = settings.n_latent, module.encoder.hidden.n_output
         readout = Readout.fit(
-            data, cells, module.features, widths, components, settings.smoothing, random_state, settings.residual_axes
+            data,
+            cells,
+            module.features,
+            widths,
+            components,
+            settings.smoothing,
+            random_state,
+            settings.residual_axes,
+            factors,
         )
     with torch.no_grad():
         codes = data.row_of_each(module.encode, EVALUATION_CELLS, cells).cpu().numpy()
@@ -77,8 +88,7 @@ def size_of_readout(module: RegularisedAutoencoder, n_cells: int, components: Pr
     return linear + min(n_cells, LANDMARKS) * moved * n_dimensions * SINGLE
 
 
-def _some_cells(data: CountData, random_state: int) -> Tensor:
-    """Positions of the training cells that stand for all, int64 (at most LANDMARKS,)."""
+def some_cells(n_cells: int, random_state: int) -> np.ndarray:
+    """Positions of the training cells that stand for all, int64 (at most LANDMARKS,), ascending."""
     rng = np.random.default_rng(random_state)
-    chosen = np.sort(rng.choice(data.n_cells, min(data.n_cells, LANDMARKS), replace=False))
-    return torch.as_tensor(chosen, device=data.device)
+    return np.sort(rng.choice(n_cells, min(n_cells, LANDMARKS), replace=False))

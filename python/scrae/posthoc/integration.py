@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -12,9 +13,14 @@ CELLS_A_CLUSTER = 30  # Harmony's own defaults, said here because few cells woul
 CLUSTERS = (2, 100)
 CLUSTERS_OF_TREND = (2, 20)
 ROUNDS_OF_TREND = 10
+THETA = 2.0  # Harmony's own weight of mixing in its clusters
+TAU = 2.0  # cells of a level for each cluster: with fewer it cannot be in all clusters, and mixing counts less
+MILD = 1.0  # the same where little is left to mix: types that one batch holds alone are drawn to others less
 
 
-def without_covariates(coordinates: np.ndarray, covariates: Covariates, random_state: int = 0) -> np.ndarray:
+def without_covariates(
+    coordinates: np.ndarray, covariates: Covariates, random_state: int = 0, mild: bool = False
+) -> np.ndarray:
     """What continuous covariates add is taken out as a line, then what levels add, by Harmony.
 
     Parameters
@@ -25,6 +31,8 @@ def without_covariates(coordinates: np.ndarray, covariates: Covariates, random_s
         Of the same cells; covariates of one level change nothing.
     random_state
         Seed of the clusters.
+    mild
+        Whether the first covariate, the batch, has been taken out gene by gene already.
 
     Returns
     -------
@@ -37,7 +45,10 @@ def without_covariates(coordinates: np.ndarray, covariates: Covariates, random_s
     varying = [j for j in range(covariates.codes.shape[1]) if len(np.unique(covariates.codes[:, j])) > 1]
     if covariates.values.shape[1]:
         coordinates = without_trend(coordinates, covariates.values, random_state)
-    return without_levels(coordinates, covariates.codes[:, varying], random_state) if varying else coordinates
+    if not varying:
+        return coordinates
+    theta = [MILD if mild and j == 0 else THETA for j in varying]
+    return without_levels(coordinates, covariates.codes[:, varying], random_state, theta)
 
 
 def without_trend(coordinates: np.ndarray, values: np.ndarray, random_state: int = 0) -> np.ndarray:
@@ -72,7 +83,9 @@ def without_trend(coordinates: np.ndarray, values: np.ndarray, random_state: int
     return corrected
 
 
-def without_levels(coordinates: np.ndarray, codes: np.ndarray, random_state: int = 0) -> np.ndarray:
+def without_levels(
+    coordinates: np.ndarray, codes: np.ndarray, random_state: int = 0, theta: Sequence[float] | None = None
+) -> np.ndarray:
     """Harmony (Korsunsky et al. 2019): soft clusters with as much of every level, then a linear correction in each.
 
     Parameters
@@ -83,6 +96,8 @@ def without_levels(coordinates: np.ndarray, codes: np.ndarray, random_state: int
         Level of each covariate, int (n_cells, n_covariates), two levels or more in each.
     random_state
         Seed of the clusters.
+    theta
+        How much mixing of each covariate counts; None: :data:`THETA`.
     """
     import harmonypy
     import pandas as pd
@@ -94,7 +109,14 @@ def without_levels(coordinates: np.ndarray, codes: np.ndarray, random_state: int
     logging.getLogger("harmonypy").setLevel(logging.ERROR)
     try:
         found = harmonypy.run_harmony(
-            coordinates, levels, names, nclust=n_clusters, random_state=random_state, verbose=False
+            coordinates,
+            levels,
+            names,
+            theta=[THETA] * len(names) if theta is None else list(theta),
+            tau=TAU,
+            nclust=n_clusters,
+            random_state=random_state,
+            verbose=False,
         ).Z_corr
     finally:
         logging.getLogger("harmonypy").setLevel(level)

@@ -22,6 +22,7 @@ from scrae.compute.neighbours import nearest
 from scrae.data.covariates import Covariates
 from scrae.data.minibatches import CountData, Minibatch
 from scrae.data.sparse import SparseRows
+from scrae.posthoc.gene_factors import GeneFactors
 from scrae.posthoc.integration import without_covariates
 from scrae.posthoc.principal_components import PrincipalComponents
 
@@ -45,7 +46,9 @@ class Readout:
 
     z are codes, h the encoder's last hidden layer, s the scaled genes. Over the training cells the learned part and the
     linear part of x have mean square norm 1 each, and z and h the same share of it. u are the landmarks' x without
-    what batches and other covariates add to them (:mod:`scrae.posthoc.integration`), and x where there are none. P is
+    what batches and other covariates add to them, and x where there are none: the linear part of counts that are
+    without the factors of their batch (:mod:`scrae.posthoc.gene_factors`), then what is left taken out of both parts
+    (:mod:`scrae.posthoc.integration`). P is
     the random walk on the symmetric neighbour graph of u (every landmark its own neighbour, too), V holds the principal
     axes of s of all training cells, U those of the landmarks' y. W are the principal axes of (v - mean(v))(I - U U^T),
     scaled so that each has :data:`SPREAD` times the root mean square spread of the first axes, and
@@ -95,6 +98,7 @@ class Readout:
         weight: float,
         random_state: int = 0,
         n_residual: int = 0,
+        factors: GeneFactors | None = None,
     ) -> Readout:
         """Take from the trained encoder what the embedding needs.
 
@@ -116,6 +120,8 @@ class Readout:
             Seed of the correction for covariates.
         n_residual
             Number of residual axes, at most; those that there are dimensions for are taken.
+        factors
+            What each batch multiplies genes by; None: there are no batches, or they are too small to say.
         """
         with torch.no_grad():
             minibatches = list(data.in_order(BLOCK, landmarks))
@@ -129,9 +135,17 @@ class Readout:
             none, centre = every.new_zeros(0, n_dimensions), every.new_zeros(n_dimensions)
             axes, no_axes = torch.eye(n_dimensions, widths[0]).to(every), every.new_zeros(n_dimensions, 0)
             still = cls(every.mean(0), factor, none, none, centre, axes, none, centre, no_axes, components)
-            parts = zip(learned, minibatches, strict=True)
+            parts = list(zip(learned, minibatches, strict=True))
             x = torch.cat([still.coordinates(part, minibatch.counts) for part, minibatch in parts])
-            shift, correction = _shifts(x, data.covariates(landmarks), weight, random_state)
+            divided = x
+            if factors is not None and components is not None:
+                divided = torch.cat(
+                    [
+                        still.coordinates(part, factors.divided_rows(minibatch.counts, minibatch.batch))
+                        for part, minibatch in parts
+                    ]
+                )
+            shift, correction = _shifts(x, divided, data.covariates(landmarks), weight, random_state)
             moving = still if shift is None else replace(still, landmarks=x, shift=shift)
             if correction is not None:
                 moving = replace(moving, correction=correction)
@@ -232,11 +246,15 @@ class Readout:
 
 
 def _shifts(
-    coordinates: Tensor, covariates: Covariates, weight: float, random_state: int
+    coordinates: Tensor, divided: Tensor, covariates: Covariates, weight: float, random_state: int
 ) -> tuple[Tensor | None, Tensor | None]:
-    """y - x and u - x of landmarks with these coordinates and covariates, (n_landmarks, n_dimensions); None: 0."""
+    """y - x and u - x of landmarks, (n_landmarks, n_dimensions); None: 0.
+
+    ``divided`` are their coordinates without the factors of batches; the coordinates themselves where there are none.
+    """
     x = coordinates.double().cpu().numpy()
-    corrected = without_covariates(x, covariates, random_state)
+    mild = divided is not coordinates
+    corrected = without_covariates(divided.double().cpu().numpy(), covariates, random_state, mild)
     correction = corrected - x
     shift = correction + weight * _walked(corrected) if weight else correction
 
