@@ -146,7 +146,7 @@ def test_10x_files_are_read(small, tmp_path, kind):
     ("arguments", "message"),
     [
         (["run", "nowhere.h5ad", "--out", "out.h5ad"], "there is no nowhere.h5ad"),
-        (["run", "{table}", "--out", "out.h5ad"], "is not h5ad, zarr, 10x .h5 or a 10x folder"),
+        (["run", "{table}", "--out", "out.h5ad"], "is not h5ad, zarr, 10x .h5 or a folder of counts"),
         (["run", "{broken}", "--out", "out.h5ad"], "broken.h5ad cannot be read"),
         (["run", "{h5ad}", "--out", "out.csv"], "written as h5ad or zarr"),
         (["run", "{h5ad}", "--out", "out.zarr", "--from-disk"], "so --out must end in .h5ad, too"),

@@ -20,8 +20,8 @@ from scrae._deprecation import warn_of_old_name
 from scrae._errors import Coded, CountsError, Refusal
 from scrae._messages import some, unknown
 from scrae.compute.atomic import NotWritten, refuse_unwritable, refuse_without_room, sweep, written_aside
+from scrae.data.count_folders import read_counts_folder
 from scrae.data.counts import Rounding, as_counts
-from scrae.data.matrix_market import refuse_malformed_text
 from scrae.data.on_disk import edges, on_disk
 from scrae.data.spared_hdf5 import hdf5_file
 from scrae.data.sparse_format import OF_FILE, refuse_malformed_group, refuse_malformed_positions
@@ -444,8 +444,15 @@ def _refuse_malformed_file(path: Path) -> None:
                 refuse_malformed_group(stored, shape, _stored_as(stored) == "csc_matrix", f"{place} of {path}")
 
 
-def read_counts(path: Path) -> AnnData:
-    """Read h5ad, zarr, a 10x HDF5 file or a 10x folder.
+def read_counts(path: Path, prefix: str | None = None) -> AnnData:
+    """Read h5ad, zarr, a 10x HDF5 file, or a folder of counts as pipelines write them (:mod:`scrae.data.count_folders`).
+
+    Parameters
+    ----------
+    path
+        File, store or folder.
+    prefix
+        What the names of the files in a folder of counts begin with, where it has several.
 
     Raises
     ------
@@ -458,21 +465,18 @@ def read_counts(path: Path) -> AnnData:
     import scanpy as sc
 
     read_10x = partial(sc.read_10x_h5, gex_only=False)  # what is to be modelled is asked and told later
-    read_folder = partial(sc.read_10x_mtx, gex_only=False)
     if not path.exists():
         raise FileNotFoundError(f"there is no {path}")
     readers: dict[str, Any] = {".h5ad": anndata.read_h5ad, ".h5": read_10x, ".zarr": anndata.read_zarr}
     if path.is_dir() and path.suffix != ".zarr":
-        readers[path.suffix] = read_folder
+        readers[path.suffix] = partial(read_counts_folder, prefix=prefix)
     elif path.suffix not in readers:
         raise ValueError(
-            f"{path} is not h5ad, zarr, 10x .h5 or a 10x folder; scanpy reads many other formats and writes h5ad"
+            f"{path} is not h5ad, zarr, 10x .h5 or a folder of counts; scanpy reads many other formats and writes h5ad"
         )
     with _readable(path):
         if path.suffix in (".h5ad", ".h5", ".zarr"):
             _refuse_malformed_file(path)
-        elif path.is_dir():
-            refuse_malformed_text(path)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Variable names are not unique")  # repaired below
             adata: AnnData = readers[path.suffix](path)
