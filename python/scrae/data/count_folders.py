@@ -166,9 +166,9 @@ def read_counts_folder(folder: Path, prefix: str | None = None) -> AnnData:
 
     place = find_counts(folder, prefix)
     layout = place.layout
-    lists = (
-        {"cells": place.cells, "genes": place.genes} if layout.by_cell else {"genes": place.genes, "cells": place.cells}
-    )
+    lists = {"genes": place.genes, "cells": place.cells}
+    if layout.by_cell:
+        lists = {"cells": place.cells, "genes": place.genes}
     refuse_malformed_text(place.matrix, {kind: number_of_lines(path) - layout.table for kind, path in lists.items()})
     stored = mmread(place.matrix, spmatrix=False)
     counts = as_rows(sp.coo_array(stored if layout.by_cell else stored.T), str(place.matrix))
@@ -182,7 +182,7 @@ def read_counts_folder(folder: Path, prefix: str | None = None) -> AnnData:
     var = pd.DataFrame({"gene_ids": columns[0]}, index=pd.Index(columns[min(1, len(columns) - 1)]))
     if len(columns) > 2:
         var["feature_types"] = columns[2]
-    cells = _listed(place.cells, layout.table)
+    cells = _listed(place.cells, layout.table, typed=layout.table)
     obs = pd.DataFrame(index=pd.Index(cells.iloc[:, 0].to_numpy(dtype=str)))
     if layout.table:
         obs = cells.iloc[:, 1:].set_index(obs.index)
@@ -198,20 +198,14 @@ def _spliced(counts: sp.csr_array, var: pd.DataFrame) -> tuple[sp.csr_array, pd.
     names = var.index.to_numpy(dtype=str)
     n, rest = divmod(len(names), 3)
     parts = [names[k * n : (k + 1) * n] for k in range(3)]
-    if (
-        rest
-        or n == 0
-        or not all(
-            np.array_equal(part, np.char.add(parts[0], ending))
-            for part, ending in zip(parts[1:], ("-U", "-A"), strict=True)
-        )
-    ):
+    expected = [np.char.add(parts[0], ending) for ending in ("", "-U", "-A")]
+    if rest or n == 0 or not all(map(np.array_equal, parts, expected)):
         return counts, var
     return sp.csr_array(counts[:, :n] + counts[:, 2 * n :]), var.iloc[:n]
 
 
-def _listed(path: Path, table: bool) -> pd.DataFrame:
-    """The columns of a list, as text."""
+def _listed(path: Path, table: bool, typed: bool = False) -> pd.DataFrame:
+    """The columns of a list, as text, or with numbers for what is one."""
     import pandas as pd
 
     try:
@@ -219,8 +213,8 @@ def _listed(path: Path, table: bool) -> pd.DataFrame:
             path,
             sep="," if table else "\t",
             header=0 if table else None,
-            dtype=None if table else str,
-            keep_default_na=table,
+            dtype=None if typed else str,
+            keep_default_na=typed,
             quoting=0 if table else 3,  # a name of a gene may hold a quotation mark
         )
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:

@@ -445,7 +445,7 @@ def _refuse_malformed_file(path: Path) -> None:
 
 
 def read_counts(path: Path, prefix: str | None = None) -> AnnData:
-    """Read h5ad, zarr, a 10x HDF5 file, or a folder of counts as pipelines write them (:mod:`scrae.data.count_folders`).
+    """Read h5ad, zarr, a 10x HDF5 file, or a folder of counts (:mod:`scrae.data.count_folders`).
 
     Parameters
     ----------
