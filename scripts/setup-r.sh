@@ -12,7 +12,7 @@ trap 'exit 143' TERM
 
 # What the package imports and what its tests, checks and vignettes use.
 cran="callr cli ggplot2 jsonlite knitr Matrix processx ps reticulate rmarkdown roxygen2 Seurat SeuratObject testthat"
-bioconductor="BiocCheck BiocStyle DelayedArray HDF5Array S4Vectors scater SingleCellExperiment SummarizedExperiment"
+bioconductor="BiocCheck BiocStyle DelayedArray DESeq2 edgeR HDF5Array MultiAssayExperiment S4Vectors scater SingleCellExperiment SummarizedExperiment"
 debian="r-base-dev r-recommended pandoc qpdf tidy"
 for package in $cran; do
     case $package in

@@ -18,7 +18,7 @@
 #'   is one of before a training.
 #' @param meta.data data.frame with a row per cell and the columns that are named.
 #' @param seed.use Seed.
-#' @param ... `device`, `threads`, `in_process` as in [RunSCRAE()].
+#' @param ... `device`, `threads`, `in.process` or `.options` as in [RunSCRAE()].
 #' @return A list that is printed as a report:
 #'   \describe{
 #'     \item{`measures`}{data.frame with the columns `measure`, `before` (30 principal
@@ -43,7 +43,10 @@
 #' }
 #' @export
 BatchReportSCRAE <- function(object, ...) {
-    check_arguments("BatchReportSCRAE", object, names(match.call(expand.dots = FALSE)$...))
+    call <- check_arguments("BatchReportSCRAE", object, match.call(expand.dots = FALSE))
+    if (!is.null(call)) {
+        return(eval(call))
+    }
     UseMethod("BatchReportSCRAE")
 }
 

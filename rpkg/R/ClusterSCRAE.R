@@ -50,21 +50,24 @@
 #' @param col.name Name of the column for the clusters, by which several clusterings
 #'   can stand side by side; NULL: `reduction.name`, or `name` in small letters, with
 #'   `_clusters`.
-#' @param ... `threads`, `in_process` as in [RunSCRAE()].
+#' @param ... `threads`, `in.process` as in [RunSCRAE()].
 #' @return The object with the clusters. Matrix: a data.frame with a row per cell,
 #'   `clusters` and `confidence`; the tables are its attribute `"scrae_clusters"`.
 #' @seealso [plotClustersSCRAE()], [StabilitySCRAE()], [FindMarkersSCRAE()]
 #' @examples
 #' counts <- matrix(rpois(40 * 30, 2), 30, 40)
 #' if (SCRAEStatus(verbose = FALSE)$ready) {
-#'     embedding <- RunSCRAE(counts, features = "all", n_latent = 2,
-#'         max_epochs = 2, verbose = FALSE)
+#'     embedding <- RunSCRAE(counts, features = "all", n.latent = 2,
+#'         max.epochs = 2, verbose = FALSE)
 #'     found <- ClusterSCRAE(counts, embedding, verbose = FALSE)
 #'     table(found$clusters)
 #' }
 #' @export
 ClusterSCRAE <- function(object, ...) {
-    check_arguments("ClusterSCRAE", object, names(match.call(expand.dots = FALSE)$...))
+    call <- check_arguments("ClusterSCRAE", object, match.call(expand.dots = FALSE))
+    if (!is.null(call)) {
+        return(eval(call))
+    }
     UseMethod("ClusterSCRAE")
 }
 
@@ -113,16 +116,6 @@ ClusterSCRAE.SingleCellExperiment <- function(object, level = "default",
     )
     object <- add_columns_to_sce(object, found$table, columns, note = FALSE)
     set_metadata(object, columns[1L], found$told)
-}
-
-#' @rdname ClusterSCRAE
-#' @export
-ClusterSCRAE.SummarizedExperiment <- function(object, ...) {
-    fail(
-        "a SummarizedExperiment has no place for an embedding; make it a ",
-        "SingleCellExperiment first: object <- as(object, ",
-        "\"SingleCellExperiment\"), then RunSCRAE(object) and ClusterSCRAE(object)"
-    )
 }
 
 #' @rdname ClusterSCRAE

@@ -20,20 +20,23 @@
 #' @param name Name of the new alternative experiment.
 #' @param meta.data data.frame with a row per cell, where the model was trained
 #'   with `group.by.vars`.
-#' @param ... `device`, `threads`, `in_process` as in [RunSCRAE()].
+#' @param ... `device`, `threads`, `in.process` or `.options` as in [RunSCRAE()].
 #' @return Seurat: the object with the assay `assay.name`, its `data` the expected
 #'   counts. SingleCellExperiment: the object with an alternative experiment that
 #'   holds them as the assay `"denoised"`. Matrix: a matrix of genes x cells.
 #' @examples
 #' counts <- matrix(rpois(40 * 30, 2), 30, 40)
 #' if (SCRAEStatus(verbose = FALSE)$ready) {
-#'     embedding <- RunSCRAE(counts, features = "all", n_latent = 2,
-#'         max_epochs = 2, verbose = FALSE)
+#'     embedding <- RunSCRAE(counts, features = "all", n.latent = 2,
+#'         max.epochs = 2, verbose = FALSE)
 #'     dim(DenoiseSCRAE(counts, model = embedding, verbose = FALSE))
 #' }
 #' @export
 DenoiseSCRAE <- function(object, ...) {
-    check_arguments("DenoiseSCRAE", object, names(match.call(expand.dots = FALSE)$...))
+    call <- check_arguments("DenoiseSCRAE", object, match.call(expand.dots = FALSE))
+    if (!is.null(call)) {
+        return(eval(call))
+    }
     UseMethod("DenoiseSCRAE")
 }
 

@@ -16,7 +16,7 @@
 #'   be 50 or more.
 #' @param reference.meta.data As `meta.data`, for the reference.
 #' @param col.name,name Name of the new column of cell metadata.
-#' @param ... `device`, `threads`, `in_process` as in [RunSCRAE()].
+#' @param ... `device`, `threads`, `in.process` or `.options` as in [RunSCRAE()].
 #' @return The object with the score in its cell metadata. Matrix: a data.frame
 #'   with a row per cell: `surprise` (-log p of the counts, nats), `expected` (the
 #'   median of compared cells with as many counts) and `score`, their difference over its
@@ -24,13 +24,16 @@
 #' @examples
 #' counts <- matrix(rpois(60 * 30, 2), 30, 60)
 #' if (SCRAEStatus(verbose = FALSE)$ready) {
-#'     embedding <- RunSCRAE(counts, features = "all", n_latent = 2,
-#'         max_epochs = 2, verbose = FALSE)
+#'     embedding <- RunSCRAE(counts, features = "all", n.latent = 2,
+#'         max.epochs = 2, verbose = FALSE)
 #'     head(FindOutliersSCRAE(counts, model = embedding, verbose = FALSE))
 #' }
 #' @export
 FindOutliersSCRAE <- function(object, ...) {
-    check_arguments("FindOutliersSCRAE", object, names(match.call(expand.dots = FALSE)$...))
+    call <- check_arguments("FindOutliersSCRAE", object, match.call(expand.dots = FALSE))
+    if (!is.null(call)) {
+        return(eval(call))
+    }
     UseMethod("FindOutliersSCRAE")
 }
 

@@ -10,7 +10,7 @@
 #' Every Python that this package starts imports what is installed with it and
 #' that code, and nothing of the working directory or of `PYTHONPATH`. Folders that
 #' it shall look into besides are named by `options(scrae.pythonpath = folders)`.
-#' With `in_process = TRUE` the same holds while scRAE works, also in a Python that
+#' With `in.process = TRUE` the same holds while scRAE works, also in a Python that
 #' reticulate has started before. What the session has loaded by then cannot be taken
 #' back: a warning names modules that are not the installed ones, and another scrae is
 #' refused.

@@ -33,7 +33,7 @@
 #' @param unknown.rate Share of cells of known types that may be called unknown;
 #'   0: every cell gets a type.
 #' @param name Name of the reduction with the model, where there are several.
-#' @param ... `device`, `threads`, `in_process` as in [RunSCRAE()].
+#' @param ... `device`, `threads`, `in.process` or `.options` as in [RunSCRAE()].
 #' @return The object with three more columns in its cell metadata. Matrix: a
 #'   data.frame with a row per cell and these columns, without the prefix; it
 #'   serves as `model` of [PredictSCRAE()].
@@ -42,13 +42,16 @@
 #' counts <- matrix(rpois(40 * 30, 2), 30, 40)
 #' types <- rep(c("B cell", "T cell", NA, NA), 10)
 #' if (SCRAEStatus(verbose = FALSE)$ready) {
-#'     embedding <- RunSCRAE(counts, features = "all", n_latent = 2,
-#'         max_epochs = 2, verbose = FALSE)
+#'     embedding <- RunSCRAE(counts, features = "all", n.latent = 2,
+#'         max.epochs = 2, verbose = FALSE)
 #'     head(LabelSCRAE(counts, types, model = embedding, verbose = FALSE))
 #' }
 #' @export
 LabelSCRAE <- function(object, ...) {
-    check_arguments("LabelSCRAE", object, names(match.call(expand.dots = FALSE)$...))
+    call <- check_arguments("LabelSCRAE", object, match.call(expand.dots = FALSE))
+    if (!is.null(call)) {
+        return(eval(call))
+    }
     UseMethod("LabelSCRAE")
 }
 

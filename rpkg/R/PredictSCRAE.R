@@ -13,7 +13,7 @@
 #'   embedding), or the folder of a model.
 #' @param unlabeled,unknown.rate As in [LabelSCRAE()], for a model that knows
 #'   types of cells.
-#' @param ... `device`, `threads`, `in_process` as in [RunSCRAE()].
+#' @param ... `device`, `threads`, `in.process` or `.options` as in [RunSCRAE()].
 #' @return The query with the embedding; for a matrix the embedding, cells x
 #'   axes, as many as the model's. A model that knows types adds the columns of
 #'   [LabelSCRAE()], named after `reduction.name` or `name`; for a matrix the
@@ -21,13 +21,16 @@
 #' @examples
 #' counts <- matrix(rpois(40 * 30, 2), 30, 40)
 #' if (SCRAEStatus(verbose = FALSE)$ready) {
-#'     embedding <- RunSCRAE(counts, features = "all", n_latent = 2,
-#'         max_epochs = 2, verbose = FALSE)
+#'     embedding <- RunSCRAE(counts, features = "all", n.latent = 2,
+#'         max.epochs = 2, verbose = FALSE)
 #'     dim(PredictSCRAE(counts[, 1:10], model = embedding, verbose = FALSE))
 #' }
 #' @export
 PredictSCRAE <- function(object, ...) {
-    check_arguments("PredictSCRAE", object, names(match.call(expand.dots = FALSE)$...))
+    call <- check_arguments("PredictSCRAE", object, match.call(expand.dots = FALSE))
+    if (!is.null(call)) {
+        return(eval(call))
+    }
     UseMethod("PredictSCRAE")
 }
 

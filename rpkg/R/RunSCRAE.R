@@ -25,8 +25,8 @@
 #' fixed prior), `"wae_mmd"`, `"beta_vae"`, `"beta_vsc"`, `"scvi"`, `"scvae"` and
 #' `"scvae_gm"` (normal and mixture prior), `"dr_a"`, `"saucie"`,
 #' `"scdeepcluster"`, `"sczidesk"`. Each is the model as published, with its own
-#' `n_latent` and number of epochs; any setting of it is changed by naming it.
-#' `help("scRAE-presets")` has the table. The last two cluster while they train: `n_clusters` is given, or
+#' `n.latent` and number of epochs; any setting of it is changed by naming it.
+#' `help("scRAE-presets")` has the table. The last two cluster while they train: `n.clusters` is given, or
 #' estimated from the codes without labels, and the clusters become the column
 #' `scrae_clusters` of the cell metadata (named after `reduction.name` or `name`;
 #' for a matrix the attribute `"clusters"` of the embedding). It goes when another
@@ -34,11 +34,11 @@
 #'
 #' @section How many axes:
 #' By default the embedding has 30 axes. **Use all of them for neighbour graphs**:
-#' `FindNeighbors(reduction = "scrae", dims = 1:30)`. The first `n_latent`, 10, carry
+#' `FindNeighbors(reduction = "scrae", dims = 1:30)`. The first `n.latent`, 10, carry
 #' most of the differences between types and are enough for k-means. The further 20
 #' carry what the first leave over, and neighbour graphs cluster better with them.
 #' These 20 have the same spread, so an `ElbowPlot()` is level from the 11th axis on.
-#' `n_residual` sets their number. There are none if `n_latent` is below 10, and none
+#' `n.residual` sets their number. There are none if `n.latent` is below 10, and none
 #' in the published models of other groups.
 #'
 #' @section What is kept:
@@ -62,9 +62,9 @@
 #'   of mitochondrial counts) of which the same is asked: the decoder is told
 #'   them, and a line that is the same in all types is taken out of the
 #'   embedding.
-#' @param n_latent First axes of the embedding; NULL: those of the preset,
+#' @param n.latent First axes of the embedding; NULL: those of the preset,
 #'   10 by default.
-#' @param max_epochs Most passes over the cells; NULL: by the number of cells.
+#' @param max.epochs Most passes over the cells; NULL: by the number of cells.
 #' @param seed.use Seed; NULL: one that is drawn from R's random numbers and kept with
 #'   what is made (`parameters$random_state`), so that it can be used again.
 #' @param verbose Show progress and messages.
@@ -89,11 +89,13 @@
 #'   other data or with other settings or seed.
 #' @param preset `"default"`, `"reference"` for the published code, or another
 #'   model of the field, see `help("scRAE-presets")`.
-#' @param ... `device` (`"auto"`, `"cpu"`, `"cuda"`), `threads` (of torch),
-#'   `in_process = TRUE` (Python inside this session through reticulate 1.31 or
+#' @param ... `.options`, a [SCRAEOptions()]; or what can stand in it: `device`
+#'   (`"auto"`, `"cpu"`, `"cuda"`), `threads` (of torch),
+#'   `in.process = TRUE` (Python inside this session through reticulate 1.31 or
 #'   newer, without a worker; see [InstallSCRAE()] for the modules that it finds)
-#'   and any setting of the Python model: `n_hidden = c(256, 128)`,
-#'   `batch_size`, `mask_rate`, `learning_rate`, `likelihood`, ...
+#'   and any setting of the Python model: `n.hidden = c(256, 128)`,
+#'   `batch.size`, `mask.rate`, `learning.rate`, `likelihood`, ... [SCRAEOptions()] also
+#'   says how arguments are called.
 #' @return Seurat, SingleCellExperiment: the object with the embedding. Matrix:
 #'   the embedding, a matrix of cells x axes, 30 by default.
 #' @section Errors:
@@ -109,13 +111,16 @@
 #' if (SCRAEStatus(verbose = FALSE)$ready &&
 #'     requireNamespace("SeuratObject", quietly = TRUE)) {
 #'     data("pbmc_small", package = "SeuratObject")
-#'     pbmc_small <- RunSCRAE(pbmc_small, features = "all", n_latent = 5,
-#'         max_epochs = 2, verbose = FALSE)
+#'     pbmc_small <- RunSCRAE(pbmc_small, features = "all", n.latent = 5,
+#'         max.epochs = 2, verbose = FALSE)
 #'     pbmc_small[["scrae"]]
 #'     SeuratObject::Misc(pbmc_small[["scrae"]])$model
 #' }
 #' @export
 RunSCRAE <- function(object, ...) {
-    check_arguments("RunSCRAE", object, names(match.call(expand.dots = FALSE)$...))
+    call <- check_arguments("RunSCRAE", object, match.call(expand.dots = FALSE))
+    if (!is.null(call)) {
+        return(eval(call))
+    }
     UseMethod("RunSCRAE")
 }

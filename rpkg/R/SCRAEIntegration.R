@@ -28,12 +28,12 @@
 SCRAEIntegration <- function(object, orig = NULL, assay = "RNA", layers = NULL,
     scale.layer = NULL, groups = NULL, features = NULL,
     new.reduction = "integrated.scrae", key = "integratedscrae_",
-    n.features = 2000, n_latent = NULL, max_epochs = NULL, seed.use = 42,
+    n.features = 2000, n.latent = NULL, max.epochs = NULL, seed.use = 42,
     verbose = TRUE, preset = "default", ...) {
-    seed.use <- known_seed(seed.use)
-    how <- run_options(list(...), names(formals()), verbose)
+    call <- match.call(expand.dots = FALSE)
     batches <- intersect(
-        names(list(...)), c("group.by", "group.by.vars", "split.by", "batch")
+        names_in_dots(call),
+        c("group.by", "group.by.vars", "split.by", "batch", "batch_key")
     )
     if (length(batches) > 0L) {
         fail(
@@ -44,7 +44,15 @@ SCRAEIntegration <- function(object, orig = NULL, assay = "RNA", layers = NULL,
             class = "scrae_unknown_argument"
         )
     }
-    refuse_unknown("SCRAEIntegration", names(list(...)), names(formals()))
+    call <- in_our_names(
+        "SCRAEIntegration", call,
+        known_names("SCRAEIntegration", names_in_dots(call), names(formals()))
+    )
+    if (!is.null(call)) {
+        return(eval(call))
+    }
+    seed.use <- known_seed(seed.use)
+    how <- run_options(list(...), names(formals()), verbose)
     a_name(new.reduction, "new.reduction")
     check_reduction_key(key)
     if (is_corrected(object)) {
@@ -72,8 +80,8 @@ SCRAEIntegration <- function(object, orig = NULL, assay = "RNA", layers = NULL,
     )
     fit <- train(source,
         features = features, n.features = n.features,
-        covariates = list(layer = layer_of_cells(parts, source$cells)), n_latent = n_latent,
-        max_epochs = max_epochs, seed.use = seed.use, model.dir = NULL,
+        covariates = list(layer = layer_of_cells(parts, source$cells)), n.latent = n.latent,
+        max.epochs = max.epochs, seed.use = seed.use, model.dir = NULL,
         resume = FALSE, preset = preset, how = how
     )
     reduction <- new_reduction(fit$embedding, source, key, unclass(fit$fit))

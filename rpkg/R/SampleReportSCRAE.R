@@ -9,7 +9,7 @@
 #'   raw counts.
 #' @param n Number of synthetic cells; NULL: as many as real ones.
 #' @param seed.use Seed.
-#' @param ... `device`, `threads`, `in_process` as in [RunSCRAE()].
+#' @param ... `device`, `threads`, `in.process` or `.options` as in [RunSCRAE()].
 #' @return data.frame with the columns `measure` and `value`. `mean`, `variance`
 #'   and `zero_fraction` over genes, `correlation` over pairs of the 200 genes of
 #'   highest mean and `library_size` over deciles are concordances of real and
@@ -18,13 +18,16 @@
 #' @examples
 #' counts <- matrix(rpois(40 * 30, 2), 30, 40)
 #' if (SCRAEStatus(verbose = FALSE)$ready) {
-#'     embedding <- RunSCRAE(counts, features = "all", n_latent = 2,
-#'         max_epochs = 2, verbose = FALSE)
+#'     embedding <- RunSCRAE(counts, features = "all", n.latent = 2,
+#'         max.epochs = 2, verbose = FALSE)
 #'     SampleReportSCRAE(counts, model = embedding, verbose = FALSE)
 #' }
 #' @export
 SampleReportSCRAE <- function(object, ...) {
-    check_arguments("SampleReportSCRAE", object, names(match.call(expand.dots = FALSE)$...))
+    call <- check_arguments("SampleReportSCRAE", object, match.call(expand.dots = FALSE))
+    if (!is.null(call)) {
+        return(eval(call))
+    }
     UseMethod("SampleReportSCRAE")
 }
 

@@ -16,22 +16,27 @@
 #' @param seed.use Seed.
 #' @param name Name of the reduction with the model, where there are several.
 #' @param verbose Show messages.
-#' @param ... `device`, `threads`, `in_process` as in [RunSCRAE()].
+#' @param ... `device`, `threads`, `in.process` or `.options` as in [RunSCRAE()].
 #' @return Whole counts of the model's genes in `n` cells: an object of the class
 #'   of `object` (Seurat or SingleCellExperiment), else a sparse matrix, genes x
 #'   cells.
 #' @examples
 #' counts <- matrix(rpois(40 * 30, 2), 30, 40)
 #' if (SCRAEStatus(verbose = FALSE)$ready) {
-#'     embedding <- RunSCRAE(counts, features = "all", n_latent = 2,
-#'         max_epochs = 2, verbose = FALSE)
+#'     embedding <- RunSCRAE(counts, features = "all", n.latent = 2,
+#'         max.epochs = 2, verbose = FALSE)
 #'     dim(SampleSCRAE(embedding, n = 5))
 #'     dim(SampleSCRAE(embedding, n = 5, like = counts[, 1:12]))
 #' }
 #' @export
 SampleSCRAE <- function(object, n, like = NULL, codes = c("cells", "prior"),
     batch = NULL, seed.use = 42, name = NULL, verbose = TRUE, ...) {
-    check_typed("SampleSCRAE", sys.call(), names(formals()))
+    call <- check_typed(
+        "SampleSCRAE", sys.call(), match.call(expand.dots = FALSE), names(formals())
+    )
+    if (!is.null(call)) {
+        return(eval(call))
+    }
     at_least(n, 1, "n")
     seed.use <- known_seed(seed.use)
     if (missing(codes)) codes <- "cells"

@@ -30,7 +30,7 @@
 #' @param ... Native: further arguments of the method's function
 #'   (`mt_threshold` of M3Drop; `geneK`, `cellK`, `width`, `cutoff`, `k`, `n` of
 #'   SCMarker, the last written `n.partners`). Otherwise `threads`,
-#'   `in_process`.
+#'   `in.process`.
 #' @return Names of genes, best first where the method ranks them.
 #' @section Errors:
 #' No gene passes. With `engine = "native"`: the R package of a method is missing
@@ -49,7 +49,10 @@
 #' }
 #' @export
 SelectGenes <- function(object, ...) {
-    check_arguments("SelectGenes", object, names(match.call(expand.dots = FALSE)$...))
+    call <- check_arguments("SelectGenes", object, match.call(expand.dots = FALSE))
+    if (!is.null(call)) {
+        return(eval(call))
+    }
     UseMethod("SelectGenes")
 }
 
@@ -97,7 +100,11 @@ select <- function(source, method, n, engine, covariates, verbose, ...) {
     }
     if (is.null(engine)) engine <- default_engine(method, source, verbose)
     if (engine == "native") {
-        return(select_natively(source, method, n, covariates, verbose, ...))
+        of_method <- list(...)
+        of_method <- of_method[setdiff(names(of_method), RUN_ARGUMENTS)]
+        return(do.call(select_natively, c(
+            list(source, method, n, covariates, verbose), of_method
+        )))
     }
     if (engine != "scrae") {
         fail("engine is \"native\" or \"scrae\", not '", engine, "'")

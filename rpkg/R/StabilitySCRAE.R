@@ -10,19 +10,22 @@
 #'   [RunSCRAE()].
 #' @param resolution Of the Leiden clustering.
 #' @param seed.use Seed of the first training; the others follow it.
-#' @param ... As in [RunSCRAE()]: `device`, `threads`, `in_process`, settings of
+#' @param ... As in [RunSCRAE()]: `device`, `threads`, `in.process`, settings of
 #'   the model.
 #' @return Adjusted Rand index of every pair of clusterings, a matrix with the
 #'   seeds as names and 1 on the diagonal.
 #' @examples
 #' counts <- matrix(rpois(40 * 30, 2), 30, 40)
 #' if (SCRAEStatus(verbose = FALSE)$ready) {
-#'     StabilitySCRAE(counts, n.runs = 2, features = "all", n_latent = 2,
-#'         max_epochs = 2, verbose = FALSE)
+#'     StabilitySCRAE(counts, n.runs = 2, features = "all", n.latent = 2,
+#'         max.epochs = 2, verbose = FALSE)
 #' }
 #' @export
 StabilitySCRAE <- function(object, ...) {
-    check_arguments("StabilitySCRAE", object, names(match.call(expand.dots = FALSE)$...))
+    call <- check_arguments("StabilitySCRAE", object, match.call(expand.dots = FALSE))
+    if (!is.null(call)) {
+        return(eval(call))
+    }
     UseMethod("StabilitySCRAE")
 }
 
@@ -30,7 +33,7 @@ StabilitySCRAE <- function(object, ...) {
 #' @export
 StabilitySCRAE.default <- function(object, n.runs = 5, resolution = 1,
     features = NULL, n.features = 2000, group.by.vars = NULL,
-    vars.to.regress = NULL, meta.data = NULL, n_latent = NULL, max_epochs = NULL, seed.use = 42, verbose = TRUE,
+    vars.to.regress = NULL, meta.data = NULL, n.latent = NULL, max.epochs = NULL, seed.use = 42, verbose = TRUE,
     preset = "default", ...) {
     seed.use <- known_seed(seed.use)
     how <- run_options(list(...), names(formals()), verbose)
@@ -41,7 +44,7 @@ StabilitySCRAE.default <- function(object, n.runs = 5, resolution = 1,
             table_of_cells(meta.data, source, "meta.data"), group.by.vars,
             "meta.data", vars.to.regress
         ),
-        n_latent, max_epochs, seed.use, preset, how
+        n.latent, max.epochs, seed.use, preset, how
     )
 }
 
@@ -50,7 +53,7 @@ StabilitySCRAE.default <- function(object, n.runs = 5, resolution = 1,
 StabilitySCRAE.SingleCellExperiment <- function(object, n.runs = 5,
     resolution = 1, features = NULL, assay.type = "counts", subset_row = NULL,
     group.by.vars = NULL, vars.to.regress = NULL, altexp = NULL,
-    n.features = 2000, n_latent = NULL, max_epochs = NULL, seed.use = 42, verbose = TRUE, preset = "default", ...) {
+    n.features = 2000, n.latent = NULL, max.epochs = NULL, seed.use = 42, verbose = TRUE, preset = "default", ...) {
     seed.use <- known_seed(seed.use)
     how <- run_options(list(...), names(formals()), verbose)
     table <- SummarizedExperiment::colData(object)
@@ -60,7 +63,7 @@ StabilitySCRAE.SingleCellExperiment <- function(object, n.runs = 5,
         read_covariates(
             table, group.by.vars, "colData(object)", vars.to.regress
         ),
-        n_latent, max_epochs, seed.use, preset, how
+        n.latent, max.epochs, seed.use, preset, how
     )
 }
 
@@ -68,7 +71,7 @@ StabilitySCRAE.SingleCellExperiment <- function(object, n.runs = 5,
 #' @export
 StabilitySCRAE.Seurat <- function(object, n.runs = 5, resolution = 1,
     assay = NULL, features = NULL, layer = "counts", group.by.vars = NULL,
-    vars.to.regress = NULL, n.features = 2000, n_latent = NULL, max_epochs = NULL, seed.use = 42,
+    vars.to.regress = NULL, n.features = 2000, n.latent = NULL, max.epochs = NULL, seed.use = 42,
     verbose = TRUE, preset = "default", ...) {
     seed.use <- known_seed(seed.use)
     how <- run_options(list(...), names(formals()), verbose)
@@ -82,17 +85,17 @@ StabilitySCRAE.Seurat <- function(object, n.runs = 5, resolution = 1,
             metadata_of(object, source), group.by.vars, "object@meta.data",
             vars.to.regress
         ),
-        n_latent, max_epochs, seed.use, preset, how
+        n.latent, max.epochs, seed.use, preset, how
     )
 }
 
 compare_seeds <- function(source, n.runs, resolution, features, n.features,
-    covariates, n_latent, max_epochs, seed.use, preset, how) {
+    covariates, n.latent, max.epochs, seed.use, preset, how) {
     at_least(n.runs, 2, "n.runs")
     one_number(resolution, "resolution")
     result <- run_training_job("stability",
         list(n_runs = n.runs, resolution = resolution),
-        source, features, n.features, covariates, n_latent, max_epochs, seed.use,
+        source, features, n.features, covariates, n.latent, max.epochs, seed.use,
         preset, how
     )
     structure(result$matrix, dimnames = list(result$seeds, result$seeds))

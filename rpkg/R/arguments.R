@@ -1,6 +1,6 @@
 # Which arguments a function takes, and what was meant by one that it does not.
 
-RUN_ARGUMENTS <- c("device", "threads", "in_process") # in `...` everywhere
+RUN_ARGUMENTS <- c("device", "threads", "in.process", ".options") # in `...` everywhere
 TRAINING <- c("RunSCRAE", "CrossValidateSCRAE", "StabilitySCRAE", "SCRAEIntegration")
 NATIVE_ARGUMENTS <- c(
     "mt_threshold", "geneK", "cellK", "width", "cutoff", "k", "n.partners"
@@ -13,10 +13,10 @@ OTHER_NAMES <- list(
     exprs_values = c("assay.type", "layer"), assay.type = "layer",
     assay = c("assay.type"), assay_name = c("assay.type", "assay"),
     layer = "assay.type", use.altexp = "altexp", use_altexp = "altexp",
-    npcs = "n_latent", ncomponents = "n_latent", n_components = "n_latent",
-    n_comps = "n_latent", ndims = "n_latent", ndim = "n_latent",
-    n.dims = "n_latent", n_dims = "n_latent", latent_dim = "n_latent",
-    d = "n_latent", rank = "n_latent",
+    npcs = "n.latent", ncomponents = "n.latent", n_components = "n.latent",
+    n_comps = "n.latent", ndims = "n.latent", ndim = "n.latent",
+    n.dims = "n.latent", n_dims = "n.latent", latent_dim = "n.latent",
+    d = "n.latent", rank = "n.latent",
     reduction = c("reduction.name", "name"), reduction.use = c("reduction.name", "name"),
     reduction.save = c("reduction.name", "name"), reduction_name = c("reduction.name", "name"),
     new.reduction = c("reduction.name", "name"),
@@ -43,8 +43,8 @@ OTHER_NAMES <- list(
     colData = "meta.data", cell.data = "meta.data",
     seed = "seed.use", random_state = "seed.use", random.seed = "seed.use",
     seed_use = "seed.use", random_seed = "seed.use",
-    epochs = "max_epochs", n_epochs = "max_epochs", max.epochs = "max_epochs",
-    max.iter = "max_epochs", maxit = "max_epochs", max_iter = "max_epochs",
+    epochs = "max.epochs", n_epochs = "max.epochs", max.epochs = "max.epochs",
+    max.iter = "max.epochs", maxit = "max.epochs", max_iter = "max.epochs",
     cores = "threads", ncores = "threads", n.cores = "threads", nthreads = "threads",
     n_jobs = "threads", num.threads = "threads", BPPARAM = "threads", nworkers = "threads",
     verbosity = "verbose", progress = "verbose", quiet = "verbose",
@@ -83,18 +83,21 @@ NO_COUNTERPART <- c(
     resolution = "ClusterSCRAE(object, resolution = ) takes it"
 )
 
-#' Refuse arguments that a function does not take
+#' Refuse objects and arguments that a function does not take
 #'
 #' Called by the generic, before R matches names in part: `group.by` is not taken for
 #' `group.by.vars`, nor `n` for one of several.
 #' @param generic Its name.
 #' @param object What it is called on.
-#' @param given Names of the other arguments, "" for those without.
+#' @param call `match.call(expand.dots = FALSE)` of it.
+#' @return The call of its method by our names where others were given, or NULL.
 #' @noRd
-check_arguments <- function(generic, object, given) {
+check_arguments <- function(generic, object, call) {
+    refuse_other_objects(object)
     method <- paste0(generic, ".", kind_of(object))
     if (!exists(method, mode = "function")) method <- paste0(generic, ".default")
-    refuse_unknown(generic, given, names(formals(get(method, mode = "function"))))
+    formals <- names(formals(get(method, mode = "function")))
+    in_our_names(method, call, known_names(generic, names_in_dots(call), formals))
 }
 
 kind_of <- function(object) {
@@ -102,32 +105,35 @@ kind_of <- function(object) {
     c(kinds[vapply(kinds, function(kind) is(object, kind), TRUE)], "default")[1L]
 }
 
-# `call`: that of the function in hand, as it was typed.
-check_typed <- function(name, call, formals) {
-    refuse_unknown(name, names(call), formals)
+# The same for a function that is no generic. `typed`: the call as it was typed,
+# before names were matched in part.
+check_typed <- function(name, typed, call, formals) {
+    known_names(name, names(typed), formals)
+    in_our_names(name, call, known_names(name, names_in_dots(call), formals))
 }
 
-refuse_unknown <- function(name, given, formals) {
+# Our names of what was given; an error where there is none.
+known_names <- function(name, given, formals) {
     formals <- setdiff(formals, "...")
-    repeated <- given[duplicated(given) & nzchar(given)]
-    if (length(repeated)) fail("the argument '", repeated[1L], "' is given twice")
     known <- c(
         formals, RUN_ARGUMENTS,
-        if (name %in% TRAINING) c(names(SETTINGS), unlist(REGULARISER_OPTIONS)),
+        if (name %in% TRAINING) c(RARE_SETTINGS, unlist(REGULARISER_OPTIONS)),
         if (name == "SelectGenes") NATIVE_ARGUMENTS,
         # What is clustered is a reduction, as FindNeighbors() of Seurat has it.
         if (name == "ClusterSCRAE" && "reduction.name" %in% formals) "reduction"
     )
-    for (argument in setdiff(given, c("", known))) {
+    ours <- our_names(given, known)
+    for (argument in setdiff(ours, c("", known))) {
         refuse_argument(name, argument, setdiff(c(formals, RUN_ARGUMENTS), "object"))
     }
+    ours
 }
 
 refuse_argument <- function(name, argument, known) {
     meant <- intersect(OTHER_NAMES[[argument]], known)
     begun <- known[startsWith(known, argument)]
     settings <- if (name %in% TRAINING) {
-        c(names(SETTINGS), unlist(REGULARISER_OPTIONS, use.names = FALSE))
+        dotted(c(RARE_SETTINGS, unlist(REGULARISER_OPTIONS, use.names = FALSE)))
     }
     fail(
         "there is no argument '", argument, "'",
@@ -161,20 +167,25 @@ near_or_all <- function(argument, known, settings) {
 #' @param formals Names of the arguments of the function that the user called,
 #'   to find the one that was meant.
 #' @param verbose TRUE or FALSE.
-#' @return List of `threads`, `in_process`, `device`, `verbose` and `settings`.
+#' @return List of `threads`, `in.process`, `device`, `verbose`, `settings`, and the
+#'   names of the settings that were `given` outside of a [SCRAEOptions()].
 #' @noRd
 run_options <- function(dots, formals, verbose) {
     names(dots) <- names(dots) %||% rep("", length(dots))
+    options <- dots$.options
+    dots$.options <- NULL
+    given <- setdiff(names(dots), RUN_ARGUMENTS)
+    dots <- with_options(dots, options)
     if (any(names(dots) == "")) {
         fail("every argument after the first needs a name: name = value")
     }
     yes_or_no(verbose, "verbose")
     if (!is.null(dots$threads)) at_least(dots$threads, 1, "threads")
-    if (!is.null(dots$in_process)) yes_or_no(dots$in_process, "in_process")
+    if (!is.null(dots$in.process)) yes_or_no(dots$in.process, "in.process")
     list(
-        threads = dots$threads, in_process = isTRUE(dots$in_process),
+        threads = dots$threads, in_process = isTRUE(dots$in.process),
         device = known_device(dots$device), verbose = verbose,
-        settings = dots[setdiff(names(dots), RUN_ARGUMENTS)]
+        settings = dots[setdiff(names(dots), RUN_ARGUMENTS)], given = given
     )
 }
 
@@ -189,10 +200,11 @@ known_device <- function(device) {
     tolower(device)
 }
 
-# Where no model is trained, no setting of a model is taken.
+# Where no model is trained, no setting of a model is taken; those of an options
+# object are for other calls.
 refuse_settings <- function(how) {
-    if (length(how$settings) > 0L) {
-        refuse_argument("", names(how$settings)[1L], RUN_ARGUMENTS)
+    if (length(how$given) > 0L) {
+        refuse_argument("", how$given[1L], RUN_ARGUMENTS)
     }
 }
 

@@ -4,7 +4,7 @@
 #' @export
 RunSCRAE.default <- function(object, features = NULL, n.features = 2000,
     group.by.vars = NULL, vars.to.regress = NULL, meta.data = NULL,
-    n_latent = NULL, max_epochs = NULL, seed.use = 42, verbose = TRUE,
+    n.latent = NULL, max.epochs = NULL, seed.use = 42, verbose = TRUE,
     model.dir = NULL, resume = FALSE, preset = "default", round.counts = FALSE,
     overwrite = FALSE, ...) {
     seed.use <- known_seed(seed.use)
@@ -15,7 +15,7 @@ RunSCRAE.default <- function(object, features = NULL, n.features = 2000,
             table_of_cells(meta.data, source, "meta.data"), group.by.vars,
             "meta.data", vars.to.regress
         ),
-        n_latent = n_latent, max_epochs = max_epochs, seed.use = seed.use,
+        n.latent = n.latent, max.epochs = max.epochs, seed.use = seed.use,
         model.dir = model.dir, resume = resume, preset = preset,
         round.counts = round.counts, overwrite = overwrite,
         how = run_options(list(...), names(formals()), verbose)
@@ -28,13 +28,7 @@ RunSCRAE.default <- function(object, features = NULL, n.features = 2000,
 
 matrix_source <- function(object) {
     if (is.data.frame(object)) object <- as.matrix(object)
-    if (length(dim(object)) != 2L) {
-        fail(
-            "scRAE takes a Seurat object, a SingleCellExperiment or a matrix ",
-            "of counts, genes x cells, not an object of class '",
-            class(object)[1L], "'"
-        )
-    }
+    refuse_other_objects(object)
     if (is.matrix(object) && !is.numeric(object)) {
         fail("the matrix holds ", typeof(object), " values, not counts")
     }

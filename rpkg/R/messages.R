@@ -52,7 +52,7 @@ R_NAMES <- c(
 argument <- function(name) {
     known <- name %in% names(R_NAMES)
     name[known] <- R_NAMES[name[known]]
-    name
+    gsub("_", ".", name, fixed = TRUE)
 }
 
 # A value as a user would type it.
@@ -77,6 +77,14 @@ how_many <- function(n, one, many = paste0(one, "s")) {
 # "2 of 30 cells"
 share_of <- function(n, total, one, many = paste0(one, "s")) {
     paste(count(n), "of", how_many(total, one, many))
+}
+
+# `names`: some of the `n` groups.
+left_out <- function(names, n_groups, why, n = length(names)) {
+    paste0(
+        share_of(n, n_groups, "group"), " cannot be compared and ",
+        ngettext(n, "is", "are"), " left out (", quoted(names), "). The first: ", why
+    )
 }
 
 # What a setting takes, by Python's name of it.
@@ -176,8 +184,8 @@ WORDS <- list(
     },
     too_many_dimensions = function(f, where) {
         paste0(
-            "n_latent = ", f$n_latent, " asks for more dimensions than there are ",
-            "genes (", f$n_genes, "). Use n_latent = ", f$fewer,
+            "n.latent = ", f$n_latent, " asks for more dimensions than there are ",
+            "genes (", f$n_genes, "). Use n.latent = ", f$fewer,
             " or less, or more genes."
         )
     },
@@ -388,6 +396,70 @@ WORDS <- list(
             "Without batch.by they are compared all the same."
         )
     },
+    groups_left_out = function(f, where) {
+        left_out(f$names, f$n_groups, WORDS[[f$why$code]](f$why$fields, where), f$n)
+    },
+    small_profiles_left_out = function(f, where) {
+        paste0(
+            "group '", f$group, "': ", share_of(f$n, f$n_profiles, "sample"),
+            " of column '", f$column, "' ", ngettext(f$n, "has", "have"),
+            " fewer than ", f$least, " cells on one side and ",
+            ngettext(f$n, "is", "are"), " left out there (", quoted(f$names), ")"
+        )
+    },
+    few_samples = function(f, where) {
+        paste0(
+            "group '", f$group, "': ", how_many(f$n, "sample"), " of column '",
+            f$column, "' against ", count(f$n_reference), ". On either side ",
+            f$least, " or more with ", f$least_cells, " or more cells each are ",
+            "needed: a difference is held against the spread between them."
+        )
+    },
+    some_samples_on_both_sides = function(f, where) {
+        paste0(
+            "group '", f$group, "': ", share_of(f$n, f$n_samples, "sample"),
+            " of column '", f$column, "' ", ngettext(f$n, "is", "are"),
+            " on both sides (", quoted(f$names), "), the others on one: they are ",
+            "neither pairs nor independent. Leave out the cells of these on one side."
+        )
+    },
+    unpaired_samples_left_out = function(f, where) {
+        paste0(
+            "group '", f$group, "': ", share_of(f$n, f$n_samples, "sample"),
+            " of column '", f$column, "' ", ngettext(f$n, "is", "are"),
+            " on both sides and compared as pairs; the others say nothing of what ",
+            "differs within a sample (", quoted(f$names), ")"
+        )
+    },
+    several_batches_in_sample = function(f, where) {
+        paste0(
+            "group '", f$group, "': ", how_many(f$n, "sample"), " of column '",
+            f$sample_column, "' ", ngettext(f$n, "has", "have"),
+            " cells of several batches of column '", f$column, "' (",
+            quoted(f$names), "). Leave batch.by out, or name samples that are of ",
+            "one batch each."
+        )
+    },
+    samples_confounded = function(f, where) {
+        paste0(
+            "group '", f$group, "': what differs between it and its reference cannot ",
+            "be told from what differs between samples",
+            if (!is.null(f$column)) {
+                paste0(
+                    " of column '", f$column, "', or there are no more samples than ",
+                    "levels. Without batch.by they are compared all the same"
+                )
+            },
+            "."
+        )
+    },
+    too_few_genes_to_compare = function(f, where) {
+        paste0(
+            share_of(f$n, f$n_genes, "gene"), ngettext(f$n, " has", " have"),
+            " enough counts in enough samples to be compared: two or more are ",
+            "needed. Are these raw counts of all genes?"
+        )
+    },
     library_size = function(f, where) {
         paste0(
             "library.size is \"common\", \"observed\" or a number above 0, not ",
@@ -448,7 +520,7 @@ WORDS <- list(
         paste0(
             "training ended before the ", how_many(f$pretraining_epochs, "epoch"),
             " of pre-training had passed, so there are no clusters yet. Train for ",
-            "more epochs, or with a smaller pretraining_epochs."
+            "more epochs, or with a smaller pretraining.epochs."
         )
     },
     one_level = function(f, where) {
@@ -478,7 +550,7 @@ WORDS <- list(
     },
     more_clusters_than_cells = function(f, where) {
         paste0(
-            "n_clusters = ", f$n_clusters, ": there are ",
+            "n.clusters = ", f$n_clusters, ": there are ",
             how_many(f$n_cells, "cell"), " to train on."
         )
     },
@@ -545,7 +617,7 @@ WORDS <- list(
     },
     clustering_options = function(f, where) {
         paste0(
-            "pretraining_epochs must be at least 0, check_every at least 1 and ",
+            "pretraining.epochs must be at least 0, check.every at least 1 and ",
             "tolerance at least 0 and below 1, not ", typed(f$pretraining_epochs),
             ", ", typed(f$check_every), " and ", typed(f$tolerance), "."
         )
@@ -649,7 +721,7 @@ WORDS <- list(
         paste0(
             "training failed in epoch ", f$epoch, ": a loss was no longer finite, ",
             "also after the learning rates had been halved ", f$retries, " times. ",
-            "Try a smaller learning_rate, and look for cells with extreme counts."
+            "Try a smaller learning.rate, and look for cells with extreme counts."
         )
     },
     going_back = function(f, where) {

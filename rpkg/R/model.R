@@ -32,11 +32,18 @@ model_of_job <- function(folder) {
     structure(stats::setNames(content, MODEL_FILES), class = "scrae_model")
 }
 
-# The other way round.
+# The other way round. Of a model on disk the weights are copied: Python compares
+# their digest with the one in the description, which is the object's.
 give_model_to_job <- function(model, folder) {
+    usable(model)
     dir.create(folder)
     for (name in MODEL_FILES) {
-        writeBin(unclass(model)[[name]], file.path(folder, name))
+        bytes <- unclass(model)[[name]]
+        if (is.null(bytes)) {
+            file.copy(file.path(model$folder, name), folder)
+        } else {
+            writeBin(bytes, file.path(folder, name))
+        }
     }
     normalizePath(folder)
 }
@@ -59,13 +66,12 @@ describe_model <- function(model) {
 #' @export
 print.scrae_model <- function(x, ...) {
     facts <- describe_model(x)
+    size <- structure(sum(lengths(unclass(x)[MODEL_FILES])), class = "object_size")
     cat(sprintf(
         "scRAE model: %s genes, %d latent dimensions, trained on %s cells (%s)\n",
         count(facts$n_genes), facts$settings$n_latent,
         count(facts$summary$n_cells),
-        format(structure(sum(lengths(unclass(x))), class = "object_size"),
-            units = "auto"
-        )
+        if (is_on_disk(x)) x$folder else format(size, units = "auto")
     ))
     invisible(x)
 }
@@ -118,12 +124,13 @@ print.scrae_fit <- function(x, ...) {
 #' @param folder Folder to write to; made where it is missing.
 #' @param name Name of the reduction; NULL: the one that has a model.
 #' @return The folder, invisibly. In it `weights.safetensors` and `scrae.json`.
-#' @seealso [RunSCRAE()] with `model.dir` for a folder with checkpoints.
+#' @seealso [DetachSCRAE()], which leaves the model on disk alone; [RunSCRAE()] with
+#'   `model.dir` for a folder with checkpoints.
 #' @examples
 #' counts <- matrix(rpois(40 * 30, 2), 30, 40)
 #' if (SCRAEStatus(verbose = FALSE)$ready) {
-#'     embedding <- RunSCRAE(counts, features = "all", n_latent = 2,
-#'         max_epochs = 2, verbose = FALSE)
+#'     embedding <- RunSCRAE(counts, features = "all", n.latent = 2,
+#'         max.epochs = 2, verbose = FALSE)
 #'     folder <- SaveSCRAE(embedding, tempfile("model"))
 #'     list.files(folder)
 #' }
@@ -131,19 +138,24 @@ print.scrae_fit <- function(x, ...) {
 SaveSCRAE <- function(object, folder, name = NULL) {
     one_value(folder, "folder")
     model <- find_model(object, name)
-    run_job("save", list(folder = absolute(folder)), how = QUIETLY, model = model)
+    # A model on disk whose folder this is would only get another number of its save.
+    if (!(is_on_disk(model) && holds(folder, model))) save_model(model, folder)
     invisible(normalizePath(folder))
+}
+
+save_model <- function(model, folder) {
+    run_job("save", list(folder = absolute(folder)), how = QUIETLY, model = model)
 }
 
 # The model in whatever the user has: a folder, an object, an embedding.
 find_model <- function(object, name = NULL) {
     if (inherits(object, "scrae_model")) {
-        return(object)
+        return(usable(object))
     }
     if (is.character(object) && length(object) == 1L) {
         return(read_model(object))
     }
-    find_fit(object, name)$model
+    usable(find_fit(object, name)$model)
 }
 
 find_fit <- function(object, name = NULL) {

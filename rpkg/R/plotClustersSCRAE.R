@@ -15,8 +15,8 @@
 #' @examples
 #' if (SCRAEStatus(verbose = FALSE)$ready &&
 #'     requireNamespace("patchwork", quietly = TRUE)) {
-#'     pbmc <- RunSCRAE(PBMCExample(), features = "all", n_latent = 5,
-#'         max_epochs = 2, verbose = FALSE)
+#'     pbmc <- RunSCRAE(PBMCExample(), features = "all", n.latent = 5,
+#'         max.epochs = 2, verbose = FALSE)
 #'     plotClustersSCRAE(ClusterSCRAE(pbmc, verbose = FALSE))
 #' }
 #' @export

@@ -8,8 +8,8 @@
 #' @examples
 #' counts <- matrix(rpois(40 * 30, 2), 30, 40)
 #' if (SCRAEStatus(verbose = FALSE)$ready) {
-#'     embedding <- RunSCRAE(counts, features = "all", n_latent = 2,
-#'         max_epochs = 3, verbose = FALSE)
+#'     embedding <- RunSCRAE(counts, features = "all", n.latent = 2,
+#'         max.epochs = 3, verbose = FALSE)
 #'     plotSCRAEHistory(embedding)
 #' }
 #' @export

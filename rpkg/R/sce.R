@@ -4,7 +4,7 @@
 #' @export
 RunSCRAE.SingleCellExperiment <- function(object, features = NULL,
     assay.type = "counts", subset_row = NULL, group.by.vars = NULL,
-    vars.to.regress = NULL, n_latent = NULL, max_epochs = NULL, altexp = NULL, name = "SCRAE",
+    vars.to.regress = NULL, n.latent = NULL, max.epochs = NULL, altexp = NULL, name = "SCRAE",
     n.features = 2000, seed.use = 42, verbose = TRUE, model.dir = NULL,
     resume = FALSE, preset = "default", round.counts = FALSE,
     overwrite = FALSE, ...) {
@@ -22,7 +22,7 @@ RunSCRAE.SingleCellExperiment <- function(object, features = NULL,
         covariates = read_covariates(
             table, group.by.vars, "colData(object)", vars.to.regress
         ),
-        n_latent = n_latent, max_epochs = max_epochs, seed.use = seed.use,
+        n.latent = n.latent, max.epochs = max.epochs, seed.use = seed.use,
         model.dir = model.dir, resume = resume, preset = preset,
         round.counts = round.counts, overwrite = overwrite, how = how
     )
@@ -35,16 +35,6 @@ RunSCRAE.SingleCellExperiment <- function(object, features = NULL,
         object, fit$columns, paste0(name, "_", names(fit$columns)), note = FALSE
     )
     add_to_sce(object, fit$embedding, source, name)
-}
-
-#' @rdname RunSCRAE
-#' @export
-RunSCRAE.SummarizedExperiment <- function(object, ...) {
-    fail(
-        "a SummarizedExperiment has no place for an embedding; make it a ",
-        "SingleCellExperiment first: object <- as(object, ",
-        "\"SingleCellExperiment\")"
-    )
 }
 
 sce_source <- function(object, assay.type = "counts", altexp = NULL) {

@@ -1,15 +1,15 @@
-# Python inside the R session, through reticulate: `in_process = TRUE`.
+# Python inside the R session, through reticulate: `in.process = TRUE`.
 
 # Where scrae.r finds the cells of the job in hand.
 session_job <- new.env()
 
 run_in_session <- function(folder, cells, where) {
-    need_package("reticulate", "in_process = TRUE", 'install.packages("reticulate")')
+    need_package("reticulate", "in.process = TRUE", 'install.packages("reticulate")')
     if (utils::packageVersion("reticulate") < "1.31") {
         fail(
-            "in_process = TRUE needs reticulate 1.31 or newer (here: ",
+            "in.process = TRUE needs reticulate 1.31 or newer (here: ",
             utils::packageVersion("reticulate"), "): older ones crash R as ",
-            "soon as rpy2 is used beside them. Leave in_process out: the ",
+            "soon as rpy2 is used beside them. Leave in.process out: the ",
             "worker process needs no reticulate."
         )
     }
@@ -60,7 +60,7 @@ refuse_foreign_modules <- function() {
     if (length(scrae) && normal(dirname(dirname(scrae))) != normal(core_path())) {
         fail(
             "this session has loaded another scrae, from '", scrae, "'. Restart R, or ",
-            "leave in_process out."
+            "leave in.process out."
         )
     }
     # A module is a file in a folder that Python looks into, or a folder with a file.
@@ -68,7 +68,7 @@ refuse_foreign_modules <- function() {
     for (name in names(files)[normal(places) %in% places_of_user()]) {
         warning(
             "this session has loaded the Python module ", name, " from '", files[[name]],
-            "', which is not the installed one. Restart R, or leave in_process out.",
+            "', which is not the installed one. Restart R, or leave in.process out.",
             call. = FALSE
         )
     }

@@ -27,6 +27,9 @@ SETTINGS <- c(
     validation_size = "float"
 )
 
+# Those without an argument of their own.
+RARE_SETTINGS <- setdiff(names(SETTINGS), c("n_latent", "max_epochs"))
+
 SETTING_VALUES <- list(
     likelihood = c("gaussian", "nb", "poisson", "mse", "zinb"),
     regulariser = c(
@@ -107,7 +110,7 @@ known_settings <- function(settings, preset) {
     if (length(unknown) > 0L) {
         of_others <- unknown[1L] %in% unlist(REGULARISER_OPTIONS)
         fail(
-            "there is no argument '", unknown[1L], "'",
+            "there is no argument '", dotted(unknown[1L]), "'",
             if (of_others) {
                 paste0(
                     " of preset \"", preset, "\": it is one of ",
@@ -116,7 +119,7 @@ known_settings <- function(settings, preset) {
                     }, PRESETS)), 20L)
                 )
             } else {
-                paste0("; ", hint(unknown[1L], known))
+                paste0("; ", hint(dotted(unknown[1L]), dotted(known)))
             },
             class = "scrae_unknown_setting"
         )
@@ -155,7 +158,7 @@ known_setting <- function(name, value) {
             )
         }
     }
-    if (name %in% names(SETTING_LEAST)) at_least(value, SETTING_LEAST[[name]], name)
+    if (name %in% names(SETTING_LEAST)) at_least(value, SETTING_LEAST[[name]], dotted(name))
     if (name %in% names(SETTING_VALUES)) {
         small <- if (name == "dispersion") tolower(value) else in_small_letters(value)
         value <- one_of(small, SETTING_VALUES[[name]], name, value)

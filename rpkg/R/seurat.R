@@ -4,7 +4,7 @@
 #' @export
 RunSCRAE.Seurat <- function(object, assay = NULL, features = NULL,
     layer = "counts", group.by.vars = NULL, vars.to.regress = NULL,
-    n_latent = NULL, max_epochs = NULL, reduction.name = "scrae",
+    n.latent = NULL, max.epochs = NULL, reduction.name = "scrae",
     reduction.key = "scrae_", n.features = 2000, seed.use = 42,
     verbose = TRUE, model.dir = NULL, resume = FALSE, preset = "default",
     round.counts = FALSE, overwrite = FALSE, ...) {
@@ -27,7 +27,7 @@ RunSCRAE.Seurat <- function(object, assay = NULL, features = NULL,
             metadata_of(object, source), group.by.vars, "object@meta.data",
             vars.to.regress
         ),
-        n_latent = n_latent, max_epochs = max_epochs, seed.use = seed.use,
+        n.latent = n.latent, max.epochs = max.epochs, seed.use = seed.use,
         model.dir = model.dir, resume = resume, preset = preset,
         round.counts = round.counts, overwrite = overwrite, how = how
     )

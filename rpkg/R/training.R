@@ -8,7 +8,7 @@
 #' @return List of `embedding` (matrix, cells x axes), `fit`, and `columns`
 #'   for the cell metadata (data.frame or NULL).
 #' @noRd
-train <- function(source, features, n.features, covariates, n_latent, max_epochs,
+train <- function(source, features, n.features, covariates, n.latent, max.epochs,
     seed.use, model.dir, resume, preset, how, round.counts = FALSE,
     overwrite = FALSE) {
     yes_or_no(round.counts, "round.counts")
@@ -23,7 +23,7 @@ train <- function(source, features, n.features, covariates, n_latent, max_epochs
             resume = resume, overwrite = overwrite,
             counts = if (round.counts) "round"
         ),
-        source, features, n.features, covariates, n_latent, max_epochs, seed.use,
+        source, features, n.features, covariates, n.latent, max.epochs, seed.use,
         preset, how
     )
     if (result$summary$stop_reason %in% c("interrupted", "terminated")) {
@@ -41,9 +41,9 @@ train <- function(source, features, n.features, covariates, n_latent, max_epochs
 # A job that chooses genes and trains on them, once or more often; `arguments` are
 # those of this job alone.
 run_training_job <- function(action, arguments, source, features, n.features,
-    covariates, n_latent, max_epochs, seed.use, preset, how) {
-    if (!is.null(n_latent)) at_least(n_latent, 1, "n_latent")
-    if (!is.null(max_epochs)) at_least(max_epochs, 1, "max_epochs")
+    covariates, n.latent, max.epochs, seed.use, preset, how) {
+    if (!is.null(n.latent)) at_least(n.latent, 1, "n.latent")
+    if (!is.null(max.epochs)) at_least(max.epochs, 1, "max.epochs")
     preset <- known_preset(preset)
     settings <- known_settings(how$settings, preset)
     refuse_constant(covariates)
@@ -51,17 +51,17 @@ run_training_job <- function(action, arguments, source, features, n.features,
     check_features(features, source)
     say_duplicates(source, how$verbose)
     genes <- choose_genes(features, source, n.features, levels, how)
-    refuse_too_many_axes(n_latent, genes, source)
+    refuse_too_many_axes(n.latent, genes, source)
     common <- list(
         preset = preset, random_state = seed.use, device = how$device,
-        select = genes$select, max_epochs = max_epochs,
+        select = genes$select, max_epochs = max.epochs,
         batch_key = names(levels)[1L],
         categorical_covariate_keys = as.list(names(levels)[-1L]),
         continuous_covariate_keys = as.list(
             names(Filter(is.numeric, covariates))
         ),
         settings = named_list(c(
-            if (!is.null(n_latent)) list(n_latent = n_latent), settings
+            if (!is.null(n.latent)) list(n_latent = n.latent), settings
         ))
     )
     run_job(
@@ -124,16 +124,16 @@ refuse_constant <- function(covariates) {
 }
 
 # Where it is known already how many genes there will be.
-refuse_too_many_axes <- function(n_latent, genes, source) {
+refuse_too_many_axes <- function(n.latent, genes, source) {
     n_genes <- if (!is.null(genes$positions)) {
         length(genes$positions)
     } else {
         min(length(source$genes), genes$select$n_top)
     }
-    if (!is.null(n_latent) && n_latent > n_genes) {
+    if (!is.null(n.latent) && n.latent > n_genes) {
         fail(
             WORDS$too_many_dimensions(
-                list(n_latent = n_latent, n_genes = n_genes, fewer = n_genes)
+                list(n_latent = n.latent, n_genes = n_genes, fewer = n_genes)
             ),
             class = "scrae_too_many_dimensions"
         )

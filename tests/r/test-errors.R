@@ -45,7 +45,7 @@ test_that("unknown arguments name the nearest, in R and in Python", {
     counts <- made_counts()
     expect_error(RunSCRAE(counts, featurs = "all"), "no argument 'featurs'; did you mean 'features'")
     expect_error(RunSCRAE(counts, treads = 1), "did you mean 'threads'")
-    expect_error(quick(counts, features = "all", mask_rat = 0.3), "did you mean 'mask_rate'")
+    expect_error(quick(counts, features = "all", mask_rat = 0.3), "did you mean 'mask.rate'")
     expect_error(
         RunSCRAE(counts, "all", 20, NULL, NULL, NULL, 2, 2, 1, FALSE, NULL, FALSE, "default",
             FALSE, FALSE, 7
@@ -56,9 +56,9 @@ test_that("unknown arguments name the nearest, in R and in Python", {
 
 test_that("impossible values are refused before anything is started", {
     counts <- made_counts()
-    expect_error(RunSCRAE(counts, n_latent = 0), "n_latent must be a whole number of at least 1")
+    expect_error(RunSCRAE(counts, n_latent = 0), "n.latent must be a whole number of at least 1")
     expect_error(RunSCRAE(counts, seed.use = -1), "seed.use")
-    expect_error(RunSCRAE(counts, max_epochs = 1.5), "max_epochs")
+    expect_error(RunSCRAE(counts, max_epochs = 1.5), "max.epochs")
     expect_error(RunSCRAE(counts[1, , drop = FALSE]), "1 gene\\(s\\) and 60 cell\\(s\\)")
     expect_error(RunSCRAE("counts"), "not an object of class 'character'")
     expect_error(RunSCRAE(matrix("a", 3, 3)), "holds character values")

@@ -30,7 +30,7 @@ test_that("history, parameters, genes and the model are in misc, the call in com
     expect_equal(misc$summary$n_cells, 80L)
     expect_output(print(misc$model), "scRAE model: 115 genes, 3 latent dimensions")
     command <- embedded@commands[["RunSCRAE.RNA"]]
-    expect_equal(command@params$n_latent, 3)
+    expect_equal(command@params$n.latent, 3)
     expect_equal(command@params$seed.use, 42)
 })
 

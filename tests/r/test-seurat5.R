@@ -204,7 +204,7 @@ test_that("layers that are named are integrated, and batches that are no layers 
     expect_error(scRAE:::meant_layers(parts, "data.d"), "no layer of counts goes with 'data.d'")
     expect_error(integrate(object, layers = "counts.a"), "one layer of counts, so there is nothing to integrate")
     expect_error(integrate(object, group.by = "batch"), "the layers of counts are the batches. Split them by the column")
-    expect_error(integrate(object, npcs = 5), "no argument 'npcs'; did you mean 'n_latent'")
+    expect_error(integrate(object, npcs = 5), "no argument 'npcs'; did you mean 'n.latent'")
     expect_error(
         SCRAEIntegration(layered()[["RNA"]], verbose = FALSE),
         "one layer of counts, so there is nothing to integrate"

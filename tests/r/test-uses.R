@@ -76,7 +76,7 @@ test_that("outliers are scored and groups compared in a Seurat object, with its 
     expect_s3_class(genes, "data.frame")
     expect_equal(names(genes), c(
         "group", "gene", "log2fc", "log2fc_error", "p", "q", "model_p", "counts_p", "counts_log2fc", "mean",
-        "reference_mean"
+        "reference_mean", "detected", "reference_detected"
     ))
     expect_setequal(genes$gene, object[["scrae"]]@misc$genes)
     expect_equal(unique(genes$group), "B")

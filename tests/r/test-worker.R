@@ -249,7 +249,7 @@ test_that("in_process refuses a reticulate that would crash the session", {
     skip_if(utils::packageVersion("reticulate") >= "1.31", "this reticulate is new enough")
     expect_error(
         quick(made_counts(), features = "all", in_process = TRUE),
-        "in_process = TRUE needs reticulate 1.31 or newer"
+        "in.process = TRUE needs reticulate 1.31 or newer"
     )
 })
 

@@ -134,6 +134,19 @@ def _differential(arguments: dict[str, Any], cells: Callable[[], AnnData], folde
     return {"table": write_table(folder, table)}
 
 
+def _pseudobulk(arguments: dict[str, Any], cells: Callable[[], AnnData], folder: Path, emit: Emit) -> dict[str, Any]:
+    """Compare profiles that R has summed: each row of the counts is one."""
+    from scrae.tl.pseudobulk import Design, needed, tested
+
+    needed()
+    adata = cells()
+    emit("stage", text=f"comparing {adata.n_obs:,} samples")
+    of = {name: adata.obs[name].astype(str).to_numpy() for name in adata.obs}
+    design = Design(of["sample"], of["side"].astype(int), of.get("batch"), paired=bool(arguments["paired"]))
+    table = tested(np.rint(adata.X.toarray()).astype(np.int64), design, adata.var_names.to_numpy().astype(str))
+    return {"table": write_table(folder, table.drop(columns="score"))}
+
+
 def _sample_report(arguments: dict[str, Any], cells: Callable[[], AnnData], folder: Path, emit: Emit) -> dict[str, Any]:
     from scrae.tl import sample_report
 
@@ -257,6 +270,7 @@ ACTIONS = {
     "sample": _sample,
     "outliers": _outliers,
     "differential": _differential,
+    "pseudobulk": _pseudobulk,
     "sample_report": _sample_report,
     "cross_validate": _cross_validate,
     "stability": _stability,

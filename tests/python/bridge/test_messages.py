@@ -35,6 +35,7 @@ from scrae.r import conversion, jobs, run_in_session
 from scrae.r.answers import plain
 from scrae.r.events import described
 from scrae.regularisers import Regulariser
+from scrae.tl import pseudobulk
 from treated_cells import treated_cells
 
 pytestmark = pytest.mark.slow
@@ -344,6 +345,19 @@ PROVOKED: dict[str, list[Callable[[Stage], Any]]] = {
         lambda s: differ(s, np.repeat(["x", "y"], 30), batch_key="half"),
         lambda s: differ(s, np.repeat(["x", "y"], 30), reference="y", batch_key="half"),
     ],
+    "groups_left_out": [
+        lambda s: differ(s, ["B cell", *["x", "y"] * 29, "x"]),
+        lambda s: differ(s, np.repeat(["x", "y", "z"], [30, 20, 10]), batch_key="half"),
+    ],
+    "small_profiles_left_out": [lambda s: ignoring_refusals(lambda: profiles(["a", "b", "c"], [20, 20, 5]))],
+    "few_samples": [lambda s: profiles(["a", "b", "c"], [20, 20, 20])],
+    "some_samples_on_both_sides": [lambda s: profiles(["a", "b", "c", "a", "d", "e"], [20] * 6)],
+    "unpaired_samples_left_out": [lambda s: profiles(["a", "b", "c", "a", "b"], [20] * 5)],
+    "several_batches_in_sample": [lambda s: profiles(["a", "b", "c", "d"], [20] * 4, ["p", "q"] * 40)],
+    "samples_confounded": [lambda s: profiles(["a", "b", "c", "d"], [20] * 4, np.repeat(["p", "q"], 40))],
+    "too_few_genes_to_compare": [
+        lambda s: pseudobulk.tested(np.ones((4, 5), dtype=int), profiles(["a", "b", "c", "d"], [20] * 4), np.arange(5))
+    ],
     "library_size": [
         lambda s, value=value: s.model.denoise(s.cells, library_size=value) for value in ("usual", -1, [1, 2], True)
     ],
@@ -500,6 +514,15 @@ def differ(stage: Stage, groups_of_cells: Any, **arguments: Any) -> Any:
     adata = stage.column(groups_of_cells)
     adata.obs["half"] = np.repeat(["left", "right"], 30)
     return scrae.tl.differential_expression(adata, stage.model, "donor", **arguments)
+
+
+def profiles(samples: list[str], n_cells: list[int], batch: Any = None) -> pseudobulk.Design:
+    """The design of samples of which the first half is of the group."""
+    side = np.repeat(np.arange(len(samples)) < len(samples) // 2, n_cells).astype(int)
+    sample = np.repeat(samples, n_cells)
+    return pseudobulk.design_of("B cell", sample, side, batch if batch is None else np.array(batch), "donor", "batch")[
+        0
+    ]
 
 
 def ignoring_refusals(code: Callable[[], Any]) -> None:
