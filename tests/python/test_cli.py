@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import scipy.io
 import scipy.sparse as sp
+import zarr
 
 import scrae
 from scrae.cli import main
@@ -90,6 +91,18 @@ def test_clusters_are_found_where_asked_for(h5ad, tmp_path, capsys, from_disk):
     assert list(written.obs["again"]) == list(written.obs["scrae_clusters"])
     assert main(["run", str(h5ad), "--out", str(out), *QUICK, "--cluster"]) == 0
     assert anndata.read_h5ad(out).uns["scrae_clusters"]["params"]["level"] == "default"
+
+
+@pytest.mark.parametrize(("source", "kind"), [("h5ad", "h5ad"), ("h5ad", "zarr"), ("disk", "h5ad")])
+def test_names_of_cells_and_genes_are_written_so_that_older_readers_and_r_know_them(h5ad, tmp_path, source, kind):
+    out = tmp_path / f"out.{kind}"
+    assert main(["run", str(h5ad), "--out", str(out), "--quiet", *QUICK, *(["--from-disk"] * (source == "disk"))]) == 0
+    file = h5py.File(out) if kind == "h5ad" else zarr.open(out, mode="r")
+    for table in ("obs", "var"):
+        assert file[table]["_index"].attrs["encoding-type"] == "string-array"
+    settings = dict(file["uns/scrae/params"])
+    assert "random_state" in settings
+    assert "None" not in {str(value[()]) for value in settings.values() if getattr(value, "shape", None) == ()}
 
 
 def test_the_embedding_is_written_also_where_so_many_clusters_cannot_be_had(h5ad, tmp_path, capsys):

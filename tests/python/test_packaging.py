@@ -90,8 +90,7 @@ def test_conda_environment_adds_only_what_is_known_and_parts_of_r() -> None:
 
 
 def test_conda_environment_has_a_python_that_pyproject_allows() -> None:
-    assert str(conda()["python"]) == "==3.11.*"
-    assert SpecifierSet(pyproject()["project"]["requires-python"]).contains("3.11.0")
+    assert conda()["python"] == SpecifierSet(pyproject()["project"]["requires-python"])
 
 
 @pytest.mark.parametrize("name", [*LOCKS, DOCS_LOCK])
@@ -136,12 +135,10 @@ def test_newest_lock_has_all_but_torch_and_is_nowhere_older_than_the_lock() -> N
     needed, newest = requirements("r", "test", "dev"), locked(NEWEST_LOCK)
     assert set(needed) - set(newest) == {"torch"}
     assert all(needed[name].specifier.contains(newest[name]) for name in set(needed) & set(newest))
-    older = {
-        name
-        for name, version in locked("requirements.lock").items()
-        if Version(newest.get(name, "999")) < Version(version)
-    }
-    assert older == set()
+    main = locked("requirements.lock")
+    assert {
+        name for name in set(needed) & set(main) & set(newest) if Version(newest[name]) < Version(main[name])
+    } == set()
 
 
 def test_r_lock_can_be_imported_with_the_r_of_debian_12() -> None:

@@ -22,11 +22,13 @@ from scrae._messages import some, unknown
 from scrae.compute.atomic import NotWritten, refuse_unwritable, refuse_without_room, sweep, written_aside
 from scrae.data.count_folders import read_counts_folder
 from scrae.data.counts import Rounding, as_counts
+from scrae.data.layers import named_layers
 from scrae.data.on_disk import edges, on_disk
 from scrae.data.spared_hdf5 import hdf5_file
 from scrae.data.sparse_format import OF_FILE, refuse_malformed_group, refuse_malformed_positions
 
 if TYPE_CHECKING:
+    import pandas as pd
     from anndata import AnnData
 
 
@@ -286,7 +288,7 @@ def _size_in_memory(adata: AnnData, *, counts: bool = True) -> int:
     parts = [*adata.obsm.values(), *adata.varm.values(), adata.obs, adata.var]
     if counts:
         raw = [] if adata.raw is None else [adata.raw.X]
-        parts += [adata.X, *raw, *adata.layers.values(), *adata.obsp.values(), *adata.varp.values()]
+        parts += [adata.X, *raw, *named_layers(adata).values(), *adata.obsp.values(), *adata.varp.values()]
     return ROOM + sum(map(_bytes_of, parts))
 
 
@@ -338,8 +340,8 @@ def write_beside(source: Path, adata: AnnData, path: Path) -> None:
         else:
             shutil.copyfile(source, part)
         with _opened(part, "r+") if _kind(source) == "zarr" else hdf5_file(part, "r+") as file:
-            write(file, "obs", adata.obs)
-            write(file, "var", adata.var)
+            write(file, "obs", _with_plain_names(adata.obs))
+            write(file, "var", _with_plain_names(adata.var))
             for name, added in (("obsm", adata.obsm), ("uns", adata.uns)):
                 if name not in file:
                     write(file, name, {})
@@ -352,6 +354,8 @@ def write_beside(source: Path, adata: AnnData, path: Path) -> None:
 def write_whole(adata: AnnData, path: Path) -> None:
     """Write all of ``adata`` aside and move it into place; zarr if ``path`` ends so, else h5ad."""
     _refuse_foreign(path)
+    for frame in (adata.obs, adata.var, *(() if adata.raw is None else (adata.raw.var,))):
+        frame.index = _with_plain_names(frame).index
     if path.suffix != ".zarr":  # which is compressed, so that nobody knows
         refuse_without_room(path, _size_in_memory(adata))
     with _not_written(path), written_aside(path) as part, warnings.catch_warnings():
@@ -360,6 +364,13 @@ def write_whole(adata: AnnData, path: Path) -> None:
             adata.write_zarr(part)
         else:
             _write_h5ad(adata, part)
+
+
+def _with_plain_names(frame: pd.DataFrame) -> pd.DataFrame:
+    """The same table, its names as objects: readers in R, and of before pandas 3, know no nullable text."""
+    plain = frame.copy(deep=False)
+    plain.index = plain.index.astype(object)
+    return plain
 
 
 def _write_h5ad(adata: AnnData, path: Path) -> None:
@@ -374,8 +385,9 @@ def _write_h5ad(adata: AnnData, path: Path) -> None:
             part = getattr(adata, name)
             if part is not None:
                 write(file, name, part)
-        for name in ("obsm", "varm", "obsp", "varp", "layers", "uns"):
+        for name in ("obsm", "varm", "obsp", "varp", "uns"):
             write(file, name, dict(getattr(adata, name)))
+        write(file, "layers", named_layers(adata))
 
 
 def write_elsewhere(adata: AnnData, path: Path) -> Path | None:

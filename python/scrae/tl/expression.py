@@ -9,6 +9,7 @@ import scipy.sparse as sp
 
 from scrae.data.counts import looks_like_counts
 from scrae.data.covariates import Covariates
+from scrae.data.layers import named_layers
 from scrae.metrics.principal_components import components_of_scaled_genes
 from scrae.posthoc.integration import without_covariates
 
@@ -34,7 +35,7 @@ def log_expression(adata: AnnData, layer: str | None, cells: np.ndarray) -> sp.c
     -------
     float64 (n, n_genes).
     """
-    matrix: Any = adata.X if layer is None or layer not in adata.layers else adata.layers[layer]
+    matrix: Any = adata.X if layer is None else named_layers(adata).get(layer, adata.X)
     part: Any = matrix[cells]
     if hasattr(part, "compute"):
         part = part.compute()
