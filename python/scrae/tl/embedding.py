@@ -238,7 +238,7 @@ class EarlierTraining:
 
 
 def description(model: SCRAE, layer: str | None, genes: str) -> dict[str, Any]:
-    """What ``adata.uns["scrae"]`` holds of a trained model, to be written to h5ad; settings that are None are left out."""
+    """What ``adata.uns["scrae"]`` holds of a trained model, for h5ad, too; settings that are None are left out."""
     settings = model.settings_dict() | {"preset": model.preset, "random_state": model.random_state, "genes": genes}
     return {
         "params": _storable(settings | {"layer": layer or "X", "batch_key": model.fitted.coding.batch_key}),
