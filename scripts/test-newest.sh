@@ -5,7 +5,8 @@
 # tree: rm -r /var/tmp/scrae-debian13 removes it.
 # torch is Debian's own build, since the wheels for Python 3.13 bring gigabytes of CUDA libraries.
 # R packages that Debian lacks (BPCells) are tested with where they are installed in library/ of that folder.
-# Usage: test-newest.sh [all|python|r|lock] [filter for the names of the R test files]
+# Usage: test-newest.sh [all|python|r|check|lock] [filter for the names of the R test files]
+# check: R CMD check and BiocCheck, as `make check`; lock: write requirements-newest.lock anew.
 # shellcheck disable=SC2016 # what stands in single quotes is for apt-get and for the shell inside
 set -eu
 
@@ -24,7 +25,8 @@ say() { echo "test-newest: $*"; }
 
 case $part in
     all | python | r | lock) ;;
-    *) say "say all, python, r or lock" >&2 && exit 1 ;;
+    check) packages="$packages pandoc qpdf r-bioc-bioccheck r-bioc-biocstyle r-bioc-scater r-cran-knitr r-cran-rmarkdown" ;;
+    *) say "say all, python, r, check or lock" >&2 && exit 1 ;;
 esac
 [ "$(id -u)" -eq 0 ] || { say "needs root, for chroot" >&2 && exit 1; }
 command -v debootstrap >/dev/null || { say "needs debootstrap: apt-get install debootstrap" >&2 && exit 1; }
@@ -75,7 +77,8 @@ quietly() {
     "$@" >"$log" 2>&1 || { tail -n 20 "$log" >&2 && exit 1; }
 }
 
-if [ "$(cat "$system/.packages-are-there" 2>/dev/null)" != "$packages" ]; then
+have=$(cat "$system/.packages-are-there" 2>/dev/null || true)
+if [ "${have#"$packages"}" = "$have" ]; then # what is there may be more
     say "installing R, Python's torch and what they need"
     # shellcheck disable=SC2086 # a list of names
     quietly apt.log inside sh -c 'apt-get -q update && apt-get -q -y install --no-install-recommends "$@"' sh $packages
@@ -112,6 +115,10 @@ inside sh -c '/venv/bin/python --version; R --version | head -n 1
 # -- the tests -------------------------------------------------------------------------------------------------------------
 
 failed=""
+if [ "$part" = check ]; then
+    inside sh -c 'cd "$1" && SCRAE_TEST_PYTHON=/venv/bin/python scripts/check-r.sh' sh "$root"
+    exit
+fi
 if [ "$part" != r ]; then
     say "the Python tests"
     # shellcheck disable=SC2086 # several arguments
