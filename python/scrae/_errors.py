@@ -5,7 +5,12 @@ Python shows the text. Who speaks to users of another language, as the R package
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
+
+_KEPT: ContextVar[list[str] | None] = ContextVar("kept", default=None)
 
 
 class Coded(Exception):
@@ -53,9 +58,30 @@ class UnknownName(Coded, TypeError):
     """An argument has a name that nobody knows."""
 
 
-class Notice(Coded, UserWarning):
+class Told(Coded):
+    """A warning. Its text is kept as well where :func:`warnings_kept` is waiting for it."""
+
+    def __init__(self, text: str, code: str = "", /, **fields: Any) -> None:
+        super().__init__(text, code, **fields)
+        kept = _KEPT.get()
+        if kept is not None and text not in kept:
+            kept.append(text)
+
+
+class Notice(Told, UserWarning):
     """The result may not be what was meant."""
 
 
-class TrainingNotice(Coded, RuntimeWarning):
+class TrainingNotice(Told, RuntimeWarning):
     """Something went wrong in training, which goes on."""
+
+
+@contextmanager
+def warnings_kept() -> Iterator[list[str]]:
+    """The texts of the warnings of this package that are given in the block, whoever else sees them."""
+    kept: list[str] = []
+    before = _KEPT.set(kept)
+    try:
+        yield kept
+    finally:
+        _KEPT.reset(before)

@@ -10,8 +10,8 @@
 #' @param where How to call the place of the counts in messages.
 #' @param model A `scrae_model` that Python shall find in `arguments$model`.
 #' @param embedding Matrix of numbers, cells x axes, that goes with the counts.
-#' @return What Python wrote into result.json, arrays and tables read in, and
-#'   where it left a trained model, that as `model`.
+#' @return What Python wrote into result.json, arrays and tables read in; where it
+#'   left a trained model, that as `model`; and as `warnings` what was warned of.
 #' @noRd
 run_job <- function(action, arguments, counts = NULL, covariates = list(), how,
     where = "the counts", model = NULL, embedding = NULL) {
@@ -27,7 +27,7 @@ run_job <- function(action, arguments, counts = NULL, covariates = list(), how,
     )
     write_json(job, file.path(folder, "job.json"))
     if (how$in_process) {
-        run_in_session(
+        warned <- run_in_session(
             folder, cells_of_job(counts, covariates, embedding), where
         )
     } else {
@@ -38,9 +38,9 @@ run_job <- function(action, arguments, counts = NULL, covariates = list(), how,
         large <- length(counts) > LARGE
         rm(counts)
         if (large) gc() # the worker has them now
-        do_job(worker, folder, how, where)
+        warned <- do_job(worker, folder, how, where)
     }
-    read_result(folder)
+    c(read_result(folder), list(warnings = warned))
 }
 
 # Entries, zeros included, from which on it is worth collecting garbage.

@@ -7,7 +7,7 @@
 #' The same for both doors to Python: a process of its own, or the session's.
 #' @param events Lists as `scrae.r.events` describes warnings and errors.
 #' @param where How to call the place of the counts.
-#' @return Nothing. Warnings are passed on; an error is an R error of the classes
+#' @return The warnings in words, which are passed on as well; an error is an R error of the classes
 #'   `scrae_<code>`, Python's, `scrae_python_error` and `scrae_error`.
 #' @noRd
 pass_on <- function(events, where) {
@@ -21,6 +21,7 @@ pass_on <- function(events, where) {
             )
         )
     }
+    invisible(as.character(unique(warnings)))
 }
 
 in_words <- function(event, where) {

@@ -79,15 +79,16 @@ print.scrae_model <- function(x, ...) {
 # -- what a training leaves in the object --------------------------------------
 
 # history (data.frame, one row per epoch), summary and parameters (lists), genes,
-# model, and columns (names of what was added for each cell), from the answer of the
-# job "train".
+# model, columns (names of what was added for each cell), and warnings (what was
+# warned of, in words), from the answer of the job "train".
 new_fit <- function(result) {
     history <- as.data.frame(lapply(result$history, as.numeric))
     structure(
         list(
             history = history, summary = result$summary,
             parameters = result$parameters, genes = result$genes,
-            model = result$model, columns = names(result$table)
+            model = result$model, columns = names(result$table),
+            warnings = result$warnings
         ),
         class = "scrae_fit"
     )

@@ -113,7 +113,7 @@ StopSCRAE <- function() {
 #'
 #' Shows its progress, passes its warnings on, and turns Ctrl-C into a request
 #' to stop after the step in hand, so that the best model so far comes back.
-#' @return Nothing; the results are in the folder.
+#' @return What was warned of, in words; the results are in the folder.
 #' @noRd
 do_job <- function(worker, folder, how, where) {
     waited <- worker$used
@@ -125,9 +125,11 @@ do_job <- function(worker, folder, how, where) {
         worker <- other
         watched <- give_job(worker, folder, how$verbose)
     }
-    pass_on(Filter(function(event) event$event == "warning", watched$told), where)
+    warned <- pass_on(
+        Filter(function(event) event$event == "warning", watched$told), where
+    )
     if (file.exists(file.path(folder, "result.json"))) {
-        return(invisible())
+        return(invisible(warned))
     }
     if (watched$given_up) {
         fail(

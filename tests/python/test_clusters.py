@@ -18,7 +18,6 @@ from scrae.clusters.crossed_factors import crossed_pairs
 from scrae.clusters.graph import NEIGHBOURS, PRUNED, communities
 from scrae.clusters.separation import distance_of_a_cut, separation
 from scrae.clusters.tree import WITHIN
-from scrae.pl.embedding import colour_of
 from treated_cells import treated_cells
 
 
@@ -405,12 +404,11 @@ def test_the_picture_shows_cells_tree_and_stability(embedded, tmp_path):
     figure = scrae.pl.clusters(embedded)
     cells, tree, stability = figure.axes
     table = embedded.uns["scrae_clusters"]["clusters"]
-    n = len(table)
     assert ticks_of(tree.yaxis) == [f"{name}  ({size:,})" for name, size in table["n_cells"].items()]
     assert sorted(text.get_text() for text in cells.texts) == list(table.index)
     assert [bar.get_width() for bar in stability.patches] == list(table["stability"])
     figure.savefig(tmp_path / "clusters.png", dpi=80)
-    assert_file_shows(tmp_path / "clusters.png", figure, 80, [colour_of(i, n) for i in range(n)])
+    assert_file_shows(tmp_path / "clusters.png", figure, 80, embedded.uns["scrae_clusters_colors"])
 
 
 def test_a_picture_without_clusters_says_what_to_call(pbmc):

@@ -24,7 +24,10 @@ OF_OTHERS = {"interrupted", "memory", "missing_package"}  # what scrae.r.events 
 # in, and mistakes of who writes a term.
 ONLY_IN_PYTHON = {
     "__init__.py": {"__getattr__"},
-    "cli.py": {"_level", "_run", "_train", "_write"},
+    "cli/models.py": {"_denoise", "_predict"},
+    "cli/report.py": {"_report"},
+    "cli/run.py": {"level", "refuse_output", "_run", "_train", "_write"},
+    "cli/settings.py": {"settings_of"},
     "compute/distributed.py": {"on_terminate", "_together", "require_same"},
     "compute/rows.py": {"rows_of"},
     "data/cells.py": {"positions", "_positions_by_name", "_column", "read_cells", "_read_anndata"},
@@ -40,9 +43,11 @@ ONLY_IN_PYTHON = {
     "model/labelling.py": {"predict"},
     "pl/batches.py": {"batches"},
     "pl/clusters.py": {"clusters"},
-    "pl/embedding.py": {"embedding"},
+    "pl/embedding.py": {"embedding", "basis_of", "_panels"},
     "pl/genes.py": {"gene_selection"},
     "pl/history.py": {"_history"},
+    "pl/report.py": {"refuse_no_page"},
+    "pl/report_run.py": {"run_of"},
     # A folder of a model says of these that it is damaged.
     "posthoc/cell_types.py": {"from_description"},
     "posthoc/population.py": {"from_description"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import weakref
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import scipy.sparse as sp
 import torch
 from scipy import stats
+from sklearn.base import clone as sklearn_clone
 
 import scrae
 from scrae.model.fitted import FittedModel
@@ -107,7 +109,7 @@ def test_denoising_restores_counts_that_were_thinned_away(pbmc):
 
 
 def test_synthetic_cells_resemble_the_real_ones(fitted, pbmc):
-    synthetic = fitted.sample(2000)
+    synthetic = fitted.sample(2000, random_state=0)
     real = pbmc.X.toarray()
     assert synthetic.shape == (2000, 765)
     assert (synthetic >= 0).all()
@@ -122,11 +124,69 @@ def test_synthetic_cells_resemble_the_real_ones(fitted, pbmc):
     assert stats.pearsonr(*correlation)[0] > 0.7
 
 
-def test_sampling_is_reproducible_and_seeded(fitted):
-    np.testing.assert_array_equal(fitted.sample(5), fitted.sample(5))
-    assert not np.array_equal(fitted.sample(5), fitted.sample(5, random_state=1))
-    assert fitted.sample_codes(4).shape == (4, 10)
-    assert not np.array_equal(fitted.sample(5), fitted.sample(5, codes="prior"))
+def test_each_call_draws_other_cells_unless_a_seed_is_given(small, quick, tmp_path):
+    model = scrae.SCRAE(**quick, random_state=3).fit(small)
+    first, second = model.sample(5), model.sample(5)
+    assert not np.array_equal(first, second)
+    assert not np.array_equal(model.sample_codes(4), model.sample_codes(4))
+    np.testing.assert_array_equal(first, model.sample(5, random_state=3))
+    np.testing.assert_array_equal(model.sample(5, random_state=1), model.sample(5, random_state=1))
+    assert not np.array_equal(first, model.sample(5, random_state=3, codes="prior"))
+    model.save(tmp_path / "model")
+    again = scrae.SCRAE.load(tmp_path / "model")
+    np.testing.assert_array_equal([again.sample(5), again.sample(5)], [first, second])
+    assert model.sample_codes(4).shape == (4, 3)
+
+
+def test_synthetic_cells_as_an_object_have_the_names_of_the_genes(small, quick):
+    model = scrae.SCRAE(**quick).fit(small)
+    cells = scrae.tl.sample(model, 7, random_state=2, like=small[:30])
+    np.testing.assert_array_equal(cells.X.toarray(), model.sample(7, random_state=2, like=small[:30]))
+    assert list(cells.var_names) == list(small.var_names)
+    assert list(cells.obs_names) == [f"synthetic{i}" for i in range(7)]
+    assert scrae.tl.sample(scrae.SCRAE(**quick).fit(small.X), 2).shape == (2, 30)
+
+
+def test_denoised_expression_stands_in_a_layer_where_its_genes_stand(small, quick):
+    model = scrae.SCRAE(**quick).fit(small, genes=["gene7", "gene0", "gene11"])
+    changed = scrae.tl.denoise(small, model, library_size=100, copy=True)
+    assert "denoised" not in small.layers
+    means = model.denoise(small, library_size=100)
+    np.testing.assert_array_equal(changed[:, ["gene7", "gene0", "gene11"]].layers["denoised"], means)
+    assert np.isnan(changed[:, "gene3"].layers["denoised"]).all()
+    assert scrae.tl.denoise(small, scrae.SCRAE(**quick).fit(small.X), key_added="means") is None
+    assert np.isfinite(small.layers["means"]).all()
+
+
+def test_a_clone_has_the_same_settings_and_trains_to_the_same_bits(small, quick):
+    model = scrae.SCRAE("reference", random_state=4, pull=1e-2, **quick).fit(small)
+    for clone in (model.clone(), scrae.SCRAE(**model.get_params()), sklearn_clone(model)):
+        assert repr(clone) == "SCRAE(preset='reference', n_latent=3), not fitted"
+        assert clone.get_params() == model.get_params()
+        assert clone.settings == model.settings
+    np.testing.assert_array_equal(clone.fit(small).embed(), model.embed())
+    assert model.get_params()["pull"] == 1e-2
+    assert set(inspect.signature(scrae.SCRAE).parameters) - {"settings"} <= set(model.get_params())
+
+
+def test_a_loaded_model_can_be_cloned(small, quick, tmp_path):
+    model = scrae.SCRAE(**quick, mask_rate=0.5).fit(small)
+    model.save(tmp_path / "model")
+    clone = scrae.SCRAE.load(tmp_path / "model", verbose=False).clone()
+    np.testing.assert_array_equal(clone.fit(small).embed(), model.embed())
+
+
+def test_genes_that_are_marked_as_highly_variable_are_modelled_as_by_the_tool(small, quick):
+    every = scrae.SCRAE(**quick).fit(small)
+    small.var["highly_variable"] = np.arange(30) % 2 == 0
+    model = scrae.SCRAE(**quick).fit(small)
+    assert list(model.gene_names) == list(small.var_names[::2])
+    scrae.tl.scrae(small, **quick)
+    np.testing.assert_array_equal(small.obsm["X_scrae"], model.embed())
+    for named in ("all", list(small.var_names)):
+        np.testing.assert_array_equal(scrae.SCRAE(**quick).fit(small, genes=named).embed(), every.embed())
+    scrae.tl.scrae(small, genes="all", **quick)
+    np.testing.assert_array_equal(small.obsm["X_scrae"], every.embed())
 
 
 @pytest.mark.parametrize(
@@ -147,7 +207,7 @@ def test_what_cannot_be_sampled_is_refused(fitted, pbmc, n, options, message):
 
 def test_cells_drawn_like_others_have_their_markers_and_their_sizes(fitted, pbmc):
     b_cells = pbmc[pbmc.obs["cell_type"] == "CD19+ B"]
-    alike, any_cells = fitted.sample(300, like=b_cells), fitted.sample(300)
+    alike, any_cells = (fitted.sample(300, like=some, random_state=0) for some in (b_cells, None))
     marker = pbmc.var_names.get_loc("CD79A")
     assert (alike[:, marker] > 0).mean() > 0.9
     assert (any_cells[:, marker] > 0).mean() < 0.4
@@ -156,7 +216,7 @@ def test_cells_drawn_like_others_have_their_markers_and_their_sizes(fitted, pbmc
 
 def test_synthetic_cells_have_the_sizes_of_real_ones(fitted, pbmc):
     """A zero-inflated likelihood drops counts: what is left has to add up, not what was there before."""
-    assert fitted.sample(2000).sum(1).mean() == pytest.approx(pbmc.X.sum(1).mean(), rel=0.03)
+    assert fitted.sample(2000, random_state=0).sum(1).mean() == pytest.approx(pbmc.X.sum(1).mean(), rel=0.03)
 
 
 def test_what_needs_training_says_so(small):
@@ -249,7 +309,7 @@ def test_a_model_with_continuous_covariates_is_saved_sampled_and_resumed(small, 
     model.save(tmp_path)
     loaded = scrae.SCRAE.load(tmp_path, verbose=False)
     np.testing.assert_array_equal(loaded.denoise(small), model.denoise())
-    np.testing.assert_array_equal(loaded.sample(20), model.sample(20))
+    np.testing.assert_array_equal(loaded.sample(20, random_state=0), model.sample(20, random_state=0))
     half = scrae.SCRAE(**quick).fit(small, **keys, max_epochs=2)
     resumed = half.fit(small, **keys, max_epochs=4, resume=True)
     np.testing.assert_array_equal(resumed.embed(), model.embed())

@@ -2,7 +2,7 @@
 
 GENERICS <- c(
     "BatchReportSCRAE", "RunSCRAE", "ClusterSCRAE", "CrossValidateSCRAE", "DenoiseSCRAE", "FindMarkersSCRAE", "FindOutliersSCRAE",
-    "LabelSCRAE", "PredictSCRAE", "SampleReportSCRAE", "SelectGenes", "StabilitySCRAE"
+    "LabelSCRAE", "PredictSCRAE", "ReportSCRAE", "SampleReportSCRAE", "SelectGenes", "StabilitySCRAE"
 )
 
 refused_by_all <- function(object, regexp) {

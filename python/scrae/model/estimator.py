@@ -20,9 +20,10 @@ from scrae.compute import distributed
 from scrae.compute.device import resolve_device
 from scrae.compute.random_state import random_state_kept
 from scrae.compute.whole_numbers import at_least, not_negative, seed
-from scrae.data.cells import read_cells
+from scrae.data.cells import Cells, read_cells
 from scrae.data.counts import refuse_too_few, warn_of_empty_cells
 from scrae.data.covariates import CovariateCoding
+from scrae.data.features import marked
 from scrae.data.on_disk import by_rows
 from scrae.model import embedding, expression, labelling, sampling
 from scrae.model.checkpoints import Checkpoints
@@ -94,6 +95,7 @@ class SCRAE:
         self.device = resolve_device(device)
         self.verbose = verbose
         self._fitted: FittedModel | None = None
+        self._draws = 0  # of synthetic cells without a seed of their own
 
     def __repr__(self) -> str:
         said = f"SCRAE(preset={self.preset!r}, n_latent={self.settings.n_latent})"
@@ -202,6 +204,42 @@ class SCRAE:
         """
         return asdict(self.settings)
 
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return everything that the model was made of, as :class:`SCRAE` takes it: ``SCRAE(**model.get_params())``.
+
+        Parameters
+        ----------
+        deep
+            Without a meaning here; scikit-learn has it.
+
+        Returns
+        -------
+        ``preset``, ``random_state``, ``device``, ``verbose``, every setting, and every option of the regulariser.
+
+        Examples
+        --------
+        >>> params = model.get_params()
+        >>> params["preset"], params["n_latent"], params["random_state"]
+        ('default', 10, 0)
+        """
+        settings = self.settings_dict()
+        options: dict[str, Any] = settings.pop("regulariser_options")
+        own = {"preset": self.preset, "random_state": self.random_state, "device": str(self.device)}
+        return own | {"verbose": self.verbose} | settings | options
+
+    def clone(self) -> SCRAE:
+        """Return a model with the same settings and seed that is not trained.
+
+        Examples
+        --------
+        >>> model.clone()
+        SCRAE(preset='default', n_latent=10), not fitted
+        """
+        return SCRAE(**self.get_params())
+
+    def __sklearn_clone__(self) -> SCRAE:
+        return self.clone()
+
     # -- training ------------------------------------------------------------------------------------------------------
 
     def fit(
@@ -210,7 +248,7 @@ class SCRAE:
         *,
         layer: str | None = None,
         counts: str = "raw",
-        genes: Sequence[Any] | np.ndarray | None = None,
+        genes: str | Sequence[Any] | np.ndarray | None = None,
         batch_key: str | None = None,
         categorical_covariate_keys: str | Iterable[str] = (),
         continuous_covariate_keys: str | Iterable[str] = (),
@@ -234,7 +272,9 @@ class SCRAE:
             ``"raw"``, or ``"round"`` for estimated counts (SoupX, DecontX, CellBender, RSEM, salmon, alevin): they are
             rounded to whole ones, with a warning that says how many were moved, and by how much at most.
         genes
-            Genes to model: names, positions or a boolean mask; None: all. :func:`scrae.tl.scrae` selects genes itself.
+            Genes to model: names, positions, a boolean mask, or ``"all"``. None: those that
+            ``adata.var["highly_variable"]`` marks, as for :func:`scrae.tl.scrae`, or all genes where there is no such
+            column. (Only :func:`scrae.tl.scrae` selects genes.)
         batch_key
             Column of ``adata.obs`` with batches. The decoder explains their effect, and it is removed from the
             embedding.
@@ -295,7 +335,10 @@ class SCRAE:
         if max_epochs is not None:
             max_epochs = at_least("max_epochs", max_epochs, 1)
         checkpoint_seconds = not_negative("checkpoint_seconds", checkpoint_seconds)
-        cells = read_cells(data, layer, counts=counts, copy=genes is None)  # what is made of some genes is a copy
+        every = isinstance(genes, str) and genes == "all"
+        cells = read_cells(data, layer, counts=counts, copy=genes is None or every)  # what is made of some is a copy
+        if every or genes is None:
+            genes = None if every else _highly_variable(cells)
         chosen = np.arange(cells.counts.shape[1]) if genes is None else cells.positions(genes)
         modelled = cells.counts
         if genes is not None:
@@ -736,7 +779,8 @@ class SCRAE:
         layer
             Layer of ``like`` with raw counts; None: its ``X``.
         random_state
-            Seed; None: the model's.
+            Seed. None: other cells at each call. The calls on one model object give the same cells in every session,
+            because the first call takes the model's seed and the others go on from there.
         batch
             Batch to draw from. None: batches and further covariates in the shares of the training cells. Continuous
             covariates are drawn one by one, each from its values among the training cells.
@@ -753,7 +797,7 @@ class SCRAE:
         return sampling.sample(self.fitted, n, like, codes, layer, self._seed(random_state), batch)
 
     def sample_codes(self, n: int, *, random_state: int | None = None) -> np.ndarray:
-        """Codes from the regulariser's prior, float32 (n, n_latent).
+        """Codes from the regulariser's prior, float32 (n, n_latent). Seeds are as in :meth:`sample`.
 
         Examples
         --------
@@ -763,4 +807,17 @@ class SCRAE:
         return sampling.sample_codes(self.fitted, n, self._seed(random_state))
 
     def _seed(self, random_state: int | None) -> int:
-        return self.random_state if random_state is None else seed(random_state)
+        """The seed that was given; or the model's for the first draw, and one that follows from it for each other."""
+        if random_state is not None:
+            return seed(random_state)
+        self._draws += 1
+        if self._draws == 1:
+            return self.random_state
+        return int(np.random.SeedSequence([self.random_state, self._draws]).generate_state(1)[0])
+
+
+def _highly_variable(cells: Cells) -> np.ndarray | None:
+    """Mask of the genes that the AnnData marks as highly variable; None: it marks none."""
+    if cells.source is None or "highly_variable" not in cells.source.var:
+        return None
+    return marked(cells.source.var["highly_variable"], "highly_variable")

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+
+from scrae.pl.canvas import as_drawn, handed_over, new_figure
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -23,7 +27,14 @@ NAMES = {
 }
 
 
-def batches(adata: AnnData, key: str = "scrae_batches") -> Figure:
+def batches(
+    adata: AnnData,
+    key: str = "scrae_batches",
+    *,
+    show: bool = False,
+    save: str | os.PathLike[str] | None = None,
+    return_fig: bool | None = None,
+) -> Figure | None:
     """What :func:`scrae.tl.batch_report` has found: its measures, and the mixing within each group.
 
     Parameters
@@ -32,10 +43,12 @@ def batches(adata: AnnData, key: str = "scrae_batches") -> Figure:
         Cells with a report.
     key
         Its name in ``adata.uns``.
+    show, save, return_fig
+        As for :func:`scrae.pl.embedding`.
 
     Returns
     -------
-    The figure, not shown; ``figure.savefig("batches.png")`` writes it.
+    The figure, or None.
 
     Raises
     ------
@@ -51,19 +64,21 @@ def batches(adata: AnnData, key: str = "scrae_batches") -> Figure:
     >>> report = scrae.tl.batch_report(adata, "donor")
     >>> figure = scrae.pl.batches(adata)
     """
-    from matplotlib.figure import Figure
-
     if key not in adata.uns or "measures" not in adata.uns[key]:
         raise ValueError(f"adata.uns[{key!r}] has no report: call scrae.tl.batch_report(adata, batch_key) first")
-    report = adata.uns[key]
+    return handed_over(drawn_report(adata.uns[key], show), show, save, return_fig)
+
+
+def drawn_report(report: Mapping[str, Any], show: bool = False) -> Figure:
+    """The same of a report in hand."""
     measures, groups = report["measures"], report["groups"]
-    figure = Figure(figsize=(10.5, max(3.6, 0.28 * max(len(measures), len(groups)) + 1.6)), layout="constrained")
+    figure = new_figure(10.5, max(3.6, 0.28 * max(len(measures), len(groups)) + 1.6), show)
     left, right = figure.subplots(1, 2, width_ratios=[1.2, 1.0])
-    _draw(left, measures["before"], measures["after"], [NAMES.get(name, name) for name in measures.index])
-    left.set_title(f"Batches: {report['params']['batch_key']}")
+    _draw(left, measures["before"], measures["after"], [name_of_measure(name) for name in measures.index])
+    left.set_title(f"Batches: {as_drawn(report['params']['batch_key'])}")
     after = groups["mixing_after"] if "mixing_after" in groups else pd.Series(np.nan, index=groups.index)
     labels = [
-        f"{name}  ({n:,})" + (f", {alone} alone" if alone else "")
+        f"{as_drawn(name, 20)}  ({n:,})" + (f", {as_drawn(alone, 20)} alone" if alone else "")
         for name, n, alone in zip(groups.index, groups["n_cells"], groups["alone"], strict=True)
     ]
     _draw(right, groups["mixing_before"], after, labels)
@@ -74,6 +89,11 @@ def batches(adata: AnnData, key: str = "scrae_batches") -> Figure:
     n_shown = 2 if measures["after"].notna().any() else 1
     figure.legend(handles[:n_shown], shown[:n_shown], loc="outside lower center", ncols=2, frameon=False)
     return figure
+
+
+def name_of_measure(measure: str) -> str:
+    """What a measure is called where it is shown."""
+    return NAMES.get(measure, as_drawn(measure))
 
 
 def _draw(panel: Axes, before: pd.Series, after: pd.Series, labels: list[str]) -> None:

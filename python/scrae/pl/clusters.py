@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from scrae.pl.embedding import colour_of, draw_cells
+from scrae.pl.canvas import as_drawn, handed_over, new_figure
+from scrae.pl.colours import MISSING, colours_of_groups
+from scrae.pl.embedding import basis_of, colours_of_cells, draw_cells, name_groups
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -17,7 +20,15 @@ if TYPE_CHECKING:
 FURTHEST = 8.0  # separations beyond are drawn there
 
 
-def clusters(adata: AnnData, key: str = "scrae_clusters", basis: str | None = None) -> Figure:
+def clusters(
+    adata: AnnData,
+    key: str = "scrae_clusters",
+    basis: str | None = None,
+    *,
+    show: bool = False,
+    save: str | os.PathLike[str] | None = None,
+    return_fig: bool | None = None,
+) -> Figure | None:
     """Draw the result of :func:`scrae.tl.cluster`: the cells, the tree of the clusters, and the stability of each.
 
     Parameters
@@ -29,10 +40,13 @@ def clusters(adata: AnnData, key: str = "scrae_clusters", basis: str | None = No
     basis
         Coordinates of the cells, an entry of ``obsm``; None: ``"X_umap"`` if it exists, otherwise the first two axes of
         the embedding.
+    show, save, return_fig
+        As for :func:`scrae.pl.embedding`.
 
     Returns
     -------
-    The figure, not shown. ``figure.savefig("clusters.png")`` writes it to a file.
+    The figure, or None. Clusters have the colours in ``adata.uns[key + "_colors"]``, as for
+    :func:`scrae.pl.embedding`.
 
     Raises
     ------
@@ -49,35 +63,30 @@ def clusters(adata: AnnData, key: str = "scrae_clusters", basis: str | None = No
     >>> len(figure.axes)  # cells, tree, stability
     3
     """
-    from matplotlib.figure import Figure
-    from matplotlib.patheffects import withStroke
-
     if key not in adata.uns or "tree" not in adata.uns[key] or key not in adata.obs:
         raise ValueError(f"adata.uns[{key!r}] has no clusters: call scrae.tl.cluster(adata) first")
     found = adata.uns[key]
     embedding = f"X_{found['params']['key']}"
-    basis = basis or ("X_umap" if "X_umap" in adata.obsm else embedding)
-    if basis not in adata.obsm:
-        raise ValueError(f"adata.obsm[{basis!r}] is missing; there are: {', '.join(adata.obsm) or 'none'}")
+    basis = basis_of(adata, basis or ("X_umap" if "X_umap" in adata.obsm else embedding))
     groups = pd.Categorical(adata.obs[key])
     names = [str(name) for name in groups.categories]
-    figure = Figure(figsize=(10.5, max(4.6, 0.24 * len(names) + 1.2)), layout="constrained")
+    colours = colours_of_groups(adata, key)
+    figure = new_figure(10.5, max(4.6, 0.24 * len(names) + 1.2), show)
     cells, tree, stability = figure.subplots(1, 3, width_ratios=[2.6, 1.4, 1.0])
     coordinates = np.asarray(adata.obsm[basis])[:, :2]
-    draw_cells(cells, coordinates, groups, basis.removeprefix("X_").upper(), legend=False)
-    for i, name in enumerate(names):
-        middle = np.median(coordinates[groups.codes == i], axis=0)
-        text = cells.text(*middle, name, ha="center", va="center", fontweight="bold", fontsize="medium")
-        text.set_path_effects([withStroke(linewidth=2.5, foreground="white")])
+    draw_cells(cells, coordinates, colours_of_cells(groups, colours), basis.removeprefix("X_").upper())
+    name_groups(cells, coordinates, groups)
     cells.set_title(f"{len(names)} clusters of {adata.n_obs:,} cells")
     _draw_tree(tree, found["tree"], found["clusters"], float(found["params"]["separation"]))
     table = found["clusters"]
-    stability.barh(range(len(names)), table["stability"], color=[colour_of(i, len(names)) for i in range(len(names))])
+    stability.barh(
+        range(len(table)), table["stability"], color=[colours.get(name, MISSING) for name in table.index.astype(str)]
+    )
     stability.axvline(0.75, color="0.4", linewidth=0.8, linestyle=":")
-    stability.set(xlim=(0, 1), ylim=(len(names) - 0.4, -0.6), yticks=[], xlabel="stability", title="Found again")
+    stability.set(xlim=(0, 1), ylim=(len(table) - 0.4, -0.6), yticks=[], xlabel="stability", title="Found again")
     for panel in (tree, stability):
         panel.spines[["top", "right"]].set_visible(False)
-    return figure
+    return handed_over(figure, show, save, return_fig)
 
 
 def _draw_tree(panel: Axes, tree: pd.DataFrame, table: pd.DataFrame, least: float) -> None:
@@ -93,7 +102,7 @@ def _draw_tree(panel: Axes, tree: pd.DataFrame, table: pd.DataFrame, least: floa
         rows[node], heights[node] = sum(rows[child] for child in children) / 2, height
     if least <= FURTHEST:
         panel.axvline(least, color="0.4", linewidth=0.8, linestyle=":")
-    panel.set_yticks(range(len(table)), [f"{name}  ({n:,})" for name, n in table["n_cells"].items()])
+    panel.set_yticks(range(len(table)), [f"{as_drawn(name)}  ({n:,})" for name, n in table["n_cells"].items()])
     panel.set(ylim=(len(table) - 0.4, -0.6), xlim=(0, None), xlabel="separation", title="How far apart")
     panel.spines["left"].set_visible(False)
     panel.tick_params(axis="y", length=0)

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from scrae.pl.canvas import handed_over, new_figure
 from scrae.pl.history import ACCENT, HELD_OUT, TRAINING
 
 if TYPE_CHECKING:
     from anndata import AnnData
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 CURVES = {"m3drop": "Michaelis-Menten", "danb": "depth-adjusted\nnegative binomial"}
 
 
-def gene_selection(adata: AnnData) -> Figure:
+def gene_selection(
+    adata: AnnData,
+    *,
+    ax: Axes | None = None,
+    show: bool = False,
+    save: str | os.PathLike[str] | None = None,
+    return_fig: bool | None = None,
+) -> Figure | None:
     """Draw the dropout rate of every gene against its mean, with the fitted curve and the selected genes.
 
     Parameters
@@ -23,10 +33,12 @@ def gene_selection(adata: AnnData) -> Figure:
     adata
         AnnData after :func:`scrae.pp.select_genes` with any method. M3Drop and DANB have a curve; with batches it is a
         point for each gene, the mean over batches. After SCMarker the genes with two or more peaks are marked as well.
+    ax, show, save, return_fig
+        As for :func:`scrae.pl.embedding`.
 
     Returns
     -------
-    The figure, not shown. ``figure.savefig("genes.png")`` writes it to a file.
+    The figure, or None.
 
     Raises
     ------
@@ -40,15 +52,13 @@ def gene_selection(adata: AnnData) -> Figure:
     >>> scrae.pp.select_genes(adata, "danb", n_top=200)
     >>> figure = scrae.pl.gene_selection(adata)
     """
-    from matplotlib.figure import Figure
-
     if "scrae_genes" not in adata.uns or "scrae_dropout" not in adata.var:
         raise ValueError('adata.uns["scrae_genes"] is missing: run scrae.pp.select_genes(adata) first')
     record = adata.uns["scrae_genes"]
     table = adata.var[adata.var["scrae_mean"] > 0].sort_values("scrae_mean", kind="stable")
     mean, dropout = table["scrae_mean"].to_numpy(), table["scrae_dropout"].to_numpy()
-    figure = Figure(figsize=(7.6, 4.2), layout="constrained")
-    panel = figure.subplots()
+    figure: Any = new_figure(7.6, 4.2, show) if ax is None else ax.figure
+    panel = figure.subplots() if ax is None else ax
 
     groups = [("genes", np.ones(len(table), dtype=bool), "0.75")]
     if "scrae_multimodal" in table:
@@ -71,4 +81,4 @@ def gene_selection(adata: AnnData) -> Figure:
     )  # fmt: skip
     panel.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize="small", markerscale=2)
     panel.spines[["top", "right"]].set_visible(False)
-    return figure
+    return handed_over(figure, show, save, return_fig)

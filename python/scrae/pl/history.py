@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+
+from scrae.pl.canvas import handed_over, new_figure
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -17,7 +20,14 @@ TRAINING, HELD_OUT, ACCENT = (
 )  # colours that colour-blind readers can tell apart (Okabe & Ito)
 
 
-def history(source: AnnData | pd.DataFrame | Any, key: str = "scrae") -> Figure:
+def history(
+    source: AnnData | pd.DataFrame | Any,
+    key: str = "scrae",
+    *,
+    show: bool = False,
+    save: str | os.PathLike[str] | None = None,
+    return_fig: bool | None = None,
+) -> Figure | None:
     """Draw the training curves: reconstruction, and the critic's estimate of the distance between codes and prior.
 
     Parameters
@@ -26,10 +36,12 @@ def history(source: AnnData | pd.DataFrame | Any, key: str = "scrae") -> Figure:
         AnnData after :func:`scrae.tl.scrae`, a trained :class:`scrae.SCRAE`, or its ``history``.
     key
         Entry of ``adata.uns`` that describes the training.
+    show, save, return_fig
+        As for :func:`scrae.pl.embedding`.
 
     Returns
     -------
-    The figure, not shown. ``figure.savefig("curves.png")`` writes it to a file.
+    The figure, or None.
 
     Examples
     --------
@@ -38,12 +50,11 @@ def history(source: AnnData | pd.DataFrame | Any, key: str = "scrae") -> Figure:
     >>> scrae.tl.scrae(adata, max_epochs=3, verbose=False)
     >>> figure = scrae.pl.history(adata)
     """
-    from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
     frame = _history(source, key)
     adversarial = "critic_gap" in frame
-    figure = Figure(figsize=(9.0 if adversarial else 4.6, 3.4), layout="constrained")
+    figure = new_figure(9.0 if adversarial else 4.6, 3.4, show)
     panels = figure.subplots(1, 2 if adversarial else 1, squeeze=False)[0]
 
     panels[0].plot(frame.index, frame["reconstruction"], color=TRAINING, label="training cells")
@@ -66,7 +77,7 @@ def history(source: AnnData | pd.DataFrame | Any, key: str = "scrae") -> Figure:
         panel.set_xlabel("epoch")
         panel.xaxis.set_major_locator(MaxNLocator(integer=True))
         panel.spines[["top", "right"]].set_visible(False)
-    return figure
+    return handed_over(figure, show, save, return_fig)
 
 
 def _history(source: Any, key: str) -> pd.DataFrame:

@@ -13,12 +13,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scrae._errors import Coded
+from scrae._errors import Coded, Told
 from scrae.r.jobs import Emit, run
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
+OF_OURS = (Coded, Told, Exception, BaseException, object)  # classes that say nothing to who catches errors
 OUT_OF_MEMORY = ("OutOfMemoryError", "DefaultCPUAllocator")  # torch's error on a GPU, and what it says on a processor
 
 
@@ -50,7 +51,7 @@ def carry_out(folder: Path, given: Callable[[], AnnData], emit: Emit) -> bool:
 
 def described(problem: BaseException) -> dict[str, Any]:
     """An error or a warning as plain values: its classes (the most special first), text, code and fields."""
-    kinds = [kind.__name__ for kind in type(problem).__mro__ if kind not in (Coded, Exception, BaseException, object)]
+    kinds = [kind.__name__ for kind in type(problem).__mro__ if kind not in OF_OURS]
     code, fields = (problem.code, problem.fields) if isinstance(problem, Coded) else _of_others(problem)
     return {"kinds": kinds, "text": str(problem), "code": code, "fields": fields}
 

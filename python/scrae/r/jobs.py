@@ -239,6 +239,12 @@ def _batch_report(arguments: dict[str, Any], cells: Callable[[], AnnData], folde
     }
 
 
+def _report(arguments: dict[str, Any], cells: Callable[[], AnnData], folder: Path, emit: Emit) -> dict[str, Any]:
+    from scrae.r.report import write_report
+
+    return write_report(arguments, cells, emit)
+
+
 def _select(arguments: dict[str, Any], cells: Callable[[], AnnData], folder: Path, emit: Emit) -> dict[str, Any]:
     from scrae.pp import select_genes
     from scrae.pp.genes import RANK, SELECTED
@@ -276,6 +282,7 @@ ACTIONS = {
     "stability": _stability,
     "cluster": _cluster,
     "batch_report": _batch_report,
+    "report": _report,
     "read": _read,
     "save": _save,
     "select": _select,
@@ -327,22 +334,12 @@ def _load(arguments: dict[str, Any]) -> SCRAE:
 
 
 def _labels(arguments: dict[str, Any], model: SCRAE, adata: AnnData) -> pd.DataFrame:
-    """Type of each cell, its probability, and how like the labelled cells it is."""
-    import pandas as pd
+    """Type of each cell, its probability, and how like the labelled cells it is, as columns are called in R objects."""
+    from scrae.tl.predicted import predicted_types
 
-    from scrae.model.labelling import P_VALUE
-
-    unlabeled = arguments["unlabeled_category"]
-    names: Any = model.predict(adata, unknown_rate=arguments["unknown_rate"], unlabeled_category=unlabeled)
-    table: Any = model.predict(adata, return_probabilities=True)
-    probabilities = table.iloc[:, :-1]
-    return pd.DataFrame(
-        {
-            "label": pd.Categorical(names, categories=list(dict.fromkeys([*probabilities, unlabeled]))),
-            "label_probability": probabilities.to_numpy().max(1),
-            "familiarity": table[P_VALUE].to_numpy(),  # the name that R objects have it by
-        }
-    )
+    unlabeled, rate = arguments["unlabeled_category"], arguments["unknown_rate"]
+    table = predicted_types(model, adata, unknown_rate=rate, unlabeled=unlabeled)
+    return table.reset_index(drop=True).rename(columns={"conformal_p_value": "familiarity"})
 
 
 def _leave(model: SCRAE, folder: Path) -> None:

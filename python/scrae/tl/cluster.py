@@ -17,8 +17,10 @@ from scrae.clusters.tree import WITHIN
 from scrae.compute.whole_numbers import seed
 from scrae.data.cells import refuse_damaged_source, require_anndata
 from scrae.metrics.batches import batch_alone
+from scrae.tl.calls import call_text, default_arguments
 from scrae.tl.embedding import EarlierTraining, made_clusters
 from scrae.tl.expression import log_expression, principal_components
+from scrae.tl.profiles import moments, welch_t
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -87,7 +89,7 @@ def cluster(
       their separation, the shared difference between them if there is one, whether they were kept apart, and why;
     - ``uns["scrae_clusters"]["factors"]``: a row for each difference that several clusters share, with these clusters,
       the number of cells on either side, and the genes that are higher there in all of them;
-    - ``uns["scrae_clusters"]["params"]``: the arguments.
+    - ``uns["scrae_clusters"]["params"]``: the arguments; ``["call"]``: the code that repeats this call.
 
     Above 20,000 cells a sample of that size is clustered, and every other cell takes the cluster of its neighbours.
 
@@ -106,6 +108,7 @@ def cluster(
     >>> adata.obs["scrae_clusters"].cat.categories[0]
     '0'
     """
+    given = {name: value for name, value in locals().items() if name not in ("adata", "copy")}
     require_anndata(adata, "scrae.tl.cluster")
     refuse_damaged_source(adata)
     random_state = seed(random_state)
@@ -155,6 +158,7 @@ def cluster(
         "clusters": _clusters_table(found, clusters, embedding, coordinates, expression, adata.var_names, again, batch),
         "tree": _tree_table(tree, nodes, least),
         "factors": factors,
+        "call": call_text("scrae.tl.cluster", "adata", given, default_arguments(cluster)),
     }
     for factor in factors.to_dict("records"):
         told = {name: str(factor[name]) for name in ("clusters", "genes", "genes_other")}
@@ -228,7 +232,7 @@ def _clusters_table(
 
     n = int(found.max()) + 1
     centres = np.stack([embedding[found == i].mean(0) for i in range(n)])
-    moments = [_moments(expression[found == i]) for i in range(n)]
+    of_clusters = [moments(expression[found == i]) for i in range(n)]
     rows = []
     for i in range(n):
         row: dict[str, Any] = {"n_cells": int((clusters == i).sum()), "stability": float(again.of_clusters[i])}
@@ -238,24 +242,14 @@ def _clusters_table(
             distance[i] = np.inf
             j = int(distance.argmin())
             apart = separation(coordinates[found == min(i, j)], coordinates[found == max(i, j)])
-            row |= {"nearest": str(j), "separation": apart, "genes": _higher(_t(moments[i], moments[j]), genes)}
+            row |= {
+                "nearest": str(j),
+                "separation": apart,
+                "genes": _higher(welch_t(of_clusters[i], of_clusters[j]), genes),
+            }
         row["batch"] = "" if batch is None else batch_alone(batch[found == i], batch)
         rows.append(row)
     return pd.DataFrame(rows, index=pd.Index([str(i) for i in range(n)], name="cluster"))
-
-
-def _moments(expression: sp.csr_array) -> tuple[int, np.ndarray, np.ndarray]:
-    """Number of cells, and mean and variance of each gene, (n_genes,)."""
-    mean = np.asarray(expression.mean(0)).ravel()
-    square = expression.copy()
-    square.data **= 2
-    return expression.shape[0], mean, np.maximum(np.asarray(square.mean(0)).ravel() - mean**2, 0)
-
-
-def _t(here: tuple[int, np.ndarray, np.ndarray], there: tuple[int, np.ndarray, np.ndarray]) -> np.ndarray:
-    """Welch's t of each gene, (n_genes,)."""
-    result: np.ndarray = (here[1] - there[1]) / np.sqrt(here[2] / here[0] + there[2] / there[0] + 1e-9)
-    return result
 
 
 def _higher(t: np.ndarray, genes: Sequence[str]) -> str:
@@ -277,7 +271,7 @@ def _factors_table(
             if clusters[cells[0][0]] == clusters[cells[1][0]]:
                 held.append(int(clusters[cells[0][0]]))
                 sizes = [size + len(of_node) for size, of_node in zip(sizes, cells, strict=True)]
-                t.append(_t(*(_moments(expression[of_node]) for of_node in cells)))
+                t.append(welch_t(*(moments(expression[of_node]) for of_node in cells)))
         if held:
             rows[name] = {
                 "clusters": ", ".join(map(str, sorted(set(held)))),

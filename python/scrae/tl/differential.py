@@ -80,7 +80,7 @@ def differential_expression(
     layer
         Layer with raw counts; None: ``adata.X``.
     key_added
-        Where to write the table in ``adata.uns`` as :func:`scanpy.tl.rank_genes_groups` lays it out
+        Where to write the table in ``adata.uns`` as ``scanpy.tl.rank_genes_groups`` lays it out
         (``"rank_genes_groups"``, say), for ``sc.get.rank_genes_groups_df`` and scanpy's plots; None: nowhere, and
         nothing is written to ``adata``.
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from scrae._errors import Notice, Refusal
+from scrae._errors import Notice, Refusal, warnings_kept
 from scrae._messages import first_few, some
 from scrae.compute.whole_numbers import at_least
 from scrae.data.cells import refuse_damaged_source, require_anndata
@@ -20,9 +20,13 @@ from scrae.model import SCRAE
 from scrae.pp import select_genes
 from scrae.pp.genes import METHODS, SELECTED
 from scrae.regularisers import Regulariser
+from scrae.tl.calls import Expression, as_typed, call_text, default_arguments
 
 if TYPE_CHECKING:
     from anndata import AnnData
+
+# Arguments that a call which is made again does without.
+NOT_REPEATED = ("adata", "settings", "verbose", "model_dir", "resume", "overwrite", "copy")
 
 
 def scrae(
@@ -91,9 +95,10 @@ def scrae(
     -------
     None, or the copy. ``obsm["X_scrae"]`` is the embedding, float32 (n_cells, 30) by default
     (:meth:`scrae.SCRAE.embed`); ``uns["scrae"]`` holds ``params``, ``history`` (a DataFrame), ``summary`` (stop reason,
-    seconds, versions, ...) and ``genes``; a selection made here is written to ``adata.var`` as
-    :func:`scrae.pp.select_genes` does. A model that makes clusters itself (presets
-    ``"scdeepcluster"`` and ``"sczidesk"``) writes them to ``obs["scrae_clusters"]``, categories "0", "1", ...
+    seconds, versions, ...), ``genes``, ``call`` (the code that repeats this call) and ``warnings`` (those it gave); a
+    selection made here is written to ``adata.var`` as :func:`scrae.pp.select_genes` does. A model that makes clusters
+    itself (presets ``"scdeepcluster"`` and ``"sczidesk"``) writes them to ``obs["scrae_clusters"]``, categories "0",
+    "1", ...
 
     Examples
     --------
@@ -103,6 +108,9 @@ def scrae(
     >>> adata.obsm["X_scrae"].shape
     (700, 30)
     """
+    categorical_covariate_keys = _names(categorical_covariate_keys)
+    continuous_covariate_keys = _names(continuous_covariate_keys)
+    given = {name: value for name, value in locals().items() if name not in NOT_REPEATED} | settings
     require_anndata(adata, "scrae.tl.scrae")
     refuse_damaged_source(adata)
     model = SCRAE(preset, random_state=random_state, device=device, verbose=verbose, **settings)
@@ -116,49 +124,61 @@ def scrae(
         )
     target = adata.copy() if copy else adata
     n_genes = at_least("n_genes", n_genes, 2)
-    features = _features(adata, feature_types) if genes is None or isinstance(genes, str) else None
-    chosen: Any
-    if genes is None and "highly_variable" in adata.var:
-        origin = 'adata.var["highly_variable"]'
-        chosen = marked(adata.var["highly_variable"], "highly_variable")
-        chosen = chosen if features is None else chosen & features
-    elif isinstance(genes, str) and genes == "all":
-        chosen, origin = features, "all"
-    elif genes is None or isinstance(genes, str):
-        origin = genes or "hvg"
-        if origin not in METHODS:
-            raise Refusal(
-                f'genes={genes!r} is not a method; choose one of {", ".join(map(repr, METHODS))}, "all", or give names',
-                "not_one_of",
-                name="genes",
-                known=[*METHODS, "all"],
-                value=origin,
-            )
-        select_genes(target, origin, n_genes, layer, batch_key, counts=counts, among=features, verbose=verbose)
-        chosen = target.var[SELECTED].to_numpy()
-    else:
-        chosen, origin = genes, "given"
-    model.fit(
-        adata,
-        layer=layer,
-        counts=counts,
-        genes=chosen,
-        batch_key=batch_key,
-        categorical_covariate_keys=categorical_covariate_keys,
-        continuous_covariate_keys=continuous_covariate_keys,
-        max_epochs=max_epochs,
-        resume=resume,
-        model_dir=model_dir,
-        overwrite=overwrite,
-    )
-    if made_clusters(target.uns.get(key_added)) and column in target.obs:
-        del target.obs[column]  # of the model that this one replaces
-    target.obsm[f"X_{key_added}"] = model.embed()
-    target.uns[key_added] = description(model, layer, origin)
-    clusters = own_clusters(model)
-    if clusters is not None:
-        target.obs[column] = clusters
+    with warnings_kept() as told:
+        features = _features(adata, feature_types) if genes is None or isinstance(genes, str) else None
+        chosen: Any
+        if genes is None and "highly_variable" in adata.var:
+            origin = 'adata.var["highly_variable"]'
+            chosen = marked(adata.var["highly_variable"], "highly_variable")
+            chosen = chosen if features is None else chosen & features
+        elif isinstance(genes, str) and genes == "all":
+            chosen, origin = features, "all"
+        elif genes is None or isinstance(genes, str):
+            origin = genes or "hvg"
+            if origin not in METHODS:
+                raise Refusal(
+                    f"genes={genes!r} is not a method; choose one of {', '.join(map(repr, METHODS))}, "
+                    '"all", or give names',
+                    "not_one_of",
+                    name="genes",
+                    known=[*METHODS, "all"],
+                    value=origin,
+                )
+            select_genes(target, origin, n_genes, layer, batch_key, counts=counts, among=features, verbose=verbose)
+            chosen = target.var[SELECTED].to_numpy()
+        else:
+            chosen, origin = genes, "given"
+        model.fit(
+            adata,
+            layer=layer,
+            counts=counts,
+            genes="all" if chosen is None else chosen,
+            batch_key=batch_key,
+            categorical_covariate_keys=categorical_covariate_keys,
+            continuous_covariate_keys=continuous_covariate_keys,
+            max_epochs=max_epochs,
+            resume=resume,
+            model_dir=model_dir,
+            overwrite=overwrite,
+        )
+        if made_clusters(target.uns.get(key_added)) and column in target.obs:
+            del target.obs[column]  # of the model that this one replaces
+        target.obsm[f"X_{key_added}"] = model.embed()
+        _mark_older_clusters(target, key_added)
+        clusters = own_clusters(model)
+        if clusters is not None:
+            target.obs[column] = clusters
+    if origin == "given":
+        given["genes"] = Expression(f'adata.uns[{as_typed(key_added)}]["genes"]')
+    target.uns[key_added] = description(model, layer, origin) | {
+        "call": call_text("scrae.tl.scrae", "adata", given, default_arguments(scrae)),
+        "warnings": np.asarray(told, dtype=object),
+    }
     return target if copy else None
+
+
+def _names(keys: str | Iterable[str]) -> tuple[str, ...]:
+    return (keys,) if isinstance(keys, str) else tuple(keys)
 
 
 def _features(adata: AnnData, feature_types: str | Sequence[str] | None) -> np.ndarray | None:
@@ -195,6 +215,13 @@ def own_clusters(model: SCRAE) -> pd.Categorical | None:
         warnings.warn(Notice(str(error), error.code, **error.fields), stacklevel=3)
         return None
     return pd.Categorical(found.astype(str), categories=np.unique(found).astype(str))
+
+
+def _mark_older_clusters(adata: AnnData, key: str) -> None:
+    """Note with the clusters of an embedding that it was replaced since."""
+    for entry in adata.uns.values():
+        if isinstance(entry, Mapping) and "tree" in entry and entry.get("params", {}).get("key") == key:
+            entry["params"]["replaced"] = True
 
 
 def made_clusters(described: Any) -> bool:

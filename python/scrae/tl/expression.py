@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 N_COMPONENTS = 30
+CELLS = 4096  # that are read at once
 
 
 def log_expression(adata: AnnData, layer: str | None, cells: np.ndarray) -> sp.csr_array:
@@ -45,6 +46,23 @@ def log_expression(adata: AnnData, layer: str | None, cells: np.ndarray) -> sp.c
         scale = np.median(totals) / np.maximum(totals, 1.0)
         values.data = np.log1p(values.data * np.repeat(scale, np.diff(values.indptr)))
     return values
+
+
+def log_expression_of_genes(adata: AnnData, layer: str | None, genes: np.ndarray) -> np.ndarray:
+    """The same of some genes alone, at positions (n_genes,), in all cells: float64 (n_cells, n_genes), dense.
+
+    Cells are read in blocks, so that no second matrix of all genes is made.
+    """
+    matrix: Any = adata.X if layer is None or layer not in adata.layers else adata.layers[layer]
+    counts = looks_like_counts(matrix)
+    values, totals = [np.zeros((0, len(genes)))], [np.zeros(0)]
+    for start in range(0, adata.n_obs, CELLS):
+        part: Any = matrix[start : start + CELLS]
+        rows = sp.csr_array(part.compute() if hasattr(part, "compute") else part)
+        values.append(rows[:, genes].toarray().astype(np.float64))
+        totals.append(np.asarray(rows.sum(1, dtype=np.float64)).ravel())
+    found, total = np.concatenate(values), np.concatenate(totals)
+    return np.log1p(found * (np.median(total) / np.maximum(total, 1.0))[:, None]) if counts else found
 
 
 def principal_components(expression: sp.csr_array, batch: np.ndarray | None, random_state: int) -> np.ndarray:

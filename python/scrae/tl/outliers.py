@@ -22,7 +22,12 @@ MAD_TO_DEVIATION = 1.4826  # of a normal distribution
 
 
 def outliers(
-    adata: AnnData, model: SCRAE, *, reference: AnnData | None = None, layer: str | None = None
+    adata: AnnData,
+    model: SCRAE,
+    *,
+    reference: AnnData | None = None,
+    layer: str | None = None,
+    key_added: str | None = None,
 ) -> pd.DataFrame:
     """Score cells that the model explains badly: doublets, debris, damaged cells and types it has never seen.
 
@@ -38,6 +43,9 @@ def outliers(
         Cells to compare with; None: those of ``adata``.
     layer
         Layer with raw counts in ``adata`` and in the reference; None: ``X``.
+    key_added
+        Column of ``adata.obs`` that the score is written to as well (``"scrae_outlier"`` is where
+        :func:`scrae.pl.report` looks for it); None: nothing is written.
 
     Returns
     -------
@@ -88,5 +96,7 @@ def outliers(
         expected[here] = median
         spread[here] = MAD_TO_DEVIATION * np.median(np.abs(near - median))
     score = np.divide(loss - expected, spread, out=np.zeros_like(loss), where=spread > 0)
+    if key_added is not None:
+        adata.obs[key_added] = score
     table = pd.DataFrame({NAME: loss, "expected": expected, "score": score}, index=adata.obs_names)
     return RenamedColumns.of(table, {"surprise": NAME})

@@ -1,45 +1,22 @@
-"""The command line: ``scrae run``, also on several processes under torchrun, ``scrae info``, ``scrae doctor``."""
+"""``scrae run``: train on a file of counts, also on several processes under torchrun."""
 
 from __future__ import annotations
 
 import argparse
-import sys
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any
 
-from scrae._version import __version__
+from scrae.cli.settings import add_set, settings_of
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
-WRONG_INPUT = 2
-INTERRUPTED = 130
-TERMINATED = 143
+ENDED_EARLY = {"interrupted": 130, "terminated": 143}
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; the exit status is 0, 1 (a problem, says doctor), 2 (wrong input), 130 or 143 (stopped)."""
-    options = _parser().parse_args(arguments)
-    try:
-        with warnings.catch_warnings():
-            warnings.showwarning = _show_warning
-            status: int = options.command(options)
-    except (ValueError, TypeError, OSError, RuntimeError) as error:
-        print(f"scrae: {error}", file=sys.stderr)
-        return WRONG_INPUT
-    except KeyboardInterrupt:
-        print("scrae: interrupted", file=sys.stderr)
-        return INTERRUPTED
-    return status
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="scrae", description="Deep embeddings and clusters of single-cell counts.")
-    parser.add_argument("--version", action="version", version=f"scrae {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-
+def add_to(commands: Any) -> None:
+    """Add the command to the parser."""
     run = commands.add_parser("run", help="train on a file of raw counts and write it back with the embedding")
     run.set_defaults(command=_run)
     run.add_argument(
@@ -76,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--preset", default="default", help='"default", "reference" (the published code), "scvi", ... (docs/PRESETS.md)'
     )
+    add_set(run)
     run.add_argument("--seed", type=int, default=0, help="random seed (default: %(default)s)")
     run.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
     run.add_argument("--model-dir", type=Path, help="folder for the model and its checkpoints")
@@ -92,22 +70,14 @@ def _parser() -> argparse.ArgumentParser:
         "--cluster",
         nargs="?",
         const="default",
-        type=_level,
+        type=level,
         metavar="LEVEL",
         help='find clusters, too: "default", "broad", "fine", or their number; in obs["scrae_clusters"]',
     )
     run.add_argument("--quiet", action="store_true", help="no progress bar and no summary")
 
-    info = commands.add_parser("info", help="what a saved model is")
-    info.set_defaults(command=_info)
-    info.add_argument("model_dir", type=Path)
 
-    doctor = commands.add_parser("doctor", help="versions, threads, device, whether R is found")
-    doctor.set_defaults(command=_doctor)
-    return parser
-
-
-def _level(text: str) -> str | int:
+def level(text: str) -> str | int:
     if text.isdecimal() and int(text) >= 1:
         return int(text)
     if text not in ("default", "broad", "fine"):
@@ -115,21 +85,28 @@ def _level(text: str) -> str | int:
     return text
 
 
+def refuse_output(out: Path, source: Path) -> None:
+    """Refuse a name under which no result can be written."""
+    if out.suffix not in (".h5ad", ".zarr"):
+        raise ValueError(f"--out {out}: the result is written as h5ad or zarr, so its name must end in that")
+    if not out.parent.is_dir():
+        raise FileNotFoundError(f"--out {out}: there is no folder {out.parent}")
+    from scrae.data.files import refuse_target
+
+    refuse_target(out, source)
+
+
 def _run(options: argparse.Namespace) -> int:
+    settings_of(options.settings)
     if options.resume and options.model_dir is None:
         raise ValueError("--resume needs --model-dir: that is where the checkpoint is")
-    if options.out.suffix not in (".h5ad", ".zarr"):
-        raise ValueError(f"--out {options.out}: the result is written as h5ad or zarr, so its name must end in that")
     if options.from_disk and options.out.suffix != options.input.suffix:
         raise ValueError(f"--from-disk copies {options.input}, so --out must end in {options.input.suffix}, too")
-    if not options.out.parent.is_dir():
-        raise FileNotFoundError(f"--out {options.out}: there is no folder {options.out.parent}")
     if options.model_dir is not None and options.model_dir.resolve().is_relative_to(options.out.resolve()):
         raise ValueError(f"--model-dir {options.model_dir} lies within --out {options.out}, which is written anew")
     from scrae.compute import distributed
-    from scrae.data.files import refuse_target
 
-    refuse_target(options.out, options.input)
+    refuse_output(options.out, options.input)
     with distributed.joined():
         if not distributed.in_charge():
             options.quiet = True
@@ -142,7 +119,7 @@ def _train(options: argparse.Namespace) -> int:
     from scrae.compute import distributed
     from scrae.data.files import cells_on_disk, read_counts
 
-    settings = {} if options.n_latent is None else {"n_latent": options.n_latent}
+    settings = settings_of(options.settings) | ({} if options.n_latent is None else {"n_latent": options.n_latent})
     counts = "round" if options.round else "raw"
     if options.from_disk:
         adata, layer = cells_on_disk(options.input, options.layer, counts=counts), None
@@ -186,7 +163,7 @@ def _train(options: argparse.Namespace) -> int:
         )
     if not options.quiet and options.cluster is not None:
         print(f"{len(adata.uns['scrae_clusters']['clusters'])} clusters: obs['scrae_clusters'] in {options.out}")
-    return {"interrupted": INTERRUPTED, "terminated": TERMINATED}.get(summary["stop_reason"], 0)
+    return ENDED_EARLY.get(summary["stop_reason"], 0)
 
 
 def _write(options: argparse.Namespace, adata: AnnData) -> None:
@@ -206,55 +183,3 @@ def _write(options: argparse.Namespace, adata: AnnData) -> None:
             f"{options.out} was not written ({error}); the embedding was put into {str(place)!r} instead, in "
             "obsm['X_scrae'], with obs and uns but without the counts"
         ) from error
-
-
-def _info(options: argparse.Namespace) -> int:
-    from scrae.model.folder import read_description
-
-    description = read_description(options.model_dir)
-    summary = description["summary"]
-    genes = description["genes"]
-    lines = {
-        "model": options.model_dir,
-        "preset": description["preset"],
-        "trained on": f"{summary['n_cells']:,} cells x {description['n_genes']:,} genes",
-        "genes": "no names" if genes is None else ", ".join(genes[:5]) + (", ..." if len(genes) > 5 else ""),
-        "epochs": f"{summary['epochs']} (best: {summary['best_epoch']}), stopped by {summary['stop_reason']}",
-        "seconds": f"{summary['seconds']:.1f} on {summary['device']}, {summary['threads']} thread(s)",
-        "batch key": description["batch_key"] or "none",
-        "seed": description["random_state"],
-        "versions": ", ".join(f"{name} {version}" for name, version in summary["versions"].items()),
-    } | description["settings"]
-    for name, value in lines.items():
-        print(f"{name:20} {value}")
-    return 0
-
-
-def _doctor(options: argparse.Namespace) -> int:
-    from scrae import doctor
-
-    findings = doctor.report()
-    for name, finding in findings.items():
-        print(f"{name:20} {finding}")
-    found = doctor.problems(findings)
-    for problem in found:
-        print(f"problem: {problem}")
-    if not found:
-        print("all that scRAE needs is there")
-    return 1 if found else 0
-
-
-def _show_warning(
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    file: TextIO | None = None,
-    line: str | None = None,
-) -> None:
-    if not issubclass(category, DeprecationWarning | FutureWarning):
-        print(f"scrae: {message}", file=sys.stderr)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,0 +1,5 @@
+"""The command line: ``main`` is the command ``scrae``, and each other file is one of its commands or a few."""
+
+from scrae.cli.command import main
+
+__all__ = ["main"]
