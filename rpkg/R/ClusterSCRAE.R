@@ -20,8 +20,9 @@
 #'
 #' The tables are a list. `clusters` has a row for each cluster: its number of
 #' cells, its stability from 0 to 1, the nearest cluster, the separation from it,
-#' genes that are higher than there, and the batch if nearly all of its cells are
-#' of one. `tree` has a row for each pair of groups that was judged: their numbers
+#' genes that are higher than there, and the batch if nearly all of its cells are of
+#' one; with `rare = TRUE` also `found_by`, `"neighbours"` or `"genes"` of its own.
+#' `tree` has a row for each pair of groups that was judged: their numbers
 #' of cells, their separation, whether they were kept apart, and why. `factors` has
 #' a row for each difference that several clusters share: these clusters, the number
 #' of their cells on either side, and the genes that are higher there in all of
@@ -39,6 +40,9 @@
 #' @param level `"default"`, `"broad"` or `"fine"`; or the number of clusters, where
 #'   it is known.
 #' @param resolution Above 1 gives more clusters than the level, below 1 fewer.
+#' @param rare Look for types of 8 to 40 cells as well, which are too few for the
+#'   neighbour graph: cells with genes of their own that other genes find again. Some
+#'   of the clusters that come with it are parts of a type.
 #' @param group.by.vars Name of the column of cell metadata with batches; NULL: the
 #'   first of those that the embedding was trained with. Differences between batches
 #'   then do not separate clusters, and clusters that consist of one batch are
@@ -74,8 +78,8 @@ ClusterSCRAE <- function(object, ...) {
 #' @rdname ClusterSCRAE
 #' @export
 ClusterSCRAE.default <- function(object, embedding, level = "default",
-    resolution = 1, group.by.vars = NULL, meta.data = NULL, seed.use = 42,
-    verbose = TRUE, ...) {
+    resolution = 1, rare = FALSE, group.by.vars = NULL, meta.data = NULL,
+    seed.use = 42, verbose = TRUE, ...) {
     seed.use <- known_seed(seed.use)
     how <- run_options(list(...), names(formals()), verbose)
     source <- matrix_source(object)
@@ -87,7 +91,7 @@ ClusterSCRAE.default <- function(object, embedding, level = "default",
     }
     found <- find_clusters(
         source, embedding, attr(embedding, "scrae"), NULL,
-        level, resolution, table_of_cells(meta.data, source, "meta.data"),
+        level, resolution, rare, table_of_cells(meta.data, source, "meta.data"),
         "meta.data", group.by.vars, seed.use, how
     )
     rownames(found$table) <- make.unique(source$cells)
@@ -97,7 +101,8 @@ ClusterSCRAE.default <- function(object, embedding, level = "default",
 #' @rdname ClusterSCRAE
 #' @export
 ClusterSCRAE.SingleCellExperiment <- function(object, level = "default",
-    resolution = 1, group.by.vars = NULL, assay.type = "counts", altexp = NULL,
+    resolution = 1, rare = FALSE, group.by.vars = NULL, assay.type = "counts",
+    altexp = NULL,
     name = "SCRAE", col.name = NULL, seed.use = 42, verbose = TRUE, ...) {
     seed.use <- known_seed(seed.use)
     how <- run_options(list(...), names(formals()), verbose)
@@ -112,7 +117,7 @@ ClusterSCRAE.SingleCellExperiment <- function(object, level = "default",
         sce_source(object, assay.type, altexp),
         as.matrix(SingleCellExperiment::reducedDim(object, name)),
         fit_if_any(object, name), name,
-        level, resolution, table, "colData(object)", group.by.vars, seed.use, how
+        level, resolution, rare, table, "colData(object)", group.by.vars, seed.use, how
     )
     object <- add_columns_to_sce(object, found$table, columns, note = FALSE)
     set_metadata(object, columns[1L], found$told)
@@ -121,7 +126,7 @@ ClusterSCRAE.SingleCellExperiment <- function(object, level = "default",
 #' @rdname ClusterSCRAE
 #' @export
 ClusterSCRAE.Seurat <- function(object, level = "default", resolution = 1,
-    group.by.vars = NULL, assay = NULL, layer = "counts",
+    rare = FALSE, group.by.vars = NULL, assay = NULL, layer = "counts",
     reduction.name = "scrae", col.name = NULL, seed.use = 42, verbose = TRUE,
     ...) {
     seed.use <- known_seed(seed.use)
@@ -145,7 +150,7 @@ ClusterSCRAE.Seurat <- function(object, level = "default", resolution = 1,
     found <- find_clusters(
         source, SeuratObject::Embeddings(reduction),
         fit_if_any(object, reduction.name), reduction.name, level,
-        resolution, metadata_of(object, source), "object@meta.data",
+        resolution, rare, metadata_of(object, source), "object@meta.data",
         group.by.vars, seed.use, how
     )
     object <- add_columns_to_seurat(object, found$table, columns, source, note = FALSE)
@@ -177,12 +182,13 @@ refuse_missing_embedding <- function(name, argument, known) {
 
 # `table`, a row per cell, and `told`, a list of tables. `fit` says what the
 # embedding of that name was trained on and with; NULL where nobody knows.
-find_clusters <- function(source, embedding, fit, name, level, resolution, table,
-    where, group.by.vars, seed.use, how) {
+find_clusters <- function(source, embedding, fit, name, level, resolution, rare,
+    table, where, group.by.vars, seed.use, how) {
     refuse_settings(how)
     level <- known_level(level)
     one_number(resolution, "resolution")
     if (resolution <= 0) fail("resolution must be above 0, not ", resolution)
+    yes_or_no(rare, "rare")
     refuse_other_cells(embedding, source, paste(
         c("the embedding", if (!is.null(name)) paste0("'", name, "'")),
         collapse = " "
@@ -204,7 +210,7 @@ find_clusters <- function(source, embedding, fit, name, level, resolution, table
     storage.mode(embedding) <- "double"
     result <- run_job("cluster",
         list(
-            level = level, resolution = resolution, batch_key = batch,
+            level = level, resolution = resolution, rare = rare, batch_key = batch,
             random_state = seed.use,
             genes = as.list(if (!anyNA(genes)) source$names[genes])
         ),
@@ -219,7 +225,7 @@ find_clusters <- function(source, embedding, fit, name, level, resolution, table
             factors = result$factors,
             params = list(
                 level = level, resolution = resolution,
-                separation = result$separation, embedding = name,
+                rare = rare, separation = result$separation, embedding = name,
                 group.by.vars = batch, seed.use = seed.use
             )
         )

@@ -126,14 +126,19 @@ def test_one_command_measures_clusters_as_users_get_them(program, tmp_path, monk
     clusters, data = program("clusters"), tmp_path / "data"
     data.mkdir()
     scrae.datasets.pbmc().write_h5ad(data / "pbmc.h5ad")
-    monkeypatch.setattr(clusters, "CONTROLS", ("drawn", "rare"))
+    monkeypatch.setattr(clusters, "NOISE", ("drawn",))
     monkeypatch.setattr(clusters.scrae.SCRAE, "fit", partialmethod(scrae.SCRAE.fit, max_epochs=2))
     monkeypatch.setattr(clusters.scrae.tl, "scrae", partial(scrae.tl.scrae, max_epochs=2, genes="all"))
     files = ["--out", str(tmp_path / "rows.csv"), "--controls", str(tmp_path / "controls.csv")]
     monkeypatch.setattr("sys.argv", ["clusters.py", "--data", str(data), "--seeds", "1", "--n-genes", "300", *files])
     clusters.main()
     printed = capsys.readouterr().out
-    for words in ("| scrae: scrae.tl.cluster |", "| pca30: Louvain at 0.8 (Seurat) |", "| drawn |", "| rare |"):
+    for words in (
+        "| scrae: scrae.tl.cluster |",
+        "| pca30: Louvain at 0.8 (Seurat) |",
+        "| drawn | 1 of 1 |",
+        "| rare, labels",
+    ):
         assert words in printed
     rows = pd.read_csv(tmp_path / "rows.csv")
     assert list(rows["method"]) == ["scrae", "pca30"]

@@ -89,8 +89,17 @@ def test_clusters_are_found_where_asked_for(h5ad, tmp_path, capsys, from_disk):
     assert written.obs["scrae_clusters"].nunique() == 2
     scrae.tl.cluster(written, level=2, key_added="again")
     assert list(written.obs["again"]) == list(written.obs["scrae_clusters"])
-    assert main(["run", str(h5ad), "--out", str(out), *QUICK, "--cluster"]) == 0
-    assert anndata.read_h5ad(out).uns["scrae_clusters"]["params"]["level"] == "default"
+    assert main(["run", str(h5ad), "--out", str(out), *QUICK, "--cluster", "--rare"]) == 0
+    told = anndata.read_h5ad(out).uns["scrae_clusters"]
+    assert told["params"]["level"] == "default"
+    assert "found_by" in told["clusters"]
+
+
+def test_rare_types_are_not_looked_for_without_clusters(h5ad, tmp_path, capsys):
+    out = tmp_path / "out.h5ad"
+    assert main(["run", str(h5ad), "--out", str(out), "--rare", *QUICK]) == 2
+    assert "--rare needs --cluster" in capsys.readouterr().err
+    assert not out.exists()
 
 
 @pytest.mark.parametrize(("source", "kind"), [("h5ad", "h5ad"), ("h5ad", "zarr"), ("disk", "h5ad")])

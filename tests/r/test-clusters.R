@@ -175,6 +175,7 @@ test_that("what cannot be clustered is refused before Python starts", {
     expect_error(ClusterSCRAE(sce, level = c("broad", "fine")), "level must be")
     expect_error(ClusterSCRAE(sce, resolution = 0), "resolution must be above 0, not 0")
     expect_error(ClusterSCRAE(sce, resolution = "high"), "resolution must be one number")
+    expect_error(ClusterSCRAE(sce, rare = "yes"), "rare must be TRUE or FALSE")
     expect_error(ClusterSCRAE(sce, seed.use = -1), "seed.use must be a whole number of at least 0")
     expect_error(ClusterSCRAE(sce, group.by.vars = "bach"), "no column 'bach'; did you mean 'batch'")
     expect_error(ClusterSCRAE(sce, group.by.vars = c("batch", "type")), "group.by.vars takes the name of one column")

@@ -97,7 +97,7 @@ test_that("clusters are those that Python finds", {
     sce <- PBMCExample()
     sce$lane <- rep(c("x", "y"), length.out = ncol(sce))
     sce <- like_python(sce, features = "all", group.by.vars = "lane")
-    sce <- ClusterSCRAE(sce, level = "fine", resolution = 1.5, seed.use = 7, verbose = FALSE, threads = 1)
+    sce <- ClusterSCRAE(sce, level = "fine", resolution = 1.5, rare = TRUE, seed.use = 7, verbose = FALSE, threads = 1)
     told <- S4Vectors::metadata(sce)$scrae_clusters
     folder <- tempfile("clusters")
     dir.create(folder)
@@ -109,7 +109,7 @@ adata = scrae.datasets.pbmc()
 adata.obs['lane'] = np.resize(['x', 'y'], adata.n_obs)
 scrae.tl.scrae(adata, genes='all', batch_key='lane', random_state=11, n_latent=5, n_hidden=(32, 16), max_epochs=3,
     device='cpu', verbose=False)
-scrae.tl.cluster(adata, level='fine', resolution=1.5, random_state=7)
+scrae.tl.cluster(adata, level='fine', resolution=1.5, rare=True, random_state=7)
 columns = ['scrae_clusters', 'scrae_cluster_confidence']
 adata.obs[columns].to_csv(sys.argv[1] + '/cells.csv')
 adata.uns['scrae_clusters']['clusters'].to_csv(sys.argv[1] + '/clusters.csv')
@@ -121,7 +121,7 @@ adata.uns['scrae_clusters']['tree'].to_csv(sys.argv[1] + '/tree.csv', index=Fals
     expect_equal(as.character(sce$scrae_clusters), as.character(cells$scrae_clusters))
     expect_equal(sce$scrae_cluster_confidence, cells$scrae_cluster_confidence, tolerance = 1e-12)
     clusters <- read("clusters.csv")
-    for (column in c("n_cells", "stability", "separation", "genes")) {
+    for (column in c("n_cells", "stability", "separation", "genes", "found_by")) {
         expect_equal(told$clusters[[column]], clusters[[column]], tolerance = 1e-12)
     }
     expect_equal(told$clusters$nearest, as.character(clusters$nearest))

@@ -50,6 +50,7 @@ def add_to(commands: Any) -> None:
     cluster = _command(commands, "cluster", _cluster, "find clusters of a file that has an embedding")
     cluster.add_argument("--level", type=level, default="default", help='"default", "broad", "fine", or their number')
     cluster.add_argument("--resolution", type=float, default=1.0, help="above 1: more clusters (default: %(default)s)")
+    cluster.add_argument("--rare", action="store_true", help="look for types of 8 to 40 cells as well")
     cluster.add_argument("--batch-key", help="column of obs with batches (default: that of the training)")
     cluster.add_argument("--key", default="scrae", help="name of the embedding (default: %(default)s)")
     cluster.add_argument(
@@ -159,6 +160,7 @@ def _cluster(options: argparse.Namespace) -> int:
         adata,
         level=options.level,
         resolution=options.resolution,
+        rare=options.rare,
         key=options.key,
         layer=options.layer,
         batch_key=options.batch_key,

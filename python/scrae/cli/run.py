@@ -74,6 +74,7 @@ def add_to(commands: Any) -> None:
         metavar="LEVEL",
         help='find clusters, too: "default", "broad", "fine", or their number; in obs["scrae_clusters"]',
     )
+    run.add_argument("--rare", action="store_true", help="with --cluster: look for types of 8 to 40 cells as well")
     run.add_argument("--quiet", action="store_true", help="no progress bar and no summary")
 
 
@@ -98,6 +99,8 @@ def refuse_output(out: Path, source: Path) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     settings_of(options.settings)
+    if options.rare and options.cluster is None:
+        raise ValueError("--rare needs --cluster: types of a few cells are looked for among clusters")
     if options.resume and options.model_dir is None:
         raise ValueError("--resume needs --model-dir: that is where the checkpoint is")
     if options.from_disk and options.out.suffix != options.input.suffix:
@@ -148,7 +151,7 @@ def _train(options: argparse.Namespace) -> int:
     refused = None
     if distributed.in_charge() and options.cluster is not None:
         try:
-            tl.cluster(adata, level=options.cluster, random_state=options.seed)
+            tl.cluster(adata, level=options.cluster, rare=options.rare, random_state=options.seed)
         except ValueError as error:
             refused = error
     if distributed.in_charge():

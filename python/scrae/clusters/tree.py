@@ -44,6 +44,10 @@ class ClusterTree:
         :data:`CROSSED` for what a crossed factor parts, and no node below its children.
     factors
         Number of the crossed factor that parts these two, int (n_leaves - 1,), from 1; 0: none does.
+    communities
+        Community of the graph that each cell lies in, int (n_cells,).
+    rare
+        Leaves that are rare types, which their genes and no graph set apart (:mod:`scrae.clusters.rare_types`).
     """
 
     leaf: np.ndarray
@@ -51,6 +55,8 @@ class ClusterTree:
     separations: np.ndarray
     heights: np.ndarray
     factors: np.ndarray
+    communities: np.ndarray
+    rare: frozenset[int] = frozenset()
 
     @property
     def n_leaves(self) -> int:
@@ -251,7 +257,9 @@ class _Growing:
         leaf = self.clusters(range(self.n_leaves))
         children = np.asarray(self.children, dtype=int).reshape(-1, 2)
         heights = np.asarray(self.heights[self.n_leaves :])
-        return ClusterTree(leaf, children, np.asarray(self.separations), heights, np.asarray(self.factors, dtype=int))
+        community = np.asarray(self.community[: self.n_leaves], dtype=int)[leaf]
+        factors = np.asarray(self.factors, dtype=int)
+        return ClusterTree(leaf, children, np.asarray(self.separations), heights, factors, community)
 
 
 def _neighbours(centres: dict[int, np.ndarray]) -> set[tuple[int, int]]:

@@ -203,6 +203,7 @@ def _cluster(arguments: dict[str, Any], cells: Callable[[], AnnData], folder: Pa
         adata,
         level=arguments["level"],
         resolution=arguments["resolution"],
+        rare=arguments.get("rare", False),
         batch_key=arguments.get("batch_key"),
         random_state=arguments["random_state"],
     )

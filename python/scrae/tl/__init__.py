@@ -6,6 +6,7 @@ from scrae.tl.crossvalidation import molecular_cross_validation
 from scrae.tl.denoise import denoise
 from scrae.tl.differential import differential_expression
 from scrae.tl.embedding import scrae
+from scrae.tl.neighbors import neighbors
 from scrae.tl.outliers import outliers
 from scrae.tl.sample import sample
 from scrae.tl.stability import stability
@@ -18,6 +19,7 @@ __all__ = [
     "denoise",
     "differential_expression",
     "molecular_cross_validation",
+    "neighbors",
     "outliers",
     "sample",
     "sample_report",

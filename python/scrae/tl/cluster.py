@@ -12,13 +12,24 @@ import scipy.sparse as sp
 
 from scrae._errors import Notice, Refusal
 from scrae._messages import unknown
-from scrae.clusters import LEVELS, ClusterTree, Landmarks, agreement, grow, neighbour_graph
+from scrae.clusters import (
+    LEVELS,
+    Agreement,
+    ClusterTree,
+    Landmarks,
+    RareType,
+    agreement,
+    find_rare_types,
+    grow,
+    neighbour_graph,
+    with_rare_types,
+)
 from scrae.clusters.tree import WITHIN
 from scrae.compute.whole_numbers import seed
 from scrae.data.cells import refuse_damaged_source, require_anndata
 from scrae.metrics.batches import batch_alone
 from scrae.tl.calls import call_text, default_arguments
-from scrae.tl.embedding import EarlierTraining, made_clusters
+from scrae.tl.embedding import EarlierTraining, finite_embedding, made_clusters
 from scrae.tl.expression import log_expression, principal_components
 from scrae.tl.profiles import moments, welch_t
 
@@ -33,6 +44,7 @@ def cluster(
     *,
     level: str | int = "default",
     resolution: float = 1.0,
+    rare: bool = False,
     key: str = "scrae",
     layer: str | None = None,
     batch_key: str | None = None,
@@ -52,6 +64,9 @@ def cluster(
     (:func:`scrae.clusters.crossed_factors.crossed_pairs`). Groups that differ only in this way are joined, and a
     warning names the genes. ``level="fine"`` keeps them apart.
 
+    Types of 8 to 40 cells are too few for a community. ``rare=True`` looks for them by genes of their own, and keeps
+    those that other genes find again (:func:`scrae.clusters.rare_types.find_rare_types`).
+
     Parameters
     ----------
     adata
@@ -61,6 +76,8 @@ def cluster(
         ``"default"``, ``"broad"`` or ``"fine"``; or the number of clusters, where it is known.
     resolution
         Above 1 gives more clusters than the level, below 1 fewer: the required separation is divided by this number.
+    rare
+        Look for types of a few cells as well. Some of the clusters that come with it are parts of a type.
     key
         Name of the embedding: ``obsm["X_" + key]``, described in ``uns[key]``.
     layer
@@ -84,7 +101,8 @@ def cluster(
     - ``obs["scrae_cluster_confidence"]``: the share of resamplings of the cells in which a cell came to its cluster
       again, from 0 to 1;
     - ``uns["scrae_clusters"]["clusters"]``: a row for each cluster, with its number of cells, stability from 0 to 1,
-      nearest cluster, separation from it, genes that are higher than there, and its batch if it consists of one;
+      nearest cluster, separation from it, genes that are higher than there, and its batch if it consists of one; with
+      ``rare=True`` also ``found_by``, ``"neighbours"`` or ``"genes"`` of its own;
     - ``uns["scrae_clusters"]["tree"]``: a row for each pair of groups that was judged, with their numbers of cells,
       their separation, the shared difference between them if there is one, whether they were kept apart, and why;
     - ``uns["scrae_clusters"]["factors"]``: a row for each difference that several clusters share, with these clusters,
@@ -137,9 +155,14 @@ def cluster(
 
     graph = neighbour_graph(embedding)
     tree = grow(graph, embedding, coordinates, random_state, of_model)
+    types: list[RareType] = []
+    if rare:
+        types = find_rare_types(expression, tree.communities, embedding, LEVELS["fine"], random_state)
+        tree = with_rare_types(tree, types)
     nodes, least = _nodes(tree, level, resolution)
     found = tree.clusters(nodes)
-    again = agreement(graph, found, random_state)
+    own_genes = _of_own_genes(found, nodes, tree, types) if rare else None
+    again = _agreement(graph, found, own_genes or {}, random_state)
     clusters, confidence = landmarks.spread(found, again.of_cells)
 
     names = [str(i) for i in range(len(nodes))]
@@ -151,11 +174,14 @@ def cluster(
             "level": level if isinstance(level, str) else int(level),
             "resolution": float(resolution),
             "separation": least,
+            "rare": bool(rare),
             "key": key,
             "batch_key": "None" if batch_key is None else batch_key,
             "random_state": random_state,
         },
-        "clusters": _clusters_table(found, clusters, embedding, coordinates, expression, adata.var_names, again, batch),
+        "clusters": _clusters_table(
+            found, clusters, embedding, coordinates, expression, adata.var_names, again, batch, own_genes
+        ),
         "tree": _tree_table(tree, nodes, least),
         "factors": factors,
         "call": call_text("scrae.tl.cluster", "adata", given, default_arguments(cluster)),
@@ -167,14 +193,7 @@ def cluster(
 
 
 def _refuse_before_work(adata: AnnData, level: Any, resolution: Any, key: str, column: str) -> None:
-    if f"X_{key}" not in adata.obsm:
-        raise Refusal(
-            f"adata.obsm has no 'X_{key}': call scrae.tl.scrae(adata) first, or name the embedding with key=",
-            "no_embedding",
-            name=key,
-        )
-    if not np.isfinite(np.asarray(adata.obsm[f"X_{key}"])).all():
-        raise Refusal(f"adata.obsm['X_{key}'] holds values that are not finite", "embedding_not_finite", name=key)
+    finite_embedding(adata, key)
     number = isinstance(level, (int, np.integer)) and not isinstance(level, bool) and level >= 1
     if not number and not (isinstance(level, str) and level in LEVELS):
         raise Refusal(
@@ -218,6 +237,23 @@ def _nodes(tree: ClusterTree, level: str | int, resolution: float) -> tuple[list
     return tree.nodes_of(int(level)), float(heights[level - 1])
 
 
+def _of_own_genes(
+    found: np.ndarray, nodes: Sequence[int], tree: ClusterTree, rare: Sequence[RareType]
+) -> dict[int, RareType]:
+    """The rare types that are clusters of their own, by number."""
+    alone = {cluster for cluster, node in enumerate(nodes) if node in tree.rare}
+    return {int(found[one.cells[0]]): one for one in rare if int(found[one.cells[0]]) in alone}
+
+
+def _agreement(graph: sp.csr_array, found: np.ndarray, own_genes: dict[int, RareType], random_state: int) -> Agreement:
+    """How far clusters are found again: by the graph, and rare types, which it does not show, by their genes."""
+    again = agreement(graph, found, random_state)
+    of_cells, of_clusters = again.of_cells.copy(), again.of_clusters.copy()
+    for cluster, one in own_genes.items():
+        of_cells[one.cells], of_clusters[cluster] = one.confidence, one.stability
+    return Agreement(of_cells, of_clusters)
+
+
 def _clusters_table(
     found: np.ndarray,
     clusters: np.ndarray,
@@ -227,6 +263,7 @@ def _clusters_table(
     genes: Sequence[str],
     again: Any,
     batch: np.ndarray | None,
+    own_genes: dict[int, RareType] | None,
 ) -> pd.DataFrame:
     from scrae.clusters.separation import separation
 
@@ -241,12 +278,18 @@ def _clusters_table(
             distance = ((centres - centres[i]) ** 2).sum(1)
             distance[i] = np.inf
             j = int(distance.argmin())
-            apart = separation(coordinates[found == min(i, j)], coordinates[found == max(i, j)])
+            apart = (
+                own_genes[i].separation
+                if own_genes and i in own_genes
+                else separation(coordinates[found == min(i, j)], coordinates[found == max(i, j)])
+            )
             row |= {
                 "nearest": str(j),
                 "separation": apart,
                 "genes": _higher(welch_t(of_clusters[i], of_clusters[j]), genes),
             }
+        if own_genes is not None:
+            row["found_by"] = "genes" if i in own_genes else "neighbours"
         row["batch"] = "" if batch is None else batch_alone(batch[found == i], batch)
         rows.append(row)
     return pd.DataFrame(rows, index=pd.Index([str(i) for i in range(n)], name="cluster"))
@@ -306,6 +349,7 @@ def _tree_table(tree: ClusterTree, nodes: Sequence[int], least: float) -> pd.Dat
                 waiting.extend(map(int, tree.children[at - tree.n_leaves]))
     made = tree.n_leaves + np.arange(len(tree.children))
     apart = np.asarray([int(node) not in inside for node in made], dtype=bool)
+    rare = [not tree.rare.isdisjoint(pair) for pair in tree.children.tolist()]
     table = pd.DataFrame(
         {
             "node": made,
@@ -317,13 +361,18 @@ def _tree_table(tree: ClusterTree, nodes: Sequence[int], least: float) -> pd.Dat
             "height": tree.heights,
             "factor": tree.factors,
             "kept_apart": apart,
-            "reason": [_reason(*judged, least) for judged in zip(apart, tree.separations, tree.factors, strict=True)],
+            "reason": [
+                _reason(*judged, least) for judged in zip(apart, tree.separations, tree.factors, rare, strict=True)
+            ],
         }
     )
     return table.sort_values("height", ascending=False, kind="stable").reset_index(drop=True)
 
 
-def _reason(apart: bool, separation: float, factor: int, least: float) -> str:
+def _reason(apart: bool, separation: float, factor: int, rare: bool, least: float) -> str:
+    if rare:
+        compared = "at least" if apart else "below"
+        return f"a few cells with genes of their own, by which {separation:.2f} is {compared} {least:.2f}"
     if factor and not apart:
         return f"differ as others do, by factor {factor}: a batch, a treatment or a state of the cells"
     if apart == (separation >= least):

@@ -282,3 +282,23 @@ def _storable(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _storable(entry) for key, entry in value.items() if entry is not None}
     return value
+
+
+def finite_embedding(adata: AnnData, key: str) -> np.ndarray:
+    """The embedding of that name, float64 (n_cells, n_dimensions).
+
+    Raises
+    ------
+    ValueError
+        There is none, or it holds values that are not finite.
+    """
+    if f"X_{key}" not in adata.obsm:
+        raise Refusal(
+            f"adata.obsm has no 'X_{key}': call scrae.tl.scrae(adata) first, or name the embedding with key=",
+            "no_embedding",
+            name=key,
+        )
+    embedding = np.asarray(adata.obsm[f"X_{key}"], dtype=np.float64)
+    if not np.isfinite(embedding).all():
+        raise Refusal(f"adata.obsm['X_{key}'] holds values that are not finite", "embedding_not_finite", name=key)
+    return embedding

@@ -336,11 +336,13 @@ def test_clusters_and_their_tables_are_those_of_python(ro: Any, tmp_path: Path) 
     assert embedding.dtype == np.float64
     np.testing.assert_array_equal(embedding, np.reshape(list(ro.r("parts$embedding")), (90, 3), order="F"))
     genes = [f"g{i}" for i in range(1, 13)]
-    folder = job(tmp_path / "cluster", "cluster", level="fine", resolution=1.5, batch_key="donor", genes=genes)
+    folder = job(
+        tmp_path / "cluster", "cluster", level="fine", resolution=1.5, rare=True, batch_key="donor", genes=genes
+    )
     run(folder, lambda: from_r(ro.r("parts")), lambda *_, **__: None)
     result = json.loads((folder / RESULT).read_text())
     adata.uns["scrae"] = {"genes": genes}
-    scrae.tl.cluster(adata, level="fine", resolution=1.5, batch_key="donor")
+    scrae.tl.cluster(adata, level="fine", resolution=1.5, rare=True, batch_key="donor")
     told = adata.uns["scrae_clusters"]
     of_cells = read_table(folder, result["table"])
     assert list(of_cells["clusters"].cat.categories) == list(adata.obs["scrae_clusters"].cat.categories)
