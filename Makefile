@@ -11,7 +11,7 @@ PRIORS := default default:regulariser=fixed_prior default:regulariser=none
 .PHONY: bench-family bench-family-maps bench-prior bench-vae-report bench-labels bench-batch bench-denoise bench-synthetic bench-differential bench-outliers
 .PHONY: attack bench-clusters bench-cluster-peers bench-validation peers lock clean
 .PHONY: setup-r installed-r test-r check test-r45 test-install bench-r
-.PHONY: document docs docs-check figures metadata release test-oldest test-newest
+.PHONY: document docs docs-check figures metadata release test-oldest test-latest test-newest
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,8 +59,8 @@ test-r: export OMP_NUM_THREADS = 1
 test-r: setup-r ## only the R tests (FILTER=seurat for those of one file)
 	@scripts/test-r.sh $(FILTER)
 
-test-r45: setup ## the R tests with R 4.5 and Seurat 5, in a folder with Debian 13 (root; FILTER as above)
-	@scripts/test-r45.sh $(FILTER)
+test-r45: ## only the R tests of test-newest (FILTER as above)
+	@scripts/test-newest.sh r $(FILTER)
 
 check: setup-r ## R CMD build, R CMD check --as-cran and BiocCheck of rpkg, vignettes included
 	@scripts/check-r.sh
@@ -198,11 +198,15 @@ release: setup-r ## sdist, wheel and R source package in dist/, each installed i
 test-oldest: ## the quick Python tests with the oldest versions that pyproject.toml allows, in an environment that is deleted again
 	@scripts/test-versions.sh oldest
 
-test-newest: ## the same with the newest versions that there are (SCRAE_PYTHON=python3.14 for another interpreter)
-	@scripts/test-versions.sh newest
+test-latest: ## the same with the latest versions that this Python can have (SCRAE_PYTHON=python3.14 for another one)
+	@scripts/test-versions.sh latest
 
-lock: setup ## write requirements.lock and requirements-docs.lock anew: the newest versions that pyproject.toml allows
+test-newest: ## all tests with Python 3.13, R 4.5, Seurat 5 and the newest packages, in a folder with Debian 13 (root)
+	@PYTEST_ARGS="$(PYTEST_ARGS)" scripts/test-newest.sh all $(FILTER)
+
+lock: setup ## write requirements*.lock anew: the newest versions that pyproject.toml allows (root, for Debian 13's Python)
 	@$(python) scripts/lock.py
+	@scripts/test-newest.sh lock
 
 clean: ## delete caches and what the demo wrote (.venv stays: delete it by hand to start afresh)
 	rm -rf .Rlib .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage build dist python/scrae.egg-info

@@ -11,7 +11,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir "$work/library"
 # The Python of this folder for examples, tests and vignettes.
-export RETICULATE_PYTHON="$root/.venv/bin/python" OMP_NUM_THREADS=1
+export RETICULATE_PYTHON="${SCRAE_TEST_PYTHON:-$root/.venv/bin/python}" OMP_NUM_THREADS=1
 export R_LIBS="$work/library${R_LIBS:+:$R_LIBS}"
 # M3Drop, SCMarker and BPCells are not in Debian. Whether a missing package has lost its maintainer, R asks CRAN: an
 # empty list answers.

@@ -52,11 +52,10 @@ def belongs() -> list[str]:
 
 def complete() -> list[str]:
     wrong = [f"{module} has no files" for module in MODULES if not _has_files(module)]
-    if sys.version_info >= (3, 11):  # the lock is not for older ones
-        for line in (ROOT / "requirements.lock").read_text().splitlines():
-            name, separator, wanted = line.partition("==")
-            if separator and _installed(name) != wanted:
-                wrong.append(f"{name} is {_installed(name)}, not {wanted}")
+    for line in (ROOT / "requirements.lock").read_text().splitlines():
+        name, separator, wanted = line.partition("==")
+        if separator and _installed(name) != wanted:
+            wrong.append(f"{name} is {_installed(name)}, not {wanted}")
     found = importlib.util.find_spec("scrae")
     if found is None or found.origin is None or Path(found.origin).resolve() != ROOT / "python/scrae/__init__.py":
         wrong.append("scrae is not installed from this folder")

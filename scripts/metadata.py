@@ -13,13 +13,9 @@ import argparse
 import datetime
 import re
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 ROOT = Path(__file__).resolve().parent.parent
 AUTHORS = "The scRAE authors"

@@ -44,7 +44,7 @@ with_its_own_pip() {
         "$1" -m pip --python "$python" install --quiet pip >>"$log" 2>&1
 }
 
-is_recent() { command -v "$1" >/dev/null && "$1" -c 'import sys; sys.exit(sys.version_info < (3, 10))' >>"$log" 2>&1; }
+is_recent() { command -v "$1" >/dev/null && "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >>"$log" 2>&1; }
 
 # attempt WAY: with the first interpreter that can; the last of them is there for what apt-get brings.
 attempt() {
@@ -52,7 +52,7 @@ attempt() {
     if [ -n "${SCRAE_PYTHON:-}" ]; then
         set -- "$SCRAE_PYTHON"
     else
-        set -- python3 python3.13 python3.12 python3.11 python3.10 /usr/bin/python3
+        set -- python3 python3.14 python3.13 python3.12 python3.11 /usr/bin/python3
     fi
     for interpreter in "$@"; do
         is_recent "$interpreter" || continue
@@ -67,7 +67,7 @@ create() {
     : >"$log"
     if attempt with_venv; then return; fi
     if apt_install python3 python3-venv && attempt with_venv; then return; fi
-    say "python3 (3.10 or newer) cannot make environments here; on Debian and Ubuntu: apt-get install python3-venv"
+    say "python3 (3.11 or newer) cannot make environments here; on Debian and Ubuntu: apt-get install python3-venv"
     say "trying virtualenv, uv and pip instead"
     if attempt with_virtualenv || attempt with_uv || attempt with_its_own_pip; then return; fi
     rm -rf "$venv"
@@ -86,13 +86,8 @@ pip_install() {
 install_python_packages() {
     : >"$log"
     : >"$unfinished"
-    if "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
-        say "installing $(grep -c == requirements.lock) packages with $("$python" --version) (a minute or more)"
-        pip_install --requirement requirements.lock || fail "pip could not install requirements.lock. Its last words:"
-    else
-        say "installing packages; requirements.lock needs Python 3.11, so versions may differ with $("$python" --version)"
-        pip_install setuptools ".[test,dev]" || fail "pip could not install the packages. Its last words:"
-    fi
+    say "installing $(grep -c == requirements.lock) packages with $("$python" --version) (a minute or more)"
+    pip_install --requirement requirements.lock || fail "pip could not install requirements.lock. Its last words:"
     # Without isolation and dependencies: nothing is fetched that the lock does not name, no second torch above all.
     pip_install --no-deps --no-build-isolation --editable . || fail "pip could not install scrae itself. Its last words:"
 }

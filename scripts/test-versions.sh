@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs the quick Python tests with the oldest or the newest versions that pyproject.toml allows, in an environment of its
+# Runs the quick Python tests with the oldest or the latest versions that pyproject.toml allows, in an environment of its
 # own that is deleted afterwards: `scripts/test-versions.sh oldest`. requirements.lock, and so `make test`, lies between.
 # To choose the interpreter: SCRAE_PYTHON=python3.13. The oldest versions have wheels for Python 3.11 and older only.
 set -eu
@@ -8,8 +8,8 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 cd "$root"
 which=${1:-}
 case $which in
-    oldest | newest) ;;
-    *) echo "test-versions: say oldest or newest" >&2 && exit 1 ;;
+    oldest | latest) ;;
+    *) echo "test-versions: say oldest or latest" >&2 && exit 1 ;;
 esac
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

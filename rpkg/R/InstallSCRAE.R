@@ -38,7 +38,7 @@
 #'   must be told by `options(scrae.python = file.path(envname, "bin/python"))`.
 #' @param offline Folder with wheels and source archives, see below; nothing else
 #'   is looked at then.
-#' @param python Python 3.10 or newer to make the environment with; NULL: the
+#' @param python Python 3.11 or newer to make the environment with; NULL: the
 #'   first on the path that is.
 #' @param torch.index Address of a package index to take torch from.
 #' @param verbose Show what is done.
@@ -120,16 +120,16 @@ InstallSCRAE <- function(device = c("cpu", "cuda"), envname = NULL,
 # The first Python that is new enough, by its path.
 base_python <- function(python) {
     candidates <- python %||% c(
-        "python3", paste0("python3.", 13:10), "/usr/bin/python3"
+        "python3", paste0("python3.", 14:11), "/usr/bin/python3"
     )
     for (candidate in candidates) {
         path <- unname(Sys.which(path.expand(candidate)))
-        if (nzchar(path) && python_is(absolute(path), ">= (3, 10)")) {
+        if (nzchar(path) && python_is(absolute(path), ">= (3, 11)")) {
             return(absolute(path))
         }
     }
     fail(
-        "no Python 3.10 or newer was found",
+        "no Python 3.11 or newer was found",
         if (!is.null(python)) paste0(" at '", python, "'"),
         ". On Debian and Ubuntu: apt-get install python3 python3-venv",
         class = "scrae_no_python"

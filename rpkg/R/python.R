@@ -127,8 +127,8 @@ answers_yes <- function(python, lines) {
 
 #' Run a Python to its end
 #'
-#' In an empty folder of its own: before version 3.11, Python looks for modules in
-#' the working directory first, and the user's may hold a `json.py` of somebody.
+#' In an empty folder of its own: the user's working directory may hold a `json.py` of
+#' somebody, which no Python shall find.
 #' @param python,arguments Path and command line; no path in it may be relative.
 #' @param settings Environment variables besides [python_environment()].
 #' @param ... Of `processx::run()`.
@@ -172,7 +172,7 @@ python_environment <- function(temporary = tempdir()) {
             c(LD_LIBRARY_PATH = paste(libraries[!of_r], collapse = ":"))
         },
         PYTHONPATH = paste(c(core_path(), folders_asked_for()), collapse = .Platform$path.sep),
-        PYTHONSAFEPATH = "1", # from Python 3.11 on; see run_python() for 3.10
+        PYTHONSAFEPATH = "1",
         # The package's folder may belong to someone else.
         PYTHONDONTWRITEBYTECODE = "1",
         R_HOME = R.home(),

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import scipy.io
 import scipy.sparse as sp
+import zarr
 
 import scrae
 from scrae.cli import main
@@ -101,6 +102,18 @@ def test_rare_types_are_not_looked_for_without_clusters(h5ad, tmp_path, capsys):
     assert not out.exists()
 
 
+@pytest.mark.parametrize(("source", "kind"), [("h5ad", "h5ad"), ("h5ad", "zarr"), ("disk", "h5ad")])
+def test_names_of_cells_and_genes_are_written_so_that_older_readers_and_r_know_them(h5ad, tmp_path, source, kind):
+    out = tmp_path / f"out.{kind}"
+    assert main(["run", str(h5ad), "--out", str(out), "--quiet", *QUICK, *(["--from-disk"] * (source == "disk"))]) == 0
+    file = h5py.File(out) if kind == "h5ad" else zarr.open(out, mode="r")
+    for table in ("obs", "var"):
+        assert file[table]["_index"].attrs["encoding-type"] == "string-array"
+    settings = dict(file["uns/scrae/params"])
+    assert "random_state" in settings
+    assert "None" not in {str(value[()]) for value in settings.values() if getattr(value, "shape", None) == ()}
+
+
 def test_the_embedding_is_written_also_where_so_many_clusters_cannot_be_had(h5ad, tmp_path, capsys):
     out = tmp_path / "out.h5ad"
     assert main(["run", str(h5ad), "--out", str(out), "--cluster", "5000", *QUICK]) == 2
@@ -155,7 +168,7 @@ def test_10x_files_are_read(small, tmp_path, kind):
     ("arguments", "message"),
     [
         (["run", "nowhere.h5ad", "--out", "out.h5ad"], "there is no nowhere.h5ad"),
-        (["run", "{table}", "--out", "out.h5ad"], "is not h5ad, zarr, 10x .h5 or a 10x folder"),
+        (["run", "{table}", "--out", "out.h5ad"], "is not h5ad, zarr, 10x .h5 or a folder of counts"),
         (["run", "{broken}", "--out", "out.h5ad"], "broken.h5ad cannot be read"),
         (["run", "{h5ad}", "--out", "out.csv"], "written as h5ad or zarr"),
         (["run", "{h5ad}", "--out", "out.zarr", "--from-disk"], "so --out must end in .h5ad, too"),

@@ -397,8 +397,8 @@ def test_a_sound_10x_folder_is_read(header: str, tmp_path: Path) -> None:
         (["1.5 1 3"], {"header": "real general"}, "positions of genes or cells are not whole numbers"),
         ([], {"header": "pattern general"}, "values of kind 'pattern'"),
         ([], {"header": "integer symmetric"}, "it begins with"),
-        ([], {"sizes": "4 2147483648 4"}, "has 2,147,483,648 barcodes, and 4 are listed"),  # 16 GB
-        ([], {"sizes": "5 4 4"}, "has 5 features, and 4 are listed"),
+        ([], {"sizes": "4 2147483648 4"}, "has 2,147,483,648 cells, and 4 are listed"),  # 16 GB
+        ([], {"sizes": "5 4 4"}, "has 5 genes, and 4 are listed"),
         ([], {"sizes": "4 4"}, "does not say how many"),
     ],
 )

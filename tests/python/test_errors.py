@@ -31,6 +31,7 @@ ONLY_IN_PYTHON = {
     "compute/distributed.py": {"on_terminate", "_together", "require_same"},
     "compute/rows.py": {"rows_of"},
     "data/cells.py": {"positions", "_positions_by_name", "_column", "read_cells", "_read_anndata"},
+    "data/count_folders.py": {"find_counts"},
     "data/files.py": {"cells_on_disk", "_opened", "_checked", "_readable", "read_counts"},
     "data/on_disk.py": {"append"},
     "data/transforms.py": {"__init__"},

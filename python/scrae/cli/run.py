@@ -19,7 +19,12 @@ def add_to(commands: Any) -> None:
     """Add the command to the parser."""
     run = commands.add_parser("run", help="train on a file of raw counts and write it back with the embedding")
     run.set_defaults(command=_run)
-    run.add_argument("input", type=Path, help="h5ad, zarr, 10x .h5, or a 10x folder with matrix.mtx[.gz]")
+    run.add_argument(
+        "input",
+        type=Path,
+        help="h5ad, zarr, 10x .h5, or a folder of counts (Cell Ranger, STARsolo, alevin-fry, kallisto, BD, Parse)",
+    )
+    run.add_argument("--prefix", help="what the files of a folder with several matrices begin with")
     run.add_argument("--out", type=Path, required=True, help="h5ad or zarr to write, with obsm['X_scrae']")
     run.add_argument("--layer", help="layer with raw counts (default: X)")
     run.add_argument(
@@ -122,7 +127,7 @@ def _train(options: argparse.Namespace) -> int:
     if options.from_disk:
         adata, layer = cells_on_disk(options.input, options.layer, counts=counts), None
     else:
-        adata, layer = read_counts(options.input), options.layer
+        adata, layer = read_counts(options.input, options.prefix), options.layer
     tl.scrae(
         adata,
         layer=layer,

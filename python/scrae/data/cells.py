@@ -15,6 +15,7 @@ from scrae._messages import first_few, shown, some, unknown
 from scrae.data.counts import WHERE_COUNTS_ARE, Rounding, as_counts, empty_cells, looks_like_counts
 from scrae.data.features import GENES
 from scrae.data.files import cells_on_disk
+from scrae.data.layers import named_layers
 from scrae.data.on_disk import is_on_disk
 from scrae.data.sparse_format import refuse_malformed
 
@@ -249,10 +250,10 @@ def _is_table_of_cells(data: Any) -> bool:
 
 
 def _read_anndata(adata: Any, layer: Any, copy: bool, rounding: Rounding | None) -> Cells:
-    if layer is not None and (not isinstance(layer, str) or layer not in adata.layers):
+    if layer is not None and (not isinstance(layer, str) or layer not in named_layers(adata)):
         hint = " adata.X is used where layer is left out." if layer == "X" else ""
         hint = ' adata.raw.to_adata() gives what is in "raw".' if layer == "raw" and adata.raw is not None else hint
-        raise ValueError(unknown("layer", layer, list(adata.layers), "adata.layers") + hint)
+        raise ValueError(unknown("layer", layer, list(named_layers(adata)), "adata.layers") + hint)
     where = "adata.X" if layer is None else f"adata.layers[{layer!r}]"
     gene_names = np.asarray(adata.var_names.astype(str), dtype=object)
     if not adata.var_names.is_unique:
@@ -289,7 +290,7 @@ def refuse_damaged_source(adata: Any) -> None:
     source = getattr(adata, "_adata_ref", None) if getattr(adata, "is_view", False) else None
     if source is None or source.isbacked:
         return
-    places = {"adata.X": source.X} | {f"adata.layers[{name!r}]": layer for name, layer in source.layers.items()}
+    places = {"adata.X": source.X} | {f"adata.layers[{name!r}]": layer for name, layer in named_layers(source).items()}
     for where, matrix in places.items():
         if sp.issparse(matrix):
             refuse_malformed(matrix, where)
@@ -306,8 +307,8 @@ def _in_memory(matrix: Any) -> Any:
 
 def _suggestion(adata: Any, layer: str | None) -> str:
     """The call that would work, if the object holds counts elsewhere."""
-    for name in adata.layers:
-        if name != layer and _holds_counts(adata.layers[name]):
+    for name, matrix in named_layers(adata).items():
+        if name != layer and _holds_counts(matrix):
             return f'adata.layers[{name!r}] does hold whole counts: pass layer="{name}".'
     if layer is not None and adata.X is not None and _holds_counts(adata.X):
         return "adata.X does hold whole counts: leave layer out."

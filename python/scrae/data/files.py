@@ -20,13 +20,15 @@ from scrae._deprecation import warn_of_old_name
 from scrae._errors import Coded, CountsError, Refusal
 from scrae._messages import some, unknown
 from scrae.compute.atomic import NotWritten, refuse_unwritable, refuse_without_room, sweep, written_aside
+from scrae.data.count_folders import read_counts_folder
 from scrae.data.counts import Rounding, as_counts
-from scrae.data.matrix_market import refuse_malformed_text
+from scrae.data.layers import named_layers
 from scrae.data.on_disk import edges, on_disk
 from scrae.data.spared_hdf5 import hdf5_file
 from scrae.data.sparse_format import OF_FILE, refuse_malformed_group, refuse_malformed_positions
 
 if TYPE_CHECKING:
+    import pandas as pd
     from anndata import AnnData
 
 
@@ -286,7 +288,7 @@ def _size_in_memory(adata: AnnData, *, counts: bool = True) -> int:
     parts = [*adata.obsm.values(), *adata.varm.values(), adata.obs, adata.var]
     if counts:
         raw = [] if adata.raw is None else [adata.raw.X]
-        parts += [adata.X, *raw, *adata.layers.values(), *adata.obsp.values(), *adata.varp.values()]
+        parts += [adata.X, *raw, *named_layers(adata).values(), *adata.obsp.values(), *adata.varp.values()]
     return ROOM + sum(map(_bytes_of, parts))
 
 
@@ -338,8 +340,8 @@ def write_beside(source: Path, adata: AnnData, path: Path) -> None:
         else:
             shutil.copyfile(source, part)
         with _opened(part, "r+") if _kind(source) == "zarr" else hdf5_file(part, "r+") as file:
-            write(file, "obs", adata.obs)
-            write(file, "var", adata.var)
+            write(file, "obs", _with_plain_names(adata.obs))
+            write(file, "var", _with_plain_names(adata.var))
             for name, added in (("obsm", adata.obsm), ("uns", adata.uns)):
                 if name not in file:
                     write(file, name, {})
@@ -352,6 +354,8 @@ def write_beside(source: Path, adata: AnnData, path: Path) -> None:
 def write_whole(adata: AnnData, path: Path) -> None:
     """Write all of ``adata`` aside and move it into place; zarr if ``path`` ends so, else h5ad."""
     _refuse_foreign(path)
+    for frame in (adata.obs, adata.var, *(() if adata.raw is None else (adata.raw.var,))):
+        frame.index = _with_plain_names(frame).index
     if path.suffix != ".zarr":  # which is compressed, so that nobody knows
         refuse_without_room(path, _size_in_memory(adata))
     with _not_written(path), written_aside(path) as part, warnings.catch_warnings():
@@ -360,6 +364,13 @@ def write_whole(adata: AnnData, path: Path) -> None:
             adata.write_zarr(part)
         else:
             _write_h5ad(adata, part)
+
+
+def _with_plain_names(frame: pd.DataFrame) -> pd.DataFrame:
+    """The same table, its names as objects: readers in R, and of before pandas 3, know no nullable text."""
+    plain = frame.copy(deep=False)
+    plain.index = plain.index.astype(object)
+    return plain
 
 
 def _write_h5ad(adata: AnnData, path: Path) -> None:
@@ -374,8 +385,9 @@ def _write_h5ad(adata: AnnData, path: Path) -> None:
             part = getattr(adata, name)
             if part is not None:
                 write(file, name, part)
-        for name in ("obsm", "varm", "obsp", "varp", "layers", "uns"):
+        for name in ("obsm", "varm", "obsp", "varp", "uns"):
             write(file, name, dict(getattr(adata, name)))
+        write(file, "layers", named_layers(adata))
 
 
 def write_elsewhere(adata: AnnData, path: Path) -> Path | None:
@@ -444,8 +456,15 @@ def _refuse_malformed_file(path: Path) -> None:
                 refuse_malformed_group(stored, shape, _stored_as(stored) == "csc_matrix", f"{place} of {path}")
 
 
-def read_counts(path: Path) -> AnnData:
-    """Read h5ad, zarr, a 10x HDF5 file or a 10x folder.
+def read_counts(path: Path, prefix: str | None = None) -> AnnData:
+    """Read h5ad, zarr, a 10x HDF5 file, or a folder of counts (:mod:`scrae.data.count_folders`).
+
+    Parameters
+    ----------
+    path
+        File, store or folder.
+    prefix
+        What the names of the files in a folder of counts begin with, where it has several.
 
     Raises
     ------
@@ -458,21 +477,18 @@ def read_counts(path: Path) -> AnnData:
     import scanpy as sc
 
     read_10x = partial(sc.read_10x_h5, gex_only=False)  # what is to be modelled is asked and told later
-    read_folder = partial(sc.read_10x_mtx, gex_only=False)
     if not path.exists():
         raise FileNotFoundError(f"there is no {path}")
     readers: dict[str, Any] = {".h5ad": anndata.read_h5ad, ".h5": read_10x, ".zarr": anndata.read_zarr}
     if path.is_dir() and path.suffix != ".zarr":
-        readers[path.suffix] = read_folder
+        readers[path.suffix] = partial(read_counts_folder, prefix=prefix)
     elif path.suffix not in readers:
         raise ValueError(
-            f"{path} is not h5ad, zarr, 10x .h5 or a 10x folder; scanpy reads many other formats and writes h5ad"
+            f"{path} is not h5ad, zarr, 10x .h5 or a folder of counts; scanpy reads many other formats and writes h5ad"
         )
     with _readable(path):
         if path.suffix in (".h5ad", ".h5", ".zarr"):
             _refuse_malformed_file(path)
-        elif path.is_dir():
-            refuse_malformed_text(path)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Variable names are not unique")  # repaired below
             adata: AnnData = readers[path.suffix](path)

@@ -1,4 +1,4 @@
-"""The text of a 10x folder: looked at before its reader makes room for what it says, or reads half of a number.
+"""The text of a matrix of counts: looked at before its reader makes room for what it says, or reads half of a number.
 
 Readers of Matrix Market files make arrays as long as the first lines ask for, take ``0.5`` among integers for 0, and
 give ones for a matrix without values.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gzip
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, NoReturn, cast
 
@@ -18,20 +18,23 @@ BLOCK = 2**20  # characters looked at at once
 OF_INTEGERS = b"0123456789+- \t\r\n"
 OF_FIELDS = {"integer": OF_INTEGERS, "unsigned-integer": OF_INTEGERS, "real": None}  # None: any number
 PARTIAL = re.compile(rb"(?m)^[ \t]*(?:\d+[ \t]+)?\d+[.eE]")  # a position with a fraction or an exponent
-NAMES = {"features": ("features.tsv.gz", "genes.tsv"), "barcodes": ("barcodes.tsv.gz", "barcodes.tsv")}
 
 
-def refuse_malformed_text(folder: Path) -> None:
-    """Refuse a 10x folder whose matrix is not one of counts, or of another shape than its genes and cells.
+def refuse_malformed_text(path: Path, listed: Mapping[str, int]) -> None:
+    """Refuse a matrix that is not one of counts, or of another shape than its lists of genes and cells.
+
+    Parameters
+    ----------
+    path
+        Text, compressed or not.
+    listed
+        What rows, and then columns, are, and how many of them are listed.
 
     Raises
     ------
     CountsError
         The message says what is wrong.
     """
-    path = next((folder / name for name in ("matrix.mtx.gz", "matrix.mtx") if (folder / name).exists()), None)
-    if path is None:
-        return  # its reader says so
     with _opened(path) as file:
         words = file.readline(1000).decode("ascii", "replace").lower().split()
         if len(words) != 5 or words[:3] != ["%%matrixmarket", "matrix", "coordinate"] or words[4] != "general":
@@ -44,10 +47,9 @@ def refuse_malformed_text(folder: Path) -> None:
         sizes = [int(size) for size in line.split() if size.isdigit()]
         if len(sizes) != 3:
             _refuse(path, f"it does not say how many genes, cells and entries it has: {line[:100]!r}")
-        for kind, said in zip(NAMES, sizes, strict=False):
-            listed = _number_of_lines(folder, kind)
-            if listed is not None and listed != said:
-                _refuse(path, f"it has {said:,} {kind}, and {listed:,} are listed beside it")
+        for (kind, n), said in zip(listed.items(), sizes, strict=False):
+            if n != said:
+                _refuse(path, f"it has {said:,} {kind}, and {n:,} are listed beside it")
         _refuse_other_characters(path, file, OF_FIELDS[words[3]], words[3])
 
 
@@ -65,11 +67,8 @@ def _whole_lines(file: IO[bytes]) -> Iterator[bytes]:
         yield block + file.readline()
 
 
-def _number_of_lines(folder: Path, kind: str) -> int | None:
-    """Number of names in a list; None: there is no such list, as its reader will say."""
-    path = next((folder / name for name in NAMES[kind] if (folder / name).exists()), None)
-    if path is None:
-        return None
+def number_of_lines(path: Path) -> int:
+    """Number of lines of a text that are not empty."""
     with _opened(path) as file:
         return sum(bool(line.strip()) for line in file)
 

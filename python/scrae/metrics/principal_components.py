@@ -44,7 +44,30 @@ def scaled_pca(adata: AnnData, n_components: int, random_state: int = 0) -> np.n
     with threads_of_torch_kept(), dispensable_caches():
         sc.pp.normalize_total(work)
         sc.pp.log1p(work)
-        work.X = sp.csr_matrix(work.X).toarray()  # scaling makes it dense anyway, with a warning
+    return components_of_scaled_genes(sp.csr_matrix(work.X).toarray(), n_components, random_state)
+
+
+def components_of_scaled_genes(expression: np.ndarray, n_components: int, random_state: int) -> np.ndarray:
+    """Principal components of log expression, its genes scaled to unit variance and cut at 10 standard deviations.
+
+    Parameters
+    ----------
+    expression
+        Log-normalised expression, float (n_cells, n_genes); overwritten.
+    n_components
+        Number of components.
+    random_state
+        Seed of the solver.
+
+    Returns
+    -------
+    float (n_cells, n_components).
+    """
+    import anndata
+    import scanpy as sc
+
+    work = anndata.AnnData(expression)
+    with threads_of_torch_kept(), dispensable_caches():
         sc.pp.scale(work, max_value=10)
         sc.pp.pca(work, n_comps=n_components, random_state=random_state)
     return np.asarray(work.obsm["X_pca"])

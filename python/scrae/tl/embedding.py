@@ -259,18 +259,16 @@ class EarlierTraining:
         known = None if genes is None or not len(genes) else adata.var_names.get_indexer(list(map(str, genes)))
         return cls(
             layer=None if layer == "X" else layer,
-            batch_key=None if batch_key in (None, "None") else str(batch_key),
+            batch_key=None if batch_key in (None, "None") else str(batch_key),  # as text by versions before 0.2
             genes=None if known is None or (known < 0).any() else known,
         )
 
 
 def description(model: SCRAE, layer: str | None, genes: str) -> dict[str, Any]:
-    """What ``adata.uns["scrae"]`` holds of a trained model; it can be written to h5ad."""
-    settings = {name: _storable(value) for name, value in model.settings_dict().items()}
+    """What ``adata.uns["scrae"]`` holds of a trained model, for h5ad, too; settings that are None are left out."""
+    settings = model.settings_dict() | {"preset": model.preset, "random_state": model.random_state, "genes": genes}
     return {
-        "params": settings
-        | {"preset": model.preset, "random_state": model.random_state, "layer": layer or "X", "genes": genes}
-        | {"batch_key": _storable(model.fitted.coding.batch_key)},
+        "params": _storable(settings | {"layer": layer or "X", "batch_key": model.fitted.coding.batch_key}),
         "history": model.history.reset_index(),
         "summary": model.summary,
         "genes": np.asarray([] if model.gene_names is None else model.gene_names, dtype=object),
@@ -278,13 +276,11 @@ def description(model: SCRAE, layer: str | None, genes: str) -> dict[str, Any]:
 
 
 def _storable(value: Any) -> Any:
-    """A setting as h5ad can store it: None as text, sequences as arrays."""
-    if value is None:
-        return "None"
+    """A setting as every reader of h5ad knows it: sequences as arrays, and no entry for None."""
     if isinstance(value, (tuple, list)):
         return np.asarray(value)
     if isinstance(value, dict):
-        return {key: _storable(entry) for key, entry in value.items()}
+        return {key: _storable(entry) for key, entry in value.items() if entry is not None}
     return value
 
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import scipy.sparse as sp
 
-from scrae.compute.compilation import dispensable_caches
-from scrae.compute.threads import threads_of_torch_kept
 from scrae.data.counts import looks_like_counts
 from scrae.data.covariates import Covariates
+from scrae.data.layers import named_layers
+from scrae.metrics.principal_components import components_of_scaled_genes
 from scrae.posthoc.integration import without_covariates
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def log_expression(adata: AnnData, layer: str | None, cells: np.ndarray) -> sp.c
     -------
     float64 (n, n_genes).
     """
-    matrix: Any = adata.X if layer is None or layer not in adata.layers else adata.layers[layer]
+    matrix: Any = adata.X if layer is None else named_layers(adata).get(layer, adata.X)
     part: Any = matrix[cells]
     if hasattr(part, "compute"):
         part = part.compute()
@@ -67,15 +67,8 @@ def log_expression_of_genes(adata: AnnData, layer: str | None, genes: np.ndarray
 
 def principal_components(expression: sp.csr_array, batch: np.ndarray | None, random_state: int) -> np.ndarray:
     """Principal components of scaled genes, without what batches add: float64 (n_cells, at most 30)."""
-    import anndata
-    import scanpy as sc
-
-    work = anndata.AnnData(expression.toarray())
-    n_components = min(N_COMPONENTS, *(size - 1 for size in work.shape))
-    with threads_of_torch_kept(), dispensable_caches():
-        sc.pp.scale(work, max_value=10)
-        sc.pp.pca(work, n_comps=n_components, random_state=random_state)
-    components = np.asarray(work.obsm["X_pca"], dtype=np.float64)
+    n_components = min(N_COMPONENTS, *(size - 1 for size in expression.shape))
+    components = components_of_scaled_genes(expression.toarray(), n_components, random_state).astype(np.float64)
     return components if batch is None else without_batches(components, batch, random_state)
 
 

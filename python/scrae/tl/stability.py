@@ -12,6 +12,7 @@ from scrae._errors import Refusal
 from scrae.compute.progress import progress_bar
 from scrae.compute.whole_numbers import at_least, seed
 from scrae.data.cells import refuse_damaged_source, require_anndata
+from scrae.data.layers import named_layers
 from scrae.metrics import leiden
 from scrae.tl.embedding import scrae
 
@@ -76,7 +77,7 @@ def stability(
     require_anndata(adata, "scrae.tl.stability")
     refuse_damaged_source(adata)
     # Shares the counts with the user's object, but not the tables that a run writes to.
-    cells = anndata.AnnData(adata.X, obs=adata.obs.copy(), var=adata.var.copy(), layers=dict(adata.layers))
+    cells = anndata.AnnData(adata.X, obs=adata.obs.copy(), var=adata.var.copy(), layers=named_layers(adata))
     first = seed(random_state)
     seeds = range(first, first + n_runs)
     clusters = []
