@@ -294,7 +294,7 @@ def test_levels_are_nested_and_a_number_is_kept(embedded):
         scrae.tl.cluster(embedded, level=level)
         found[level] = embedded.obs["scrae_clusters"].astype(str)
     for fine, coarse in (("fine", "default"), ("default", "broad")):
-        assert (pd.crosstab(found[fine], found[coarse]) > 0).sum(1).max() == 1
+        assert (pd.crosstab(found[fine], found[coarse]) > 0).sum(axis=1).max() == 1
     assert found[3].nunique() == 3
     for n in (1, 2, 5):
         scrae.tl.cluster(embedded, level=n)

@@ -167,7 +167,7 @@ def test_scores_are_those_of_scikit_learn_and_nmi_is_geometric():
     labels[:150] = clusters[:150] % 4
     ours = scrae.metrics.scores(labels, clusters)
     table = sklearn_metrics.cluster.contingency_matrix(labels, clusters) / 200
-    p, q = table.sum(1), table.sum(0)
+    p, q = table.sum(axis=1), table.sum(axis=0)
     mutual = np.nansum(table * np.log(np.where(table > 0, table, 1) / np.outer(p, q)))
     entropies = -(p * np.log(p)).sum(), -(q * np.log(q)).sum()
     assert ours["NMI"] == pytest.approx(mutual / np.sqrt(np.prod(entropies)))
