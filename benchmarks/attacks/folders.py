@@ -91,7 +91,7 @@ class Folders:
 def _info(folder: Path) -> str:
     said = io.StringIO()
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-        options = cli._parser().parse_args(["info", str(folder)])
+        options = cli.parser().parse_args(["info", str(folder)])
         options.command(options)
     return said.getvalue()
 

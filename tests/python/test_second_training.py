@@ -54,7 +54,7 @@ def answers(model, adata):
         "of the data": model.embed(adata),
         "codes": model.codes(),
         "denoised": model.denoise(),
-        "sample": model.sample(5),
+        "sample": model.sample(5, random_state=0),
         "types": model.predict(adata).astype(str),
         "history": model.history.to_numpy(),
         "summary": np.array([repr(model.summary)]),

@@ -17,7 +17,7 @@ INTERRUPTED = 130
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit status is 0, 1 (a problem, says doctor), 2 (wrong input), 130 or 143 (stopped)."""
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
@@ -31,7 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """What reads the command line; ``options.command(options)`` then does what was asked for."""
     parser = argparse.ArgumentParser(prog="scrae", description="Deep embeddings and clusters of single-cell counts.")
     parser.add_argument("--version", action="version", version=f"scrae {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
