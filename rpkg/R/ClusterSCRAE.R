@@ -131,24 +131,15 @@ ClusterSCRAE.Seurat <- function(object, level = "default", resolution = 1,
     ...) {
     seed.use <- known_seed(seed.use)
     how <- run_options(list(...), names(formals()), verbose)
-    need_package("SeuratObject", "a Seurat object",
-        'install.packages("SeuratObject")'
-    )
-    a_name(reduction.name, "reduction.name")
-    known <- names(seurat_reductions(object))
-    if (!reduction.name %in% known) {
-        refuse_missing_embedding(reduction.name, "reduction.name", known)
-    }
+    known_reductions(object, reduction.name)
     columns <- cluster_columns(col.name, reduction.name)
     check_columns(object, columns)
     check_tables(object, columns[1L])
-    reduction <- object[[reduction.name]]
-    assay <- check_assay(object, assay %||% methods::slot(reduction, "assay.used"))
-    source <- only_cells(
-        seurat_source(object, assay, layer, verbose), rownames(reduction)
-    )
+    trained <- seurat_embedding(object, reduction.name, assay, layer, verbose)
+    assay <- trained$assay # by this name it goes into Seurat's log of commands
+    source <- trained$source
     found <- find_clusters(
-        source, SeuratObject::Embeddings(reduction),
+        source, SeuratObject::Embeddings(trained$reduction),
         fit_if_any(object, reduction.name), reduction.name, level,
         resolution, rare, metadata_of(object, source), "object@meta.data",
         group.by.vars, seed.use, how

@@ -120,19 +120,9 @@ ReportSCRAE.Seurat <- function(object, path, batch.by = NULL, labels = NULL,
     verbose = TRUE, ...) {
     seed.use <- known_seed(seed.use)
     how <- run_options(list(...), names(formals()), verbose)
-    need_package("SeuratObject", "a Seurat object",
-        'install.packages("SeuratObject")'
-    )
-    a_name(reduction.name, "reduction.name")
-    known <- names(seurat_reductions(object))
-    if (!reduction.name %in% known) {
-        refuse_missing_embedding(reduction.name, "reduction.name", known)
-    }
-    trained <- object[[reduction.name]]
-    assay <- check_assay(object, assay %||% methods::slot(trained, "assay.used"))
-    source <- only_cells(
-        seurat_source(object, assay, layer, verbose), rownames(trained)
-    )
+    known <- known_reductions(object, reduction.name)
+    trained <- seurat_embedding(object, reduction.name, assay, layer, verbose)
+    source <- trained$source
     table <- metadata_of(object, source)
     clusters <- col.name %||% first_of(paste0(reduction.name, "_clusters"), table)
     drawn <- axes_to_draw(known, reduction, "reduction", function(name) {
@@ -140,7 +130,7 @@ ReportSCRAE.Seurat <- function(object, path, batch.by = NULL, labels = NULL,
         axes[match(source$cells, rownames(axes)), , drop = FALSE]
     })
     write_report(
-        source, path, SeuratObject::Embeddings(trained),
+        source, path, SeuratObject::Embeddings(trained$reduction),
         find_fit(object, reduction.name),
         list(
             clusters = clusters, labels = labels,

@@ -285,6 +285,29 @@ seurat_reductions <- function(object) {
     Filter(function(part) inherits(part, "DimReduc"), parts)
 }
 
+# The reduction of an embedding, its assay, and the counts of its cells.
+seurat_embedding <- function(object, reduction.name, assay, layer, verbose) {
+    reduction <- object[[reduction.name]]
+    assay <- check_assay(object, assay %||% methods::slot(reduction, "assay.used"))
+    source <- only_cells(
+        seurat_source(object, assay, layer, verbose), rownames(reduction)
+    )
+    list(reduction = reduction, assay = assay, source = source)
+}
+
+# Names of the reductions, of which one must be the embedding that is asked for.
+known_reductions <- function(object, reduction.name) {
+    need_package("SeuratObject", "a Seurat object",
+        'install.packages("SeuratObject")'
+    )
+    a_name(reduction.name, "reduction.name")
+    known <- names(seurat_reductions(object))
+    if (!reduction.name %in% known) {
+        refuse_missing_embedding(reduction.name, "reduction.name", known)
+    }
+    known
+}
+
 # Fits in the reductions of an object, by name.
 seurat_fits <- function(object) {
     fits <- lapply(seurat_reductions(object), function(part) {

@@ -88,7 +88,7 @@ def test_numbers_have_a_colour_bar_and_missing_ones_are_grey(cells):
 
 
 def test_genes_are_coloured_by_scaled_and_logged_counts(cells, monkeypatch):
-    monkeypatch.setattr("scrae.tl.expression.CELLS", 50)
+    monkeypatch.setattr("scrae.data.layers.CELLS", 50)
     theirs = cells.copy()
     sc.pp.normalize_total(theirs)
     sc.pp.log1p(theirs)

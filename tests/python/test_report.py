@@ -352,7 +352,7 @@ def test_genes_of_clusters_are_those_that_a_t_test_ranks_first():
 
 
 def test_quality_counts_what_is_there(trained, monkeypatch):
-    monkeypatch.setattr("scrae.tl.quality.CELLS", 7)
+    monkeypatch.setattr("scrae.data.layers.CELLS", 7)
     found = Quality.of(trained, None)
     counts = trained.X.toarray()
     np.testing.assert_array_equal(found.counts, counts.sum(1))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scrae.cli.run import level
+from scrae.cli.run import add_input, level
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -62,7 +62,7 @@ def add_to(commands: Any) -> None:
 def _command(commands: Any, name: str, run: Callable[[argparse.Namespace], int], what: str) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser(name, help=what)
     parser.set_defaults(command=run)
-    parser.add_argument("input", type=Path, help="h5ad, zarr, 10x .h5, or a 10x folder with matrix.mtx[.gz]")
+    add_input(parser)
     parser.add_argument("--out", type=Path, required=True, help="h5ad or zarr to write; it may be the input")
     parser.add_argument("--layer", help="layer with raw counts (default: X)")
     parser.add_argument("--quiet", action="store_true", help="do not say what was written")
@@ -88,7 +88,7 @@ def _cells(options: argparse.Namespace) -> AnnData:
     from scrae.data.files import read_counts
 
     refuse_output(options.out, options.input)
-    return read_counts(options.input)
+    return read_counts(options.input, options.prefix)
 
 
 def _written(options: argparse.Namespace, adata: AnnData, said: str) -> int:

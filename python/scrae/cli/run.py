@@ -19,12 +19,7 @@ def add_to(commands: Any) -> None:
     """Add the command to the parser."""
     run = commands.add_parser("run", help="train on a file of raw counts and write it back with the embedding")
     run.set_defaults(command=_run)
-    run.add_argument(
-        "input",
-        type=Path,
-        help="h5ad, zarr, 10x .h5, or a folder of counts (Cell Ranger, STARsolo, alevin-fry, kallisto, BD, Parse)",
-    )
-    run.add_argument("--prefix", help="what the files of a folder with several matrices begin with")
+    add_input(run)
     run.add_argument("--out", type=Path, required=True, help="h5ad or zarr to write, with obsm['X_scrae']")
     run.add_argument("--layer", help="layer with raw counts (default: X)")
     run.add_argument(
@@ -76,6 +71,16 @@ def add_to(commands: Any) -> None:
     )
     run.add_argument("--rare", action="store_true", help="with --cluster: look for types of 8 to 40 cells as well")
     run.add_argument("--quiet", action="store_true", help="no progress bar and no summary")
+
+
+def add_input(parser: argparse.ArgumentParser) -> None:
+    """Add what :func:`scrae.data.files.read_counts` is to read."""
+    parser.add_argument(
+        "input",
+        type=Path,
+        help="h5ad, zarr, 10x .h5, or a folder of counts (Cell Ranger, STARsolo, alevin-fry, kallisto, BD, Parse)",
+    )
+    parser.add_argument("--prefix", help="what the files of a folder with several matrices begin with")
 
 
 def level(text: str) -> str | int:

@@ -164,9 +164,7 @@ class Cells:
         if self.source is None:
             raise ValueError(f"{key!r} is a column of adata.obs: give an AnnData, not a matrix")
         obs = self.source.obs
-        if key not in obs:
-            known = list(map(str, obs.columns))
-            raise Refusal(unknown("column", key, known, "adata.obs"), "unknown_column", column=key, known=known)
+        refuse_unknown_column(self.source, key)
         found = obs[key]
         if found.ndim > 1:
             raise Refusal(
@@ -277,6 +275,19 @@ def _read_anndata(adata: Any, layer: Any, copy: bool, rounding: Rounding | None)
         text = f"{error} {_suggestion(adata, layer)}".strip()
         raise CountsError(text, error.code, **error.fields) from None
     return _refuse_empty_cells(Cells(counts, gene_names, where, adata, rounding))
+
+
+def refuse_unknown_column(adata: Any, key: str) -> None:
+    """Refuse a column that ``adata.obs`` does not have.
+
+    Raises
+    ------
+    ValueError
+        The message names those that it has.
+    """
+    if key not in adata.obs:
+        known = list(map(str, adata.obs.columns))
+        raise Refusal(unknown("column", key, known, "adata.obs"), "unknown_column", column=key, known=known)
 
 
 def refuse_damaged_source(adata: Any) -> None:

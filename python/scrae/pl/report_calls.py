@@ -16,11 +16,9 @@ class Calls:
     cluster, outliers, name_batch, name_labels, train_with_batch
         Calls that add what is missing.
     umap
-        Lines that add a UMAP to the object.
-    batch
-        How the argument that names batches is written, with the column in ``{}``.
-    markers
-        What ranks genes for each cluster.
+        Lines that add a UMAP to the object, with the name of the embedding in ``{key}``.
+    batches
+        Call that measures batches, with their column in ``{batch}``.
     """
 
     counts: str

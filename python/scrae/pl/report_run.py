@@ -13,6 +13,8 @@ import pandas as pd
 from scrae._errors import Refusal
 from scrae._messages import unknown
 from scrae.autoencoder.presets import PRESETS
+from scrae.data.cells import refuse_unknown_column
+from scrae.data.layers import named_layers
 from scrae.pl.embedding import basis_of
 from scrae.pl.report_calls import PYTHON, Calls
 from scrae.tl.batches import batch_report
@@ -211,22 +213,18 @@ def run_of(
         )
     trained = EarlierTraining.of(adata, key)
     for column in (clusters_key, batch_key, labels_key, outliers_key):
-        if column is not None and column not in adata.obs:
-            raise Refusal(
-                unknown("column", column, adata.obs.columns, "adata.obs"),
-                "unknown_column",
-                column=column,
-                known=list(map(str, adata.obs.columns)),
-            )
-    if layer is not None and layer not in adata.layers:
-        raise ValueError(unknown("layer", layer, adata.layers, "adata"))
+        if column is not None:
+            refuse_unknown_column(adata, column)
+    layers = named_layers(adata)
+    if layer is not None and layer not in layers:
+        raise ValueError(unknown("layer", layer, layers, "adata"))
     if basis is not None:
         basis = basis_of(adata, basis)
     if adata.isbacked:
         adata = adata.to_memory()
     # Of its own, so that nothing is added to the user's: the matrices themselves are shared.
     own = type(adata)(
-        adata.X, obs=adata.obs.copy(), var=adata.var, uns=dict(adata.uns), layers=dict(adata.layers),
+        adata.X, obs=adata.obs.copy(), var=adata.var, uns=dict(adata.uns), layers=layers,
         obsm=dict(adata.obsm),
     )  # fmt: skip
     clusters = clusters_key or (f"{key}_clusters" if f"{key}_clusters" in own.obs else None)

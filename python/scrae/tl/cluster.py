@@ -11,7 +11,6 @@ import pandas as pd
 import scipy.sparse as sp
 
 from scrae._errors import Notice, Refusal
-from scrae._messages import unknown
 from scrae.clusters import (
     LEVELS,
     Agreement,
@@ -26,7 +25,7 @@ from scrae.clusters import (
 )
 from scrae.clusters.tree import WITHIN
 from scrae.compute.whole_numbers import seed
-from scrae.data.cells import refuse_damaged_source, require_anndata
+from scrae.data.cells import refuse_damaged_source, refuse_unknown_column, require_anndata
 from scrae.metrics.batches import batch_alone
 from scrae.tl.calls import call_text, default_arguments
 from scrae.tl.embedding import EarlierTraining, finite_embedding, made_clusters
@@ -136,13 +135,8 @@ def cluster(
     trained = EarlierTraining.of(adata, key)
     layer = layer if layer is not None else trained.layer
     batch_key = batch_key if batch_key is not None else trained.batch_key
-    if batch_key is not None and batch_key not in adata.obs:
-        raise Refusal(
-            unknown("column", batch_key, adata.obs.columns, "adata.obs"),
-            "unknown_column",
-            column=batch_key,
-            known=list(map(str, adata.obs.columns)),
-        )
+    if batch_key is not None:
+        refuse_unknown_column(adata, batch_key)
     target = adata.copy() if copy else adata
 
     whole = np.asarray(adata.obsm[f"X_{key}"], dtype=np.float64)

@@ -9,7 +9,7 @@ import scipy.sparse as sp
 
 from scrae.data.counts import looks_like_counts
 from scrae.data.covariates import Covariates
-from scrae.data.layers import named_layers
+from scrae.data.layers import matrix_of, rows_in_blocks
 from scrae.metrics.principal_components import components_of_scaled_genes
 from scrae.posthoc.integration import without_covariates
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 N_COMPONENTS = 30
-CELLS = 4096  # that are read at once
 
 
 def log_expression(adata: AnnData, layer: str | None, cells: np.ndarray) -> sp.csr_array:
@@ -36,8 +35,7 @@ def log_expression(adata: AnnData, layer: str | None, cells: np.ndarray) -> sp.c
     -------
     float64 (n, n_genes).
     """
-    matrix: Any = adata.X if layer is None else named_layers(adata).get(layer, adata.X)
-    part: Any = matrix[cells]
+    part: Any = matrix_of(adata, layer)[cells]
     if hasattr(part, "compute"):
         part = part.compute()
     values = sp.csr_array(part, dtype=np.float64, copy=True)
@@ -53,12 +51,10 @@ def log_expression_of_genes(adata: AnnData, layer: str | None, genes: np.ndarray
 
     Cells are read in blocks, so that no second matrix of all genes is made.
     """
-    matrix: Any = adata.X if layer is None or layer not in adata.layers else adata.layers[layer]
+    matrix = matrix_of(adata, layer)
     counts = looks_like_counts(matrix)
     values, totals = [np.zeros((0, len(genes)))], [np.zeros(0)]
-    for start in range(0, adata.n_obs, CELLS):
-        part: Any = matrix[start : start + CELLS]
-        rows = sp.csr_array(part.compute() if hasattr(part, "compute") else part)
+    for rows in rows_in_blocks(matrix):
         values.append(rows[:, genes].toarray().astype(np.float64))
         totals.append(np.asarray(rows.sum(1, dtype=np.float64)).ravel())
     found, total = np.concatenate(values), np.concatenate(totals)
