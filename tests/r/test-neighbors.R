@@ -131,7 +131,9 @@ test_that("a reduction of some of the cells gives a graph of these (Seurat 5)", 
     skip_if(utils::packageVersion("SeuratObject") < "5", "Seurat 4 has all cells in every reduction")
     object <- SeuratObject::CreateSeuratObject(made_counts(30, 180))
     cells <- colnames(object)[c(1:50, 81:120, 141:170)]
-    object[["part"]] <- subset(object[["RNA"]], cells = cells)
+    part <- SeuratObject::CreateAssay5Object(made_counts(30, 180)[, cells])
+    SeuratObject::Key(part) <- "part_"
+    object[["part"]] <- part
     object[["scrae"]] <- SeuratObject::CreateDimReducObject(three_groups()[cells, ], key = "scrae_", assay = "part")
     object <- connected(object)
     graph <- object[["scrae_snn"]]
