@@ -7,8 +7,8 @@
 DIR holds h5ad files with raw counts in X and labels in obs["cell_type"], which are used for the scores and, by k-means
 alone, for the number of clusters. Each embedding is clustered by ``scrae.tl.cluster``, which is told nothing; by what
 scanpy and Seurat do at their defaults (Leiden at a resolution of 1; Louvain at 0.8 on the graph of shared neighbours,
-here by igraph, the best of ten); by the same two, and Louvain at 1, on the graph of ``scrae.tl.neighbors``; by Leiden at
-the resolution with the best silhouette; and by k-means with the true number of types.
+here by igraph, the best of ten); by the same two, and Louvain at 1, on the graph of ``scrae.tl.neighbors``; by Leiden
+at the resolution with the best silhouette; and by k-means with the true number of types.
 
 Controls are made of the same files: ``permuted`` (1,000 cells, the counts of each gene permuted, so that no two genes
 go together) and ``drawn`` (1,000 cells drawn from negative binomial distributions fitted to the most frequent type), in
