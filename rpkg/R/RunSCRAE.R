@@ -24,9 +24,9 @@
 #' `"ae"` (plain autoencoder), `"dca"`, `"aae"` and `"wae"` (critic against a
 #' fixed prior), `"wae_mmd"`, `"beta_vae"`, `"beta_vsc"`, `"scvi"`, `"scvae"` and
 #' `"scvae_gm"` (normal and mixture prior), `"dr_a"`, `"saucie"`,
-#' `"scdeepcluster"`, `"sczidesk"`. Each is the model as published, with its own
+#' `"scdeepcluster"`, `"sczidesk"`, `"contrastive_sc"`. Each is the model as published, with its own
 #' `n.latent` and number of epochs; any setting of it is changed by naming it.
-#' `help("scRAE-presets")` has the table. The last two cluster while they train: `n.clusters` is given, or
+#' `help("scRAE-presets")` has the table. `"scdeepcluster"` and `"sczidesk"` cluster while they train: `n.clusters` is given, or
 #' estimated from the codes without labels, and the clusters become the column
 #' `scrae_clusters` of the cell metadata (named after `reduction.name` or `name`;
 #' for a matrix the attribute `"clusters"` of the embedding). It goes when another

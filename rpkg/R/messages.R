@@ -504,6 +504,19 @@ WORDS <- list(
             "these genes: leave them out, or take more genes."
         )
     },
+    explains_no_counts = function(f, where) {
+        paste0(
+            "a model with likelihood = \"none\", as of preset = \"contrastive_sc\", has an ",
+            "embedding and knows nothing of counts. Train with the default preset for ",
+            "this question."
+        )
+    },
+    nothing_to_learn = function(f, where) {
+        paste0(
+            "with likelihood = \"", f$likelihood, "\" nothing is reconstructed: ",
+            "contrast.weight and mask.rate must be positive and early.stopping FALSE."
+        )
+    },
     no_prior = function(f, where) {
         paste0(
             "regulariser \"", f$regulariser, "\" has no prior to draw from. Train ",

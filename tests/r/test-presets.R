@@ -2,7 +2,7 @@
 
 presets <- c(
     "default", "reference", "ae", "dca", "aae", "wae", "wae_mmd", "beta_vae", "beta_vsc", "scvi", "scvae", "scvae_gm",
-    "dr_a", "saucie", "scdeepcluster", "sczidesk"
+    "dr_a", "saucie", "scdeepcluster", "sczidesk", "contrastive_sc"
 )
 
 test_that("every preset trains from R", {

@@ -7,7 +7,7 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor, nn
 
-from scrae.autoencoder.contrast import contrastive_loss
+from scrae.autoencoder.contrast import contrastive_loss, nt_xent
 from scrae.autoencoder.forward_pass import ForwardPass
 from scrae.autoencoder.partners import partner_groups
 from scrae.autoencoder.settings import Settings
@@ -210,7 +210,8 @@ class RegularisedAutoencoder(nn.Module):
         other = self.encoder(self.view(minibatch.transformed(self.input_transform)))[0]
         codes = self.regulariser.codes(passed.outputs)
         other_codes = self.regulariser.codes(minibatch.rows.gather(other))
-        return contrastive_loss(codes, other_codes, self.partners[minibatch.batch], self.settings.contrast_temperature)
+        loss = nt_xent if self.settings.contrast_own_view else contrastive_loss
+        return loss(codes, other_codes, self.partners[minibatch.batch], self.settings.contrast_temperature)
 
     def log_library(self, minibatch: Minibatch) -> Tensor:
         """log library size of each cell, (n_cells,): observed, or the encoder's mean of it. Evaluation mode."""

@@ -3,6 +3,7 @@
 from scrae.likelihoods.base import Likelihood
 from scrae.likelihoods.gaussian import Gaussian, log_prob_gaussian
 from scrae.likelihoods.negative_binomial import NegativeBinomial, log_prob_negative_binomial
+from scrae.likelihoods.none import NoLikelihood
 from scrae.likelihoods.poisson import Poisson, log_prob_poisson
 from scrae.likelihoods.squared_error import SquaredError, log_prob_squared_error
 from scrae.likelihoods.zinb import ZeroInflatedNegativeBinomial, log_prob_zinb
@@ -11,6 +12,7 @@ __all__ = [
     "Gaussian",
     "Likelihood",
     "NegativeBinomial",
+    "NoLikelihood",
     "Poisson",
     "SquaredError",
     "ZeroInflatedNegativeBinomial",

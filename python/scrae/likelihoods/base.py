@@ -34,6 +34,9 @@ class Likelihood(nn.Module, ABC):
     explains_scaled: ClassVar[bool] = False
     """Whether it can explain the target "scaled", which has negative values and no zeros to skip."""
 
+    reconstructs: ClassVar[bool] = True
+    """Whether counts are explained at all."""
+
     registry: ClassVar[dict[str, type[Likelihood]]] = {}
 
     def __init_subclass__(cls) -> None:

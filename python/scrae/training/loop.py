@@ -263,7 +263,7 @@ class Training:
 
     def _summary(self) -> str:
         row = self.progress.history[-1]
-        text = f"loss {row['reconstruction']:.4g}"
+        text = f"loss {row['reconstruction'] or row['autoencoder']:.4g}"  # the whole, where nothing is reconstructed
         if "validation_reconstruction" in row:
             text += f", held out {row['validation_reconstruction']:.4g}"
         return text

@@ -371,6 +371,8 @@ PROVOKED: dict[str, list[Callable[[Stage], Any]]] = {
     "too_few_cells_for_report": [lambda s: scrae.tl.batch_report(s.column(["a", "b"] * 30)[:20].copy(), "donor")],
     "too_few_to_tell_apart": [lambda s: scrae.tl.sample_report(s.cells[:3], s.model)],
     "cells_without_molecules": [lambda s: scrae.tl.molecular_cross_validation(s.cells, share=0.01)],
+    "explains_no_counts": [lambda s: s.fit({"preset": "contrastive_sc"}).denoise()],
+    "nothing_to_learn": [lambda s: scrae.SCRAE(likelihood="none")],
     "no_prior": [lambda s: s.fit({"regulariser": "none"}).sample(3, codes="prior")],
     "makes_no_clusters": [lambda s: s.model.clusters()],
     "no_clusters_yet": [
