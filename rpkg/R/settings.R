@@ -8,7 +8,8 @@ PRESETS <- c(
     beta_vae = "kl_normal", beta_vsc = "kl_spike_and_slab", scvi = "kl_normal",
     scvae = "kl_normal", scvae_gm = "kl_mixture", dr_a = "dual_matching",
     saucie = "information_dimension", scdeepcluster = "dec",
-    sczidesk = "soft_kmeans", contrastive_sc = "sphere"
+    sczidesk = "soft_kmeans", scdcc = "dec", contrastive_sc = "sphere",
+    vasc = "kl_normal"
 )
 
 # What each setting takes: one value of a kind, or widths of layers; "?": or NULL.
@@ -20,6 +21,7 @@ SETTINGS <- c(
     standardise_codes = "bool", input_transform = "str", target = "str?",
     mask_rate = "float", contrast_weight = "float", contrast_temperature = "float",
     contrast_own_view = "bool",
+    must_link_weight = "float", cannot_link_weight = "float",
     n_pcs = "int", smoothing = "float", n_residual = "int?", library = "str",
     library_weight = "float", dispersion = "str", dispersion_steps = "int",
     learning_rate = "float", adam_eps = "float", weight_decay = "float",
@@ -32,7 +34,7 @@ SETTINGS <- c(
 RARE_SETTINGS <- setdiff(names(SETTINGS), c("n_latent", "max_epochs"))
 
 SETTING_VALUES <- list(
-    likelihood = c("gaussian", "nb", "none", "poisson", "mse", "zinb"),
+    likelihood = c("gaussian", "nb", "none", "poisson", "mse", "zi_cross_entropy", "zinb"),
     regulariser = c(
         "none", "fixed_prior", "learned_prior", "dec", "kl_normal", "kl_mixture",
         "kl_spike_and_slab", "dual_matching", "information_dimension", "mmd",

@@ -44,8 +44,8 @@ class Settings:
     Attributes
     ----------
     likelihood
-        Reconstruction: ``"zinb"``, ``"nb"``, ``"poisson"``, ``"gaussian"``, ``"mse"``, or ``"none"``, where the
-        contrastive term alone makes the codes.
+        Reconstruction: ``"zinb"``, ``"nb"``, ``"poisson"``, ``"gaussian"``, ``"mse"``,
+        ``"zi_cross_entropy"`` (VASC), or ``"none"``, where the contrastive term alone makes the codes.
     regulariser
         ``"learned_prior"`` (scRAE), ``"fixed_prior"`` (AAE / WAE), ``"mmd"`` (WAE without a critic), ``"kl_normal"``
         (VAE, beta-VAE), ``"kl_mixture"`` (scVAE), ``"kl_spike_and_slab"`` (VSC), ``"dec"`` (scDeepCluster),
@@ -86,6 +86,9 @@ class Settings:
     contrast_own_view
         Whether a cell is told from the others of its own view as well (NT-Xent,
         :func:`scrae.autoencoder.contrast.nt_xent`).
+    must_link_weight, cannot_link_weight
+        Weights of the penalties on pairs of cells that are linked (:mod:`scrae.autoencoder.linking`), where
+        :meth:`scrae.SCRAE.fit` is told of some.
     n_pcs
         Principal components of the scaled genes that join the codes and the encoder's last hidden layer in the
         embedding (:class:`scrae.posthoc.readout.Readout`); what a batch or another covariate adds is taken out of all.
@@ -145,6 +148,8 @@ class Settings:
     contrast_weight: float = 3.0
     contrast_temperature: float = 0.5
     contrast_own_view: bool = False
+    must_link_weight: float = 1.0
+    cannot_link_weight: float = 1.0
     n_pcs: int = 30
     smoothing: float = 2.0
     n_residual: int | None = None
@@ -186,6 +191,15 @@ class Settings:
                     "scaled_target",
                     likelihood=self.likelihood,
                 )
+            likelihood = Likelihood.registry[self.likelihood]
+            if not likelihood.explains_others and self.target != likelihood.target:
+                raise Refusal(
+                    f'likelihood={self.likelihood!r} explains target="{likelihood.target}" alone, not {self.target!r}',
+                    "other_target",
+                    likelihood=self.likelihood,
+                    target=likelihood.target,
+                    value=self.target,
+                )
         for name, least in WHOLE.items():
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, at_least(name, getattr(self, name), least))
@@ -197,7 +211,14 @@ class Settings:
             if getattr(self, name) is not None and not getattr(self, name) > 0:
                 value = getattr(self, name)
                 raise Refusal(f"{name} must be positive, not {value}", "not_positive", name=name, value=value)
-        for name in ("noise_sd", "weight_decay", "contrast_weight", "smoothing"):
+        for name in (
+            "noise_sd",
+            "weight_decay",
+            "contrast_weight",
+            "must_link_weight",
+            "cannot_link_weight",
+            "smoothing",
+        ):
             if not getattr(self, name) >= 0:
                 value = getattr(self, name)
                 raise Refusal(f"{name} must not be negative, not {value}", "negative", names=[name], values=[value])

@@ -6,6 +6,7 @@ from scrae.likelihoods.negative_binomial import NegativeBinomial, log_prob_negat
 from scrae.likelihoods.none import NoLikelihood
 from scrae.likelihoods.poisson import Poisson, log_prob_poisson
 from scrae.likelihoods.squared_error import SquaredError, log_prob_squared_error
+from scrae.likelihoods.zero_inflated_cross_entropy import ZeroInflatedCrossEntropy
 from scrae.likelihoods.zinb import ZeroInflatedNegativeBinomial, log_prob_zinb
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "NoLikelihood",
     "Poisson",
     "SquaredError",
+    "ZeroInflatedCrossEntropy",
     "ZeroInflatedNegativeBinomial",
     "log_prob_gaussian",
     "log_prob_negative_binomial",
