@@ -2,7 +2,7 @@
 
     python benchmarks/constraints.py --data DIR [--datasets NAME ...] [--shares 0.01 0.05 0.1] [--seeds 5]
                                      [--cells 1000] [--methods ...] [--peer PYTHON] [--out constraints.csv]
-                                     [--markdown constraints.md]
+                                     [--markdown constraints.md] [--tables-only]
 
 DIR holds h5ad files with raw counts in X and types in obs["cell_type"]. A share of all cells, drawn with the seed,
 keeps its label; all scores are of the other cells. Methods:
@@ -13,7 +13,7 @@ keeps its label; all scores are of the other cells. Methods:
 - ``scanvi`` (with ``--peer``): SCANVI of scvi-tools, whose prediction does; one seed.
 
 A share of 0 is the presets without pairs. One row per (data set, share, method, seed); rows that are there already are
-not computed again.
+not computed again. With --tables-only nothing is trained.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from functools import lru_cache
 import anndata
 import numpy as np
 import pandas as pd
-from experiment import ask_peer, command, loader, options, resumed
+from experiment import ask_peer, command, loader, measured_already, options, resumed
 from tables import markdown, mean_and_spread, publish
 
 import scrae
@@ -114,6 +114,7 @@ def main() -> None:
     parser.add_argument("--methods", nargs="*", default=list(METHODS[:-1]), choices=METHODS)
     parser.add_argument("--shares", type=float, nargs="*", default=[0.01, 0.05, 0.1])
     parser.add_argument("--cells", type=int, default=1000, help="of each data set at most so many, drawn at random")
+    parser.add_argument("--tables-only", action="store_true", help="of the rows that are there; nothing is trained")
     typed = options(parser)
     wanted: list[tuple[object, ...]] = [
         (name, share, method, seed)
@@ -125,7 +126,10 @@ def main() -> None:
         if method in typed.methods and (share or method not in OF_LABELS) and (method != "scanvi" or seed == 0)
     ]
     load = lru_cache(maxsize=1)(loader(typed.data, typed.n_genes, n_cells=typed.cells))
-    results = resumed(typed.out, KEYS, wanted, lambda name, *which: measure(load(name), *which, peer=typed.peer))
+    if typed.tables_only:
+        results = measured_already(typed.out, KEYS, wanted)
+    else:
+        results = resumed(typed.out, KEYS, wanted, lambda name, *which: measure(load(name), *which, peer=typed.peer))
     seeds = results["seed"].nunique()
     publish(
         INTRODUCTION.format(cells=typed.cells, n_genes=typed.n_genes, seeds=seeds) + "\n" + table(results),

@@ -11,7 +11,8 @@ test_that("pairs are drawn together and apart, and are matched by name", {
     expect_true(all(c("must_link", "cannot_link") %in% names(attr(held, "scrae")$history)))
     by_core_names <- quick(counts, features = "all", must_link = as.matrix(must), cannot_link = cannot)
     expect_identical(as.vector(by_core_names), as.vector(held))
-    unnamed <- unname(counts)
+    unnamed <- counts
+    dimnames(unnamed) <- list(NULL, NULL)
     numbered <- quick(unnamed, features = "all", must.link = cbind(c(1, 3), c(2, 4)), cannot.link = cbind(1, 3))
     expect_identical(as.vector(numbered), as.vector(held))
 })
