@@ -94,13 +94,15 @@ def measure(adata: anndata.AnnData, share: float, method: str, seed: int, peer: 
 
 
 def table(results: pd.DataFrame) -> str:
-    """Data sets and shares by methods, NMI / ARI, and the means over data sets."""
+    """Data sets and shares by methods, NMI / ARI; and means for shares that all data sets have with all methods."""
     text = (
         results.groupby(["dataset", "share", "method"])["NMI"].agg(mean_and_spread)
         + " / "
         + results.groupby(["dataset", "share", "method"])["ARI"].agg(mean_and_spread)
     )
-    means = results.groupby(["share", "method"])[list(SCORES)].mean()
+    runs = results.drop_duplicates(["dataset", "share", "method"]).groupby("share")
+    everywhere = runs.size() == results["dataset"].nunique() * runs["method"].nunique()
+    means = results[results["share"].map(everywhere)].groupby(["share", "method"])[list(SCORES)].mean()
     mean = means["NMI"].map("{:.3f}".format) + " / " + means["ARI"].map("{:.3f}".format)
     whole = pd.concat([text, pd.concat({"**mean**": mean})]).unstack()
     whole = whole[[method for method in METHODS if method in whole]]
