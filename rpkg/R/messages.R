@@ -686,6 +686,13 @@ WORDS <- list(
             "\"cuda\"."
         )
     },
+    no_double_precision = function(f, where) {
+        paste0(
+            "device = ", typed(f$device), " is not supported: the likelihood of counts ",
+            "is computed in double precision, which Apple's GPUs do not have. Use ",
+            "device = \"cpu\"."
+        )
+    },
     no_cuda = function(f, where) {
         paste0(
             "device = \"", f$device, "\": torch ", f$torch, " finds no CUDA ",

@@ -476,6 +476,7 @@ PROVOKED: dict[str, list[Callable[[Stage], Any]]] = {
     "clustering_options": [option("dec", tolerance=2)],
     "scaled_target": [settings(target="scaled")],
     "unknown_device": [settings(device="tpu"), settings(device=["cpu", "cuda"])],
+    "no_double_precision": [settings(device="mps")],
     "no_cuda": [without_cuda],
     "too_few_genes_seen": [lambda s: select_genes(s.cells, min_cells=100)],
     "too_little_in_batch": [
