@@ -288,8 +288,17 @@ WORDS <- list(
     new_levels = function(f, where) {
         paste0(
             "column '", f$column, "' has ", how_many(f$n, "level"), " that the ",
-            "model was not trained on (", quoted(f$names), "). It knows ",
-            quoted(f$known), "."
+            "model was not trained on (", quoted(f$names), "). The known level under ",
+            "which its cells are likeliest stands in for each (", quoted(f$taken), ")."
+        )
+    },
+    new_batches_mapped = function(f, where) {
+        paste0(
+            "column '", f$column, "' has ", how_many(f$n, "batch", "batches"), " that the ",
+            "model was not trained on (", quoted(f$names), "). Their ",
+            how_many(f$n_cells, "cell"), ngettext(f$n_cells, " is", " are"),
+            " placed as the training cells that are most like them. What sets the ",
+            "new batches apart is not taken out."
         )
     },
 

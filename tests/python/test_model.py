@@ -318,17 +318,6 @@ def test_a_model_with_continuous_covariates_is_saved_sampled_and_resumed(small, 
         half.fit(small, **keys, max_epochs=6, resume=True)
 
 
-def test_new_levels_of_a_covariate_are_refused_where_they_matter(pbmc):
-    adata = with_batch_effect(pbmc)
-    model = scrae.SCRAE(n_hidden=(16,), max_epochs=2, verbose=False).fit(adata, batch_key="batch")
-    query = adata[:50].copy()
-    query.obs["batch"] = "new"
-    assert model.map(query).shape == (50, 30)
-    assert model.embed(query).shape == (50, 30)
-    with pytest.raises(ValueError, match=r"1 level\(s\) that the model was not trained on \('new'\)"):
-        model.denoise(query)
-
-
 def test_further_covariates_and_a_dispersion_per_batch_are_part_of_the_model(small, quick):
     small.obs["sex"] = ["f", "m", "m"] * 20
     model = scrae.SCRAE(**quick, dispersion="gene-batch").fit(

@@ -121,24 +121,31 @@ class CovariateCoding:
         """What covariates add to the decoder's input: a column for each level and each number."""
         return sum(map(len, self.levels.values())) + len(self.scales)
 
-    def code(self, cells: Cells) -> Covariates:
-        """Covariates of ``cells``; a level that was not seen in training is refused."""
+    def new_levels(self, cells: Cells) -> dict[str, list[str]]:
+        """Levels of ``cells`` that were not seen in training, sorted, by column; no entry where all were."""
+        found = {key: sorted(set(cells.covariate(key)) - set(levels)) for key, levels in self.levels.items()}
+        return {key: names for key, names in found.items() if names}
+
+    def code(self, cells: Cells, stand_ins: Mapping[str, Mapping[str, str]] | None = None) -> Covariates:
+        """Covariates of ``cells``.
+
+        Parameters
+        ----------
+        cells
+            Cells with all columns of the coding.
+        stand_ins
+            By column: the known level that is taken for each level that was not seen in training.
+
+        Raises
+        ------
+        KeyError
+            A level was not seen in training, and nothing stands in for it.
+        """
         codes = np.zeros((cells.counts.shape[0], len(self.levels)), dtype=np.int64)
         for j, (key, levels) in enumerate(self.levels.items()):
-            values = cells.covariate(key)
             position = {name: i for i, name in enumerate(levels)}
-            new = sorted(set(values) - set(position))
-            if new:
-                raise Refusal(
-                    f"adata.obs[{key!r}] has {len(new):,} level(s) that the model was not trained on ({some(new)}); "
-                    f"it knows {some(levels)}",
-                    "new_levels",
-                    column=key,
-                    n=len(new),
-                    names=first_few(new),
-                    known=first_few(levels),
-                )
-            codes[:, j] = [position[value] for value in values]
+            position |= {new: position[known] for new, known in (stand_ins or {}).get(key, {}).items()}
+            codes[:, j] = [position[value] for value in cells.covariate(key)]
         values = np.zeros((cells.counts.shape[0], len(self.scales)), dtype=np.float32)
         for j, (key, (mean, sd)) in enumerate(self.scales.items()):
             values[:, j] = (cells.numbers(key) - mean) / sd

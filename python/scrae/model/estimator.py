@@ -559,6 +559,10 @@ class SCRAE:
         Genes of the model that the query lacks count as zero, and a warning says how many these are. Genes that the
         model does not know are left out.
 
+        The cells may be from batches that the model was not trained on. They are placed as the training cells that are
+        most like them, and what sets the new batches apart is not taken out. Where ``query.obs`` has the batch column
+        of the training, a warning names those batches.
+
         Parameters
         ----------
         query
@@ -704,6 +708,9 @@ class SCRAE:
     ) -> np.ndarray:
         """Return denoised expression: the expected counts according to the decoder, without counting noise.
 
+        For cells of a batch that the model was not trained on, the known batch under which their counts are likeliest
+        stands in, and a warning names it. The same holds for new levels of further covariates.
+
         Parameters
         ----------
         data, layer
@@ -728,7 +735,8 @@ class SCRAE:
     def negative_log_likelihood(self, data: Any = None, *, layer: str | None = None) -> np.ndarray:
         """Return -log p(x | E(x)) of each cell in nats, summed over genes: how badly the model explains the cell.
 
-        It grows with the library size. :func:`scrae.tl.outliers` compares each cell with others of its size.
+        It grows with the library size. :func:`scrae.tl.outliers` compares each cell with others of its size. New
+        batches are treated as in :meth:`denoise`.
 
         Parameters
         ----------

@@ -26,6 +26,9 @@ def denoise(
 ) -> AnnData | None:
     """Write denoised expression into a layer.
 
+    For cells of a batch that the model was not trained on, a known batch stands in, as for
+    :meth:`scrae.SCRAE.denoise`.
+
     Parameters
     ----------
     adata

@@ -31,7 +31,8 @@ def outliers(
 ) -> pd.DataFrame:
     """Score cells that the model explains badly: doublets, debris, damaged cells and types it has never seen.
 
-    The score compares each cell with other cells that have about as many counts. No label is used.
+    The score compares each cell with other cells that have about as many counts. No label is used. For cells of a batch
+    that the model was not trained on, a known batch stands in, as for :meth:`scrae.SCRAE.denoise`.
 
     Parameters
     ----------
