@@ -128,7 +128,13 @@ def test_the_command_line_says_it_as_well(batches, model, tmp_path, capsys):
     model.save(tmp_path / "model")
     renamed(batches, "batch", "strong", "new").write_h5ad(tmp_path / "new.h5ad")
     for command, said in (("denoise", "'strong' for 'new'"), ("map", "the model was not trained on ('new')")):
-        files = [str(tmp_path / "new.h5ad"), "--out", str(tmp_path / "out.h5ad"), "--model-dir", str(tmp_path / "model")]
+        files = [
+            str(tmp_path / "new.h5ad"),
+            "--out",
+            str(tmp_path / "out.h5ad"),
+            "--model-dir",
+            str(tmp_path / "model"),
+        ]
         with warnings.catch_warnings():
             warnings.simplefilter("default")
             assert main([command, *files]) == 0
