@@ -3,9 +3,10 @@
 #' Adds denoised expression for the genes of the model: the means of the trained
 #' decoder, which are the counts to be expected on average.
 #'
-#' Cells may come from a batch that the model was not trained on. The known batch
-#' under which their counts are likeliest then stands in, and a warning names it. The
-#' same holds for new levels of the other columns of `group.by.vars`.
+#' Cells of a batch that the model was not trained on are decoded as if from the
+#' average of the known batches, each with its share of the training cells, and a
+#' warning says so. The same holds for new levels of the other columns of
+#' `group.by.vars`.
 #'
 #' @inheritParams RunSCRAE
 #' @param object The object that [RunSCRAE()] returned, or other cells with all

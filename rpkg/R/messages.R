@@ -288,8 +288,8 @@ WORDS <- list(
     new_levels = function(f, where) {
         paste0(
             "column '", f$column, "' has ", how_many(f$n, "level"), " that the ",
-            "model was not trained on (", quoted(f$names), "). The known level under ",
-            "which its cells are likeliest stands in for each (", quoted(f$taken), ")."
+            "model was not trained on (", quoted(f$names), "). Their cells are decoded ",
+            "as if from the average of the ", count(f$n_known), " known levels."
         )
     },
     new_batches_mapped = function(f, where) {

@@ -708,8 +708,8 @@ class SCRAE:
     ) -> np.ndarray:
         """Return denoised expression: the expected counts according to the decoder, without counting noise.
 
-        For cells of a batch that the model was not trained on, the known batch under which their counts are likeliest
-        stands in, and a warning names it. The same holds for new levels of further covariates.
+        Cells of a batch that the model was not trained on are decoded as if from the average of the known batches, each
+        with its share of the training cells, and a warning says so. The same holds for new levels of further covariates.
 
         Parameters
         ----------

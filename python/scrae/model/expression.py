@@ -13,7 +13,7 @@ from scrae._messages import shown
 from scrae.compute.whole_numbers import is_number
 from scrae.data.minibatches import Minibatch
 from scrae.model.fitted import FittedModel
-from scrae.model.new_levels import StandIns, cells_with_covariates
+from scrae.model.new_levels import cells_with_covariates
 
 
 def denoise(
@@ -22,11 +22,11 @@ def denoise(
     layer: str | None,
     library_size: str | float,
     batch: str | None,
-    stand_ins: StandIns | None = None,
+    told: bool = False,
 ) -> np.ndarray:
-    """See :meth:`scrae.SCRAE.denoise`; ``stand_ins`` as they were found in more cells than these."""
+    """See :meth:`scrae.SCRAE.denoise`; with ``told`` nothing is said of new levels."""
     module = model.module
-    counts, covariates = cells_with_covariates(model, data, layer, batch, stand_ins)
+    counts, covariates = cells_with_covariates(model, data, layer, batch, told)
     common = _common_library(model, library_size)
 
     def means(minibatch: Minibatch) -> Tensor:

@@ -1,14 +1,13 @@
 """Cells of a batch, or of another level of a covariate, that the model was not trained on.
 
-The decoder has to be told of a batch that it knows. The one is taken under which the counts of the new cells are
-likeliest: it describes them better than the average of all batches does, and better than each batch at once
+The decoder is then told of no single batch but of all, each with its share of the training cells. Batches that were left
+out of a training are described better by that than by the known batch that is nearest to them, or by any other one
 (docs/TRIED.md). The embedding needs no batch: new cells move as the training cells around them do.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -18,22 +17,17 @@ import scipy.sparse as sp
 from scrae._errors import Notice
 from scrae._messages import first_few, some
 from scrae.data.cells import Cells, read_cells
-from scrae.data.covariates import Covariates
+from scrae.data.covariates import AVERAGE, Covariates
 from scrae.model.fitted import FittedModel
-
-COMPARED = 500  # cells of a new level at most, evenly spaced, that known levels are tried on
-
-StandIns = Mapping[str, Mapping[str, str]]
-"""By column: the known level that stands in for each new one."""
 
 
 def cells_with_covariates(
-    model: FittedModel, data: Any, layer: str | None, batch: str | None = None, given: StandIns | None = None
+    model: FittedModel, data: Any, layer: str | None, batch: str | None = None, told: bool = False
 ) -> tuple[sp.csr_array, Covariates]:
-    """Counts of the model's genes, and covariates in levels that the decoder knows; ``data`` None: the training cells.
+    """Counts of the model's genes, and covariates as the decoder takes them; ``data`` None: those of the training cells.
 
-    With ``batch`` all cells are decoded as if from there, and their own batch is not asked for. ``given`` stand-ins are
-    taken as they are; otherwise they are found, with a warning that names them.
+    With ``batch`` all cells are decoded as if from there, and their own batch is not asked for. New levels are
+    :data:`scrae.data.covariates.AVERAGE`, with a warning that names them unless they were ``told`` of before.
 
     Raises
     ------
@@ -44,71 +38,40 @@ def cells_with_covariates(
         counts, covariates = model.known_cells()
     else:
         cells = read_cells(data, layer)
-        counts = model.match_genes(cells, missing_allowed=False)
-        without = None if batch is None else model.coding.batch_key
-        covariates = model.coding.code(cells, stand_ins(model, cells, without) if given is None else given)
+        counts, covariates = model.match_genes(cells, missing_allowed=False), model.coding.code(cells)
+        if (covariates.codes == AVERAGE).any():
+            covariates = replace(covariates, shares=_shares(model))
+            if not told:
+                warn_of_new_levels(model, cells, without=None if batch is None else model.coding.batch_key)
     return counts, covariates if batch is None else model.as_if_from(batch, covariates)
 
 
-def stand_ins(model: FittedModel, cells: Cells, without: str | None = None) -> StandIns:
-    """The known level for each new one under which its cells are likeliest, with a warning that names them.
-
-    New levels of several columns are taken in turn; until its turn a column has its most frequent known level, and so
-    has the column ``without``, whose levels do not matter.
-    """
-    new = model.coding.new_levels(cells)
-    if not new:
-        return {}
+def _shares(model: FittedModel) -> tuple[np.ndarray, ...]:
+    """Of each categorical covariate: the shares of its levels among the training cells."""
     population = model.population
-    columns = list(model.coding.levels)
-    frequent = {
-        key: model.coding.levels[key][
-            int(np.bincount(population.covariate_codes[:, columns.index(key)], population.covariate_shares).argmax())
-        ]
-        for key in new
-    }
-    found = {key: dict.fromkeys(names, frequent[key]) for key, names in new.items()}
-    for key, names in new.items():
+    return tuple(
+        np.bincount(codes, population.covariate_shares, len(levels))
+        for codes, levels in zip(population.covariate_codes.T, model.coding.levels.values(), strict=True)
+    )
+
+
+def warn_of_new_levels(model: FittedModel, cells: Cells, without: str | None = None) -> None:
+    """Name the levels that the model was not trained on, but for those of the column ``without``."""
+    for key, new in model.coding.new_levels(cells).items():
         if key == without:
             continue
-        of_cell = cells.covariate(key)
-        for name in names:
-            found[key][name] = _likeliest(model, cells, np.flatnonzero(of_cell == name), key, found)
-        _warn(key, found[key])
-    return found
-
-
-def _likeliest(model: FittedModel, cells: Cells, rows: np.ndarray, key: str, so_far: StandIns) -> str:
-    """The level of a column under which these cells have the highest likelihood."""
-    rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), COMPARED)).astype(int)]
-    counts = model.match_genes(replace(cells, counts=sp.csr_array(cells.counts[rows])), missing_allowed=False)
-    whole = model.coding.code(cells, so_far)
-    covariates = replace(whole, codes=whole.codes[rows], values=whole.values[rows])
-    levels, column = model.coding.levels[key], list(model.coding.levels).index(key)
-    losses = []
-    for i in range(len(levels)):
-        codes = covariates.codes.copy()
-        codes[:, column] = i
-        loss = model.row_of_each(counts, replace(covariates, codes=codes), model.module.negative_log_likelihood)
-        losses.append(loss.sum(dtype=np.float64))
-    return levels[int(np.argmin(losses))]
-
-
-def _warn(key: str, taken: Mapping[str, str]) -> None:
-    pairs = [f"{known!r} for {new!r}" for new, known in taken.items()]
-    said = ", ".join(pairs[:3]) + (", ..." if len(pairs) > 3 else "")
-    warnings.warn(
-        Notice(
-            f"adata.obs[{key!r}] has {len(taken):,} level(s) that the model was not trained on. The known level under "
-            f"which its cells are likeliest stands in for each: {said}",
-            "new_levels",
-            column=key,
-            n=len(taken),
-            names=first_few(taken),
-            taken=first_few(taken.values()),
-        ),
-        stacklevel=5,
-    )
+        warnings.warn(
+            Notice(
+                f"adata.obs[{key!r}] has {len(new):,} level(s) that the model was not trained on ({some(new)}). Their "
+                f"cells are decoded as if from the average of the {len(model.coding.levels[key]):,} known levels",
+                "new_levels",
+                column=key,
+                n=len(new),
+                names=first_few(new),
+                n_known=len(model.coding.levels[key]),
+            ),
+            stacklevel=5,
+        )
 
 
 def warn_of_new_batches(model: FittedModel, cells: Cells) -> None:

@@ -26,7 +26,7 @@ def denoise(
 ) -> AnnData | None:
     """Write denoised expression into a layer.
 
-    For cells of a batch that the model was not trained on, a known batch stands in, as for
+    Cells of a batch that the model was not trained on are decoded as if from the average of the known batches, as by
     :meth:`scrae.SCRAE.denoise`.
 
     Parameters

@@ -28,7 +28,7 @@ from scrae.compute.statistics import ordered, q_values
 from scrae.data.cells import Cells, read_cells
 from scrae.model import SCRAE
 from scrae.model.expression import denoise
-from scrae.model.new_levels import stand_ins
+from scrae.model.new_levels import warn_of_new_levels
 from scrae.tl.pseudobulk import SMALLEST, Comparison, by_samples
 from scrae.tl.ranked_genes import refuse_foreign, write_ranked_genes
 
@@ -199,10 +199,10 @@ def _by_cells(
 
     by_model = _Sums.none(batch.max() + 1, n_levels, len(genes))
     by_counts = _Sums.none(batch.max() + 1, n_levels, len(genes))
-    known = stand_ins(model.fitted, cells)  # once, so that all parts of a new batch are decoded alike
+    warn_of_new_levels(model.fitted, cells)  # once, and not for each part
     for start in range(0, adata.n_obs, CELLS):
         part = np.arange(start, min(start + CELLS, adata.n_obs))
-        means = denoise(model.fitted, adata[part], layer, "common", None, known).astype(np.float64)
+        means = denoise(model.fitted, adata[part], layer, "common", None, told=True).astype(np.float64)
         by_model.add(batch[part], of_cell[part], means, np.log2(means + FLOOR))
         scaled = cells.counts[part][:, column].toarray() * scale[part, None]
         by_counts.add(batch[part], of_cell[part], np.sign(scaled), np.log2(scaled + 1))
