@@ -4,7 +4,7 @@
 `python scripts/metadata.py write` writes what python/scrae/_version.py and release.toml say into all others.
 `python scripts/metadata.py version 0.2.0` sets a new version everywhere.
 `python scripts/metadata.py date 2030-01-31` dates the version: what NEWS.md holds as unreleased becomes its section.
-`python scripts/metadata.py notes` prints what NEWS.md says of the version, or of what is unreleased where it has no date.
+`python scripts/metadata.py notes` prints what NEWS.md says of the version; of what is unreleased where it has no date.
 `python scripts/metadata.py publishable` ends with 1 while there are placeholders or the version has no date.
 """
 

@@ -31,7 +31,8 @@ class Minibatch:
     counts
         Counts of the modelled genes; of the own rows only where several processes share the minibatch.
     covariates
-        One-hot codes of batch and further covariates (shares of the levels for one that is not known), then continuous ones, float (n_cells, width of the coding); of
+        One-hot codes of batch and further covariates (shares of the levels for one that is not known), then continuous
+        ones, float (n_cells, width of the coding); of
         the own rows, too.
     batch
         Code of the batch, int64 (n_cells,); zero without batches.

@@ -709,7 +709,7 @@ class SCRAE:
         """Return denoised expression: the expected counts according to the decoder, without counting noise.
 
         Cells of a batch that the model was not trained on are decoded as if from the average of the known batches, each
-        with its share of the training cells, and a warning says so. The same holds for new levels of further covariates.
+        with its share of the training cells, and a warning says so. This holds for further covariates as well.
 
         Parameters
         ----------

@@ -1,8 +1,8 @@
 """Cells of a batch, or of another level of a covariate, that the model was not trained on.
 
-The decoder is then told of no single batch but of all, each with its share of the training cells. Batches that were left
-out of a training are described better by that than by the known batch that is nearest to them, or by any other one
-(docs/TRIED.md). The embedding needs no batch: new cells move as the training cells around them do.
+The decoder is then told of no single batch but of all, each with its share of the training cells. It describes batches
+that were left out of a training better than the known batch that is nearest to them, or any other one (docs/TRIED.md).
+The embedding needs no batch: new cells move as the training cells around them do.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from scrae.model.fitted import FittedModel
 def cells_with_covariates(
     model: FittedModel, data: Any, layer: str | None, batch: str | None = None, told: bool = False
 ) -> tuple[sp.csr_array, Covariates]:
-    """Counts of the model's genes, and covariates as the decoder takes them; ``data`` None: those of the training cells.
+    """Counts of the model's genes, and covariates as the decoder takes them; ``data`` None: of the training cells.
 
     With ``batch`` all cells are decoded as if from there, and their own batch is not asked for. New levels are
     :data:`scrae.data.covariates.AVERAGE`, with a warning that names them unless they were ``told`` of before.
