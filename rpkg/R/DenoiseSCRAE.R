@@ -135,7 +135,7 @@ known_library_size <- function(size) {
         tolower(size) %in% c("common", "observed")
     numbered <- is.numeric(size) && length(size) == 1L && is.finite(size) && size > 0
     if (!named && !numbered) {
-        fail(WORDS$library_size(list(library_size = size)), class = "scrae_library_size")
+        fail(WORDS$library_size(list(value = size)), class = "scrae_library_size")
     }
     if (named) tolower(size) else size
 }

@@ -194,7 +194,7 @@ def test_genes_that_are_marked_as_highly_variable_are_modelled_as_by_the_tool(sm
     [
         (0, {}, "at least 1"),
         (3, {"codes": "posterior"}, 'codes is "cells" or "prior"'),
-        (3, {"codes": "prior", "like": slice(0, 50)}, "a prior knows no single cells"),
+        (3, {"codes": "prior", "like": slice(0, 50)}, "cells from the prior cannot be made to resemble others"),
         (3, {"like": slice(0, 9)}, r"like has 9 cell\(s\); 10 or more are needed"),
     ],
 )

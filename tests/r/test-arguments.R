@@ -193,7 +193,7 @@ test_that("questions that a model cannot answer are refused before it is asked",
     refused(DenoiseSCRAE(counts, trained(), batch = "a"), "trained without group.by.vars")
     refused(DenoiseSCRAE(counts, model, meta.data = cells, batch = "c"), "no batch 'c'")
     refused(SampleSCRAE(model, n = 3, batch = "c"), "no batch 'c'")
-    refused(DenoiseSCRAE(counts, trained(), library.size = "mean"), "library.size is \"common\", \"observed\" or a number")
+    refused(DenoiseSCRAE(counts, trained(), library.size = "mean"), "library.size is \"common\", \"observed\" or a number above 0, not \"mean\"")
     refused(DenoiseSCRAE(counts[-1, ], trained()), "1 of the model's 30 genes is not in the matrix \\('gene1'\\)")
     refused(FindOutliersSCRAE(counts[-1, ], trained()), "1 of the model's 30 genes")
     refused(SampleSCRAE(trained(), n = 3, like = counts[-1, ]), "1 of the model's 30 genes")

@@ -299,7 +299,7 @@ def _comparable(n_group: np.ndarray, n_others: np.ndarray, name: str, reference:
     for n, what, of in ((n_group.sum(), f"group {name!r}", name), (n_others.sum(), other, rest)):
         if n < SMALLEST:
             raise Refusal(
-                f"{what}: {n:.0f} cell(s); {SMALLEST} or more are needed to compare with any confidence",
+                f"{what}: {n:.0f} cell(s); {SMALLEST} or more are needed for a comparison",
                 "small_group",
                 group=of,
                 n=int(n),
@@ -308,7 +308,7 @@ def _comparable(n_group: np.ndarray, n_others: np.ndarray, name: str, reference:
     if not (n_group * n_others).any():
         raise Refusal(
             f"group {name!r} and {other} share no batch of adata.obs[{batch_key!r}]: what differs between them cannot "
-            "be told from what differs between batches. Without batches they are compared all the same.",
+            "be told from what differs between batches. Leave batch_key out to compare them all the same.",
             "no_batch_shared",
             group=name,
             reference=rest,
