@@ -33,7 +33,10 @@ class Kills:
         self.adata = models.cells()
         names = (*models.RESUMABLE, "batches")
         self.known = {name: models.facts(models.load(saved / name), self.adata) for name in names}
-        self.whole = scrae.SCRAE(**models.SETTINGS).fit(self.adata, max_epochs=models.MORE_EPOCHS).embed()
+        # In a child, since a process that has trained cannot fork others that train (torch 2.6).
+        self.whole = Child(
+            lambda: scrae.SCRAE(**models.SETTINGS).fit(self.adata, max_epochs=models.MORE_EPOCHS).embed()
+        ).answer()
         self.other = models.load(saved / "other").embed(self.adata)
         self.seconds: dict[str, float] = {}
 

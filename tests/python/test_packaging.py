@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -236,11 +237,22 @@ def test_shell_scripts_are_clean() -> None:
     subprocess.run(["shellcheck", "--external-sources", *SCRIPTS], cwd=ROOT, check=True)
 
 
-def test_ci_calls_make_test_and_nothing_else() -> None:
-    lines = (ROOT / ".ci" / "run").read_text().splitlines()
-    commands = [line for line in lines if line and not line.startswith("#")]
-    assert commands[-1] == "exec make test"
-    assert all(command.startswith("cd ") for command in commands[:-1])
+@pytest.mark.parametrize(
+    ("newest", "whole", "expected"),
+    [(0, 0, 0), (69, 0, 0), (1, 0, 1), (0, 2, 2), (69, 2, 2), (1, 2, 2)],
+)
+def test_ci_fails_where_tests_fail_but_not_for_want_of_the_newest_versions(tmp_path, newest, whole, expected) -> None:
+    for name, status in ((".ci/run", None), ("scripts/test-newest.sh", newest), ("bin/make", whole)):
+        path = tmp_path / name
+        path.parent.mkdir()
+        text = f'#!/bin/sh\necho "$0 $*" >>"{tmp_path}/called"\nexit {status}\n'
+        path.write_text((ROOT / name).read_text() if status is None else text)
+        path.chmod(0o755)
+    path = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
+    done = subprocess.run([tmp_path / ".ci" / "run"], env=os.environ | {"PATH": path}, capture_output=True, check=False)
+    assert done.returncode == expected
+    called = [line.rpartition("/")[2] for line in (tmp_path / "called").read_text().splitlines()]
+    assert called == ["test-newest.sh ci", "make test"]
 
 
 def test_no_committed_set_up_file_names_a_package_index() -> None:

@@ -58,9 +58,17 @@ def test_seurat_v3_genes_are_those_that_scanpy_selects(pbmc, n_top, batch_key):
     pbmc.obs["batch"] = ["x", "y"] * 350
     scrae.pp.select_genes(pbmc, "seurat_v3", n_top, batch_key=batch_key)
     theirs = pbmc[:, pbmc.var["scrae_rank"].notna()].copy()
-    theirs.X = theirs.X.astype(np.float64)  # scanpy 1.12 takes variances within batches in the type that it is given
+    theirs.X = theirs.X.astype(np.float64)
+    batches = [theirs] if batch_key is None else [theirs[theirs.obs["batch"] == name].copy() for name in "xy"]
+    for cells in batches:
+        sc.pp.highly_variable_genes(cells, n_top_genes=n_top, flavor="seurat_v3")
+    variances = np.mean([cells.var["variances_norm"] for cells in batches], axis=0)
+    np.testing.assert_allclose(theirs.var["scrae_statistic"], variances, rtol=1e-9)
     sc.pp.highly_variable_genes(theirs, n_top_genes=n_top, flavor="seurat_v3", batch_key=batch_key)
-    assert set(pbmc.var_names[pbmc.var["scrae_selected"]]) == set(theirs.var_names[theirs.var["highly_variable"]])
+    ours = set(pbmc.var_names[pbmc.var["scrae_selected"]])
+    # With batches, scanpy 1.12 takes other variances than it does in each batch alone, by up to 0.3 percent.
+    same = np.allclose(theirs.var["variances_norm"], variances, rtol=1e-9)
+    assert len(ours ^ set(theirs.var_names[theirs.var["highly_variable"]])) <= (0 if same else 2)
 
 
 def test_genes_are_selected_within_batches_as_scanpy_does(pbmc):

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 
+import anndata
 import h5py
 import numpy as np
 import pytest
@@ -111,7 +112,14 @@ def test_an_h5ad_file_holds_what_anndata_writes(small, tmp_path, with_raw):
         small.raw = small
     small.copy().write_h5ad(tmp_path / "of_anndata.h5ad")
     write_whole(small, tmp_path / "ours.h5ad")
-    assert listed(tmp_path / "ours.h5ad") == listed(tmp_path / "of_anndata.h5ad")
+    ours, theirs = listed(tmp_path / "ours.h5ad"), listed(tmp_path / "of_anndata.h5ad")
+    for tables in (ours, theirs):  # anndata 0.13 writes names as nullable text, which readers in R do not know
+        for name in [name for name in tables if "_index" in name]:
+            del tables[name]
+    assert ours == theirs
+    read = anndata.read_h5ad(tmp_path / "ours.h5ad")
+    assert list(read.obs_names) == list(small.obs_names)
+    assert list(read.var_names) == list(small.var_names)
 
 
 # Fills each of the disks that are given when there was room, to what it leaves, and then writes there.
