@@ -327,6 +327,7 @@ def test_a_copy_is_changed_where_one_is_asked_for(embedded):
     changed = scrae.tl.cluster(embedded, copy=True, key_added="groups")
     assert "groups" in changed.obs
     assert "group_confidence" in changed.obs
+    assert "batch_key" not in changed.uns["groups"]["params"]
     assert "groups" not in embedded.obs
 
 
@@ -335,6 +336,7 @@ def test_clusters_of_one_batch_alone_are_said_to_be_so(embedded):
     rng = np.random.default_rng(0)
     embedded.obs["donor"] = np.where(of_two, "a", rng.choice(["a", "b"], embedded.n_obs))
     scrae.tl.cluster(embedded, batch_key="donor")
+    assert embedded.uns["scrae_clusters"]["params"]["batch_key"] == "donor"
     table = embedded.uns["scrae_clusters"]["clusters"]
     mostly = pd.crosstab(embedded.obs["scrae_clusters"], of_two).idxmax(axis=1)
     assert set(table["batch"][mostly]) == {"a"}

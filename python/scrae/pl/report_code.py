@@ -10,7 +10,7 @@ from scrae.pl.report_run import Run
 from scrae.tl.calls import Expression, as_typed, call_text, laid_out
 
 USUAL_TRAINING = {"layer": None, "batch_key": None, "preset": "default", "random_state": 0, "key_added": "scrae"}
-USUAL_CLUSTERING = {"level": "default", "resolution": 1.0, "key": "scrae", "random_state": 0, "batch_key": "None"}
+USUAL_CLUSTERING = {"level": "default", "resolution": 1.0, "key": "scrae", "random_state": 0, "batch_key": None}
 
 
 def lines_of_code(run: Run) -> Iterator[str]:
@@ -50,6 +50,8 @@ def _training(run: Run) -> str:
 
 def _clustering(run: Run, params: Mapping[str, Any]) -> str:
     given = {name: params.get(name, usual) for name, usual in USUAL_CLUSTERING.items()}
+    if given["batch_key"] == "None":  # as versions before 0.2 wrote it
+        given["batch_key"] = None
     own_name = {} if run.clusters == f"{run.key}_clusters" else {"key_added": run.clusters}
     return call_text("scrae.tl.cluster", "adata", given | own_name, USUAL_CLUSTERING)
 

@@ -170,8 +170,8 @@ def cluster(
             "separation": least,
             "rare": bool(rare),
             "key": key,
-            "batch_key": "None" if batch_key is None else batch_key,
             "random_state": random_state,
+            **({} if batch_key is None else {"batch_key": batch_key}),
         },
         "clusters": _clusters_table(
             found, clusters, embedding, coordinates, expression, adata.var_names, again, batch, own_genes
