@@ -7,8 +7,8 @@
 DIR holds h5ad files with raw counts in X and labels in obs["cell_type"], which are used for the scores and, by k-means
 alone, for the number of clusters. Each embedding is clustered by ``scrae.tl.cluster``, which is told nothing; by what
 scanpy and Seurat do at their defaults (Leiden at a resolution of 1; Louvain at 0.8 on the graph of shared neighbours,
-here by igraph, the best of ten); by Leiden at the resolution with the best silhouette; and by k-means with the true
-number of types.
+here by igraph, the best of ten); by the same two, and Louvain at 1, on the graph of ``scrae.tl.neighbors``; by Leiden
+at the resolution with the best silhouette; and by k-means with the true number of types.
 
 Controls are made of the same files: ``permuted`` (1,000 cells, the counts of each gene permuted, so that no two genes
 go together) and ``drawn`` (1,000 cells drawn from negative binomial distributions fitted to the most frequent type), in
@@ -29,6 +29,7 @@ import anndata
 import igraph
 import numpy as np
 import pandas as pd
+import scanpy as sc
 import scipy.sparse as sp
 from experiment import KEYS, command, loader, options, resumed
 from tables import markdown, mean_and_spread, publish
@@ -46,15 +47,18 @@ ROUTES = {
     "cluster": "scrae.tl.cluster",
     "leiden": "Leiden at 1 (scanpy)",
     "louvain": "Louvain at 0.8 (Seurat)",
+    "graph_leiden": "Leiden at 1, graph of scrae.tl.neighbors",
+    "graph_louvain": "Louvain at 0.8, graph of scrae.tl.neighbors",
+    "graph_louvain1": "Louvain at 1, graph of scrae.tl.neighbors",
     "silhouette": "Leiden by silhouette",
     "kmeans": "k-means, true number",
 }
 
 
-def louvain(embedding: np.ndarray, resolution: float = 0.8, n_tries: int = 10) -> np.ndarray:
-    """What Seurat's FindNeighbors and FindClusters do at their defaults, but for the order in which cells are moved."""
-    upper = sp.triu(neighbour_graph(embedding), 1).tocoo()
-    graph = igraph.Graph(n=len(embedding), edges=np.column_stack([upper.row, upper.col]))
+def louvain(connectivities: sp.csr_array, resolution: float = 0.8, n_tries: int = 10) -> np.ndarray:
+    """What Seurat's FindClusters does with a graph, but for the order in which cells are moved."""
+    upper = sp.triu(connectivities, 1).tocoo()
+    graph = igraph.Graph(n=upper.shape[0], edges=np.column_stack([upper.row, upper.col]))
     tries = []
     for seed in range(n_tries):
         igraph.set_random_number_generator(random.Random(seed))
@@ -70,6 +74,19 @@ def own(adata: anndata.AnnData, embedding: np.ndarray, seed: int) -> np.ndarray:
     cells = anndata.AnnData(adata.X, obs=adata.obs[[]].copy(), var=adata.var[[]].copy(), obsm={"X_scrae": embedding})
     scrae.tl.cluster(cells, random_state=seed)
     return np.asarray(cells.obs["scrae_clusters"])
+
+
+def connected(embedding: np.ndarray) -> anndata.AnnData:
+    """Cells with the graph of ``scrae.tl.neighbors``."""
+    cells = anndata.AnnData(np.zeros((len(embedding), 1), dtype=np.float32), obsm={"X_scrae": embedding})
+    scrae.tl.neighbors(cells)
+    return cells
+
+
+def leiden(cells: anndata.AnnData, seed: int) -> np.ndarray:
+    """What ``scanpy.tl.leiden`` does with the graph of these cells at a resolution of 1."""
+    sc.tl.leiden(cells, random_state=seed, flavor="igraph", n_iterations=2, directed=False)
+    return np.asarray(cells.obs["leiden"])
 
 
 def embed(adata: anndata.AnnData, method: str, seed: int) -> np.ndarray:
@@ -98,10 +115,14 @@ def measure(adata: anndata.AnnData, embedding: np.ndarray, seed: int) -> dict[st
     """Scores and numbers of clusters by each route."""
     labels = adata.obs["cell_type"].astype(str).to_numpy()
     n_types = len(set(labels))
+    cells = connected(embedding)
     routes: dict[str, Callable[[], np.ndarray]] = {
         "cluster": lambda: own(adata, embedding, seed),
         "leiden": lambda: scrae.metrics.leiden(embedding, random_state=seed),
-        "louvain": lambda: louvain(embedding),
+        "louvain": lambda: louvain(neighbour_graph(embedding)),
+        "graph_leiden": lambda: leiden(cells, seed),
+        "graph_louvain": lambda: louvain(cells.obsp["connectivities"]),
+        "graph_louvain1": lambda: louvain(cells.obsp["connectivities"], 1.0),
         "silhouette": lambda: scrae.metrics.leiden(embedding, None, random_state=seed),
         "kmeans": lambda: scrae.metrics.kmeans(embedding, n_types, seed),
     }
@@ -189,7 +210,7 @@ def table(results: pd.DataFrame) -> str:
         cells = {}
         for method, of_method in rows.groupby("method", sort=False):
             for route, words in ROUTES.items():
-                ratio = of_method[f"{route}_n"] / of_method["n_types"]
+                ratio = (of_method[f"{route}_n"] / of_method["n_types"]).dropna()
                 means = of_method.groupby("seed")[[f"{route}_NMI", f"{route}_ARI"]].mean()
                 cells[f"{method}: {words}"] = {
                     score: mean_and_spread(means[f"{route}_{score}"]) for score in ("NMI", "ARI")

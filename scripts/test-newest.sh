@@ -137,9 +137,8 @@ if [ "$part" != r ]; then
     asked=""
     if [ "$part" = ci ]; then for name in $changing; do asked="$asked tests/python/$name"; done; fi
     say "the Python tests"
-    # Debian builds torch without libuv, which torchrun asks for unless it is told.
     # shellcheck disable=SC2086 # several arguments
-    inside env USE_LIBUV=0 sh -c 'cd "$1" && shift && /venv/bin/python -m pytest -n 2 --dist loadfile --no-cov "$@"' \
+    inside sh -c 'cd "$1" && shift && /venv/bin/python -m pytest -n 2 --dist loadfile --no-cov "$@"' \
         sh "$root" $asked ${PYTEST_ARGS:-} ||
         failed="$failed pytest"
 fi

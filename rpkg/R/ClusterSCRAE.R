@@ -274,12 +274,16 @@ refuse_other_cells <- function(embedding, source, called) {
             source$cells[cells != source$cells][1L], "')"
         )
     }
+    refuse_not_finite(embedding, called)
+}
+
+refuse_not_finite <- function(embedding, called) {
     wrong <- sum(rowSums(!is.finite(embedding)) > 0)
     if (wrong > 0L) {
         fail(
             called, " has missing or infinite values in ",
-            share_of(wrong, n, "cell"), ": call RunSCRAE(object) again, or drop ",
-            "those cells",
+            share_of(wrong, nrow(embedding), "cell"), ": call RunSCRAE(object) ",
+            "again, or drop those cells",
             class = "scrae_embedding_not_finite"
         )
     }

@@ -12,7 +12,7 @@
 CORE_NAMES <- list(
     batch_key = c("group.by.vars", "batch.by"), continuous_covariate_keys = "vars.to.regress",
     genes = "features", groupby = "group.by", labels_key = "labels", n_top = c("n.features", "n"),
-    n_runs = "n.runs", random_state = "seed.use", sample_key = "sample.by",
+    n_neighbors = "k.param", n_runs = "n.runs", random_state = "seed.use", sample_key = "sample.by",
     unlabeled_category = "unlabeled"
 )
 

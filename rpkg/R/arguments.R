@@ -2,6 +2,7 @@
 
 RUN_ARGUMENTS <- c("device", "threads", "in.process", ".options") # in `...` everywhere
 TRAINING <- c("RunSCRAE", "CrossValidateSCRAE", "StabilitySCRAE", "SCRAEIntegration")
+OF_EMBEDDINGS <- c("ClusterSCRAE", "NeighborsSCRAE")
 NATIVE_ARGUMENTS <- c(
     "mt_threshold", "geneK", "cellK", "width", "cutoff", "k", "n.partners"
 )
@@ -49,6 +50,7 @@ OTHER_NAMES <- list(
     n_jobs = "threads", num.threads = "threads", BPPARAM = "threads", nworkers = "threads",
     verbosity = "verbose", progress = "verbose", quiet = "verbose",
     reference = "model", ref = c("model", "reference"), query = "object",
+    k = "k.param", knn = "k.param", n.neighbors = "k.param", num.neighbors = "k.param",
     cluster.name = "col.name", column = "col.name", colname = "col.name",
     cluster = "group.by", groups = "group.by", ident = "ident.1", type = "labels",
     label = "labels", labels.use = "labels", cell_type = "labels", refdata = "labels"
@@ -60,7 +62,8 @@ AXES_LATER <- paste0(
 )
 NEIGHBOURS <- paste0(
     "the number of neighbours is not set. ClusterSCRAE(object, level = ) takes ",
-    "\"broad\", \"default\", \"fine\" or a number of clusters"
+    "\"broad\", \"default\", \"fine\" or a number of clusters; ",
+    "NeighborsSCRAE(object, k.param = ) makes a graph"
 )
 ALL_GENES <- paste0(
     "the table has a row for every gene of the model; take rows of it: ",
@@ -119,8 +122,8 @@ known_names <- function(name, given, formals) {
         formals, RUN_ARGUMENTS,
         if (name %in% TRAINING) c(RARE_SETTINGS, unlist(REGULARISER_OPTIONS)),
         if (name == "SelectGenes") NATIVE_ARGUMENTS,
-        # What is clustered is a reduction, as FindNeighbors() of Seurat has it.
-        if (name == "ClusterSCRAE" && "reduction.name" %in% formals) "reduction"
+        # What is read is a reduction, as FindNeighbors() of Seurat has it.
+        if (name %in% OF_EMBEDDINGS && "reduction.name" %in% formals) "reduction"
     )
     ours <- our_names(given, known)
     for (argument in setdiff(ours, c("", known))) {

@@ -4,12 +4,12 @@
 #'
 #' @param action Name of a job of `scrae.r`: "train", "map", "label", ...
 #' @param arguments Named list of plain values.
-#' @param counts dgCMatrix, genes x cells, or NULL where no cells are needed.
+#' @param counts dgCMatrix, genes x cells, or NULL where none are needed.
 #' @param covariates Named list of character vectors, one entry per cell.
 #' @param how [run_options()].
 #' @param where How to call the place of the counts in messages.
 #' @param model A `scrae_model` that Python shall find in `arguments$model`.
-#' @param embedding Matrix of numbers, cells x axes, that goes with the counts.
+#' @param embedding Matrix of numbers, cells x axes, with the counts or alone.
 #' @return What Python wrote into result.json, arrays and tables read in; where it
 #'   left a trained model, that as `model`; and as `warnings` what was warned of.
 #' @noRd
@@ -49,12 +49,21 @@ LARGE <- 1e7
 # Only what the model needs, in classes that R has without Bioconductor: to load
 # SingleCellExperiment takes seconds.
 cells_of_job <- function(counts, covariates, embedding = NULL) {
+    if (is.null(counts) && !is.null(embedding)) counts <- no_counts(nrow(embedding))
     if (!is.null(counts)) {
         c(
             list(counts = counts, columns = named_list(covariates)),
             if (!is.null(embedding)) list(embedding = embedding)
         )
     }
+}
+
+# Of cells of which the embedding says all.
+no_counts <- function(n_cells) {
+    sparseMatrix(
+        i = integer(), j = integer(), x = numeric(), dims = c(1L, n_cells),
+        dimnames = list("none", as.character(seq_len(n_cells)))
+    )
 }
 
 to_json <- function(value) {

@@ -2,6 +2,7 @@
 # whether something else has it. Only what an earlier call has made is replaced.
 
 MADE_COLUMNS <- "scrae_columns" # where names of columns are kept: misc, metadata()
+MADE_GRAPHS <- "scrae_graphs" # and those of graphs
 
 # One word that can be a name.
 a_name <- function(value, argument) {
@@ -99,6 +100,12 @@ check_assay_name <- function(object, name) {
     }
 }
 
+check_graph_name <- function(object, name) {
+    check_part_name(object, name, "graph.name", "graphs", function(part) {
+        name %in% made(object, MADE_GRAPHS)
+    })
+}
+
 #' The key of a new part, which no other part may have
 #'
 #' @param key What was asked for, or NULL: one that goes with the name.
@@ -162,6 +169,17 @@ check_altexp_name <- function(object, name) {
     }
     if (taken) {
         refuse_foreign("name", name, paste0("an experiment '", name, "'"))
+    }
+}
+
+check_pair_name <- function(object, name) {
+    a_name(name, "graph.name")
+    ours <- name %in% made(object, MADE_GRAPHS)
+    if (name %in% SingleCellExperiment::colPairNames(object) && !ours) {
+        refuse_foreign(
+            "graph.name", name, paste0("pairs of cells '", name, "'"),
+            paste0("colPair(object, \"", name, "\")")
+        )
     }
 }
 
@@ -256,11 +274,18 @@ check_columns <- function(object, columns) {
 
 # -- what belongs to an embedding that is replaced ------------------------------
 
-#' Say which columns describe an embedding that is no more, and mark them
+#' Say which graph and columns describe an embedding that is no more, and mark these
 #'
 #' They stay, as Seurat leaves its own; `params$replaced` of their tables is TRUE.
 #' @noRd
 outdated_clusters <- function(object, name, verbose) {
+    graph <- paste0(tolower(name), "_snn")
+    if (graph %in% made(object, MADE_GRAPHS)) {
+        say(
+            verbose, "the graph '", graph, "' is that of the embedding that was ",
+            "replaced: call NeighborsSCRAE(object) for a new one"
+        )
+    }
     stored <- stored_tables(object)
     outdated <- names(Filter(function(told) {
         is_clustering(told) && identical(told$params$embedding, name)

@@ -3,7 +3,8 @@
 #' One call adds an embedding to the object that holds the counts:
 #' [RunSCRAE()] for Seurat objects, SingleCellExperiments and matrices.
 #' [ClusterSCRAE()] finds its clusters, without a number of clusters, and
-#' [plotClustersSCRAE()] draws them. [plotSCRAE()] draws the cells by any column or gene,
+#' [plotClustersSCRAE()] draws them. [NeighborsSCRAE()] makes a graph for
+#' `FindClusters()` and igraph. [plotSCRAE()] draws the cells by any column or gene,
 #' and [ReportSCRAE()] writes all of it on one page.
 #' [PredictSCRAE()] maps new cells into a trained embedding, [DenoiseSCRAE()]
 #' gives expected counts, [SampleSCRAE()] draws synthetic cells,

@@ -136,6 +136,7 @@ def test_one_command_measures_clusters_as_users_get_them(program, tmp_path, monk
     for words in (
         "| scrae: scrae.tl.cluster |",
         "| pca30: Louvain at 0.8 (Seurat) |",
+        "| scrae: Leiden at 1, graph of scrae.tl.neighbors |",
         "| drawn | 1 of 1 |",
         "| rare, labels",
     ):

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 import scanpy as sc
+import torch
 from sklearn.neighbors import NearestNeighbors
 
 import scrae
+from scrae.compute import neighbours
 
 
 @pytest.fixture
@@ -59,8 +61,49 @@ def test_the_embedding_is_taken_by_its_name_and_a_copy_leaves_the_object(blood):
         ({"key": "none"}, "adata.obsm has no 'X_none'"),
         ({"n_neighbors": 1}, "n_neighbors must be a whole number of at least 2"),
         ({"n_neighbors": 15.5}, "n_neighbors must be a whole number"),
+        ({"random_state": -1}, "random_state must be a whole number of at least 0"),
     ],
 )
 def test_what_cannot_be_a_graph_is_refused(blood, arguments, message):
     with pytest.raises(ValueError, match=message):
         scrae.tl.neighbors(blood, **arguments)
+
+
+@pytest.fixture(scope="module")
+def many():
+    """Types of unequal spread, from which some are outliers, (6,000, 12) in float32."""
+    rng = np.random.default_rng(3)
+    of_type = rng.choice(25, 6000, p=rng.dirichlet(np.ones(25)))
+    spread = rng.gamma(3, 0.3, (25, 1))[of_type]
+    return torch.as_tensor(
+        (rng.normal(0, 4, (25, 12))[of_type] + spread * rng.normal(size=(6000, 12))).astype(np.float32)
+    )
+
+
+def test_of_many_cells_nearly_all_nearest_are_found_and_in_order(many, monkeypatch):
+    monkeypatch.setattr(neighbours, "LOOKED_AT", 1000)
+    expected = NearestNeighbors(n_neighbors=30).fit(many).kneighbors(many, return_distance=False)
+    found = neighbours.nearest_among(many, 30, random_state=1, exact=5999).numpy()
+    shared = np.mean([len(set(one) & set(other)) / 30 for one, other in zip(found, expected, strict=True)])
+    assert shared >= 0.95
+    assert all(len(set(row)) == 30 for row in found)
+    np.testing.assert_array_equal(found[:, 0], np.arange(6000))
+    apart = np.linalg.norm(many.numpy()[:, None] - many.numpy()[found], axis=2)
+    assert (np.diff(apart, axis=1) > -1e-3).all()
+
+
+def test_up_to_the_limit_the_nearest_are_exact_and_a_seed_gives_them_again(many, monkeypatch):
+    np.testing.assert_array_equal(
+        neighbours.nearest_among(many, 30, random_state=1, exact=6000), neighbours.nearest(many, many, 30)
+    )
+    monkeypatch.setattr(neighbours, "LOOKED_AT", 300)
+    one, again, other = (neighbours.nearest_among(many, 30, random_state=seed, exact=1) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(one, again)
+    assert (one != other).any()
+
+
+def test_cells_that_are_all_the_same_have_as_many_neighbours_as_others(monkeypatch):
+    monkeypatch.setattr(neighbours, "LOOKED_AT", 20)
+    found = neighbours.nearest_among(torch.ones(600, 4), 25, random_state=0, exact=1).numpy()
+    assert found.shape == (600, 25)
+    assert all(len(set(row)) == 25 for row in found)

@@ -129,3 +129,31 @@ adata.uns['scrae_clusters']['tree'].to_csv(sys.argv[1] + '/tree.csv', index=Fals
     tree$kept_apart <- tree$kept_apart == "True"
     expect_equal(told$tree, tree, tolerance = 1e-12)
 })
+
+test_that("the neighbour graph is the one that Python writes into an h5ad file", {
+    sce <- NeighborsSCRAE(like_python(PBMCExample(), features = "all"), verbose = FALSE, threads = 1)
+    folder <- tempfile("graph")
+    dir.create(folder)
+    on.exit(unlink(folder, recursive = TRUE))
+    python("
+import sys, anndata, torch, scrae
+torch.set_num_threads(1)
+adata = scrae.datasets.pbmc()
+scrae.tl.scrae(adata, genes='all', random_state=11, n_latent=5, n_hidden=(32, 16), max_epochs=3, device='cpu',
+    verbose=False)
+scrae.tl.neighbors(adata)
+adata.write_h5ad(sys.argv[1] + '/cells.h5ad')
+graph = anndata.read_h5ad(sys.argv[1] + '/cells.h5ad').obsp['connectivities'].tocsc()
+graph.sort_indices()
+graph.indptr.astype('<i4').tofile(sys.argv[1] + '/p')
+graph.indices.astype('<i4').tofile(sys.argv[1] + '/i')
+graph.data.astype('<f8').tofile(sys.argv[1] + '/x')
+", folder)
+    read <- function(name, kind, size) {
+        readBin(file.path(folder, name), kind, file.size(file.path(folder, name)) / size, size = size, endian = "little")
+    }
+    graph <- SingleCellExperiment::colPair(sce, "scrae_snn", asSparse = TRUE)
+    expect_identical(graph@p, read("p", "integer", 4))
+    expect_identical(graph@i, read("i", "integer", 4))
+    expect_identical(graph@x, read("x", "numeric", 8))
+})

@@ -2,7 +2,7 @@
 
 GENERICS <- c(
     "BatchReportSCRAE", "RunSCRAE", "ClusterSCRAE", "CrossValidateSCRAE", "DenoiseSCRAE", "FindMarkersSCRAE", "FindOutliersSCRAE",
-    "LabelSCRAE", "PredictSCRAE", "ReportSCRAE", "SampleReportSCRAE", "SelectGenes", "StabilitySCRAE"
+    "LabelSCRAE", "NeighborsSCRAE", "PredictSCRAE", "ReportSCRAE", "SampleReportSCRAE", "SelectGenes", "StabilitySCRAE"
 )
 
 refused_by_all <- function(object, regexp) {

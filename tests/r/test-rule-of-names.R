@@ -35,7 +35,8 @@ test_that("the core's names are those that its functions have", {
     said <- python("
 import inspect, json, scrae
 functions = [scrae.SCRAE.fit, scrae.SCRAE.fit_labels, scrae.SCRAE.predict, scrae.SCRAE.sample, scrae.SCRAE.__init__,
-             scrae.tl.scrae, scrae.tl.cluster, scrae.tl.differential_expression, scrae.tl.stability, scrae.pp.select_genes]
+             scrae.tl.scrae, scrae.tl.cluster, scrae.tl.neighbors, scrae.tl.differential_expression, scrae.tl.stability,
+             scrae.pp.select_genes]
 print(json.dumps(sorted({name for one in functions for name in inspect.signature(one).parameters} | {'n_runs'})))
 ")$stdout
     expect_equal(setdiff(names(scRAE:::CORE_NAMES), unlist(jsonlite::parse_json(said))), character())

@@ -80,6 +80,11 @@ class LinkedCells:
     n_must: int
     n_cannot: int
 
+    @property
+    def kinds(self) -> list[str]:
+        """Which kinds of pairs there are: ``"must_link"``, ``"cannot_link"``, or both."""
+        return [kind for kind, number in (("must_link", self.n_must), ("cannot_link", self.n_cannot)) if number]
+
     def pairs(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """A row for each cell as the four parts of the minibatch: one, other (must), one, other (cannot)."""
         one, other, apart, from_other = rows.split([self.n_must, self.n_must, self.n_cannot, self.n_cannot])
@@ -88,6 +93,9 @@ class LinkedCells:
 
 class CountData:
     """All counts as CSR tensors on one device, and the covariates beside them.
+
+    Positions of cells, and where the entries of each cell begin, are on the processor: how many entries a minibatch has
+    must be known there before a GPU can make room for it, and asking the GPU would have both wait for each other.
 
     Parameters
     ----------
@@ -113,7 +121,7 @@ class CountData:
     ) -> None:
         self.n_cells, self.n_genes = counts.shape
         self.device = device
-        self._indptr = torch.as_tensor(counts.indptr.astype(np.int64), device=device)
+        self._indptr = torch.as_tensor(counts.indptr.astype(np.int64))
         self._indices = torch.as_tensor(np.ascontiguousarray(counts.indices), device=device)
         self._values = torch.as_tensor(np.ascontiguousarray(counts.data), device=device)
         self._on_disk = [counts.indices, counts.data] if is_on_disk(counts) and device.type == "cpu" else []
@@ -124,7 +132,7 @@ class CountData:
         self._continuous = torch.as_tensor(covariates.values, device=device)
         self._has_batch = has_batch
         known = Links.none() if links is None else links
-        self._links = [torch.as_tensor(pairs, device=device) for pairs in (known.must, known.cannot)]
+        self._links = [torch.as_tensor(pairs) for pairs in (known.must, known.cannot)]
 
     def minibatch(self, cells: Tensor, shared: bool = False) -> Minibatch:
         """The cells with the given positions, in that order.
@@ -132,16 +140,17 @@ class CountData:
         Parameters
         ----------
         cells
-            int64 (n,), positions among all cells, on the device of the data.
+            int64 (n,), positions among all cells, on the processor.
         shared
             Whether the processes that train together share it (:mod:`scrae.compute.rows`).
         """
         start = self._indptr[cells]
         length = self._indptr[cells + 1] - start
-        codes, continuous = self._codes[cells], self._continuous[cells]
-        batch = codes[:, 0] if self._has_batch else torch.zeros(len(cells), dtype=torch.int64, device=self.device)
         rows = rows_of(length) if shared else ALL_ROWS
         counts = self._rows(rows.own(start), rows.own(length))
+        cells = cells.to(self.device, non_blocking=True)
+        codes, continuous = self._codes[cells], self._continuous[cells]
+        batch = codes[:, 0] if self._has_batch else torch.zeros(len(cells), dtype=torch.int64, device=self.device)
         codes, continuous = rows.own(codes), rows.own(continuous)
         one_hot = [
             torch.nn.functional.one_hot(codes[:, j], levels).to(self._values.dtype)
@@ -152,25 +161,27 @@ class CountData:
 
     def _rows(self, start: Tensor, length: Tensor) -> SparseRows:
         """The stored entries from each ``start`` on, as many as ``length`` says."""
-        first = torch.cumsum(length, 0) - length
+        first, n_entries = torch.cumsum(length, 0) - length, int(length.sum())
         if self.device.type == "cpu":
-            row, column = (torch.empty(int(length.sum()), dtype=torch.int64) for _ in range(2))
-            values = self._values.new_empty(len(row))
+            row, column = (torch.empty(n_entries, dtype=torch.int64) for _ in range(2))
+            values = self._values.new_empty(n_entries)
             arrays = start, length, first, self._indices, self._values, row, column, values
             _gather(*(tensor.numpy() for tensor in arrays))
         else:
-            row = torch.repeat_interleave(torch.arange(len(start), device=self.device), length)
-            entry = (start - first).index_select(0, row).add_(torch.arange(len(row), device=self.device))
+            shift, length = (part.to(self.device, non_blocking=True) for part in (start - first, length))
+            row = torch.repeat_interleave(torch.arange(len(start), device=self.device), length, output_size=n_entries)
+            entry = shift.index_select(0, row).add_(torch.arange(n_entries, device=self.device))
             column, values = self._indices.index_select(0, entry).long(), self._values.index_select(0, entry)
         return SparseRows(row, column, values, len(start), self.n_genes)
 
     def covariates(self, cells: Tensor) -> Covariates:
         """Those of the cells with the given positions."""
-        return Covariates(self._codes[cells].cpu().numpy(), self._levels, self._continuous[cells].cpu().numpy())
+        codes, continuous = self._codes.cpu()[cells], self._continuous.cpu()[cells]
+        return Covariates(codes.numpy(), self._levels, continuous.numpy())
 
     def in_order(self, batch_size: int, cells: Tensor | None = None, shared: bool = False) -> Iterator[Minibatch]:
         """Minibatches of all cells (or of those given), in their order; ``shared`` as in :meth:`minibatch`."""
-        order = torch.arange(self.n_cells, device=self.device) if cells is None else cells
+        order = torch.arange(self.n_cells) if cells is None else cells
         yield from self._minibatches(list(torch.split(order, CHUNK)), batch_size, shared)
 
     def in_random_order(self, batch_size: int, cells: Tensor, shared: bool = False) -> Iterator[Minibatch]:
@@ -265,11 +276,11 @@ def shuffled(cells: Tensor, block: int = BLOCK, buffer: int = BUFFER) -> list[Te
     """
     n = len(cells)
     if n <= buffer:
-        return [cells[torch.randperm(n).to(cells.device)]]
+        return [cells[torch.randperm(n)]]
     blocks = torch.randperm(math.ceil(n / block))
     order = (blocks[:, None] * block + torch.arange(block)).flatten()
     buffers = torch.split(order[order < n], buffer)
-    return [cells[part[torch.randperm(len(part))].to(cells.device)] for part in buffers]
+    return [cells[part[torch.randperm(len(part))]] for part in buffers]
 
 
 def even_batches(order: Tensor, batch_size: int) -> tuple[Tensor, ...]:

@@ -82,7 +82,7 @@ class Fitting:
             self.factors = GeneFactors.fit(counts[some], covariates.codes[some, 0], coding.n_batches)
         self.population = Population.of(module.log_libraries(counts), covariates)
         data = CountData(counts, covariates, device, has_batch=coding.batch_key is not None, links=links)
-        training, validation = _held_out(data.n_cells, settings, device)
+        training, validation = _held_out(data.n_cells, settings)
         patience = settings.patience or patience_for(len(training), settings.batch_size)
         self.training = Training(module.to(device), data, training, validation, patience)
         if state is not None:
@@ -179,13 +179,13 @@ class Fitting:
         }
 
 
-def _held_out(n_cells: int, settings: Settings, device: torch.device) -> tuple[Tensor, Tensor]:
+def _held_out(n_cells: int, settings: Settings) -> tuple[Tensor, Tensor]:
     """Positions of the cells to train on and of those held out, ascending, drawn from torch's random state."""
     order = torch.randperm(n_cells)
     n_validation = round(n_cells * settings.validation_size) if settings.early_stopping else 0
     if n_validation < SMALLEST_VALIDATION:
         n_validation = 0
-    return order[n_validation:].sort().values.to(device), order[:n_validation].sort().values.to(device)
+    return order[n_validation:].sort().values, order[:n_validation].sort().values
 
 
 def _bytes(tensors: Iterable[Tensor]) -> int:

@@ -223,6 +223,18 @@ def _cluster(arguments: dict[str, Any], cells: Callable[[], AnnData], folder: Pa
     }
 
 
+def _neighbors(arguments: dict[str, Any], cells: Callable[[], AnnData], folder: Path, emit: Emit) -> dict[str, Any]:
+    from scrae.tl import neighbors
+
+    adata = cells()
+    emit("stage", text=f"connecting {adata.n_obs:,} cells")
+    neighbors(adata, n_neighbors=arguments.get("n_neighbors"), random_state=arguments["random_state"])
+    return {
+        "matrix": write_array(folder, "matrix", adata.obsp["connectivities"]),
+        "n_neighbors": adata.uns["neighbors"]["params"]["n_neighbors"],
+    }
+
+
 def _batch_report(arguments: dict[str, Any], cells: Callable[[], AnnData], folder: Path, emit: Emit) -> dict[str, Any]:
     from scrae.tl import batch_report
 
@@ -286,6 +298,7 @@ ACTIONS = {
     "cross_validate": _cross_validate,
     "stability": _stability,
     "cluster": _cluster,
+    "neighbors": _neighbors,
     "batch_report": _batch_report,
     "report": _report,
     "read": _read,
@@ -387,7 +400,7 @@ def run(folder: Path, given: Callable[[], AnnData], emit: Emit) -> None:
         torch.set_num_threads(int(job["threads"]))
 
     def cells() -> AnnData:
-        emit("stage", text="reading the counts")
+        emit("stage", text="reading the cells")
         return given()
 
     result = ACTIONS[job["action"]](job["arguments"], cells, folder, emit)

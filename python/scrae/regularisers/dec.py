@@ -67,7 +67,7 @@ class DeepEmbeddedClustering(ClusteredCodes):
         self.targets = torch.zeros(0)  # of every cell by its position; made anew when an epoch starts
 
     def refresh(self, cells: Tensor, codes: Tensor) -> None:
-        self.targets = codes.new_zeros(int(cells.max()) + 1, int(self.n_used))
+        self.targets = codes.new_zeros(int(cells.max()) + 1, self.number)
         q = torch.cat([soft_assignment(part, self.centroids) for part in torch.split(codes, CELLS_AT_ONCE)])
         self.targets[cells] = target_distribution(q)
 

@@ -9,8 +9,8 @@ import scipy.sparse as sp
 import torch
 
 from scrae.clusters import shared_neighbours
-from scrae.compute.neighbours import nearest
-from scrae.compute.whole_numbers import at_least
+from scrae.compute.neighbours import nearest_among
+from scrae.compute.whole_numbers import at_least, seed
 from scrae.data.cells import require_anndata
 from scrae.tl.embedding import finite_embedding
 
@@ -26,6 +26,7 @@ def neighbors(
     *,
     n_neighbors: int | None = None,
     key: str = "scrae",
+    random_state: int = 0,
     copy: bool = False,
 ) -> AnnData | None:
     """Write a neighbour graph of the embedding in the place of that of ``scanpy.pp.neighbors``.
@@ -43,6 +44,9 @@ def neighbors(
         neighbours give fewer clusters.
     key
         Name of the embedding: ``obsm["X_" + key]``.
+    random_state
+        Seed, which matters above 50,000 cells: the neighbours of each are then looked for among the 16,000 cells or
+        more of the nearest groups.
     copy
         Return a changed copy and leave ``adata`` as it is.
 
@@ -67,11 +71,12 @@ def neighbors(
     require_anndata(adata, "scrae.tl.neighbors")
     embedding = finite_embedding(adata, key)
     asked = None if n_neighbors is None else at_least("n_neighbors", n_neighbors, 2)
+    random_state = seed(random_state)
     n = len(embedding)
     k = min(n, asked or int(np.clip(round(np.sqrt(n)), FEWEST, MOST)))
     target = adata.copy() if copy else adata
     points = torch.as_tensor(np.ascontiguousarray(embedding, dtype=np.float32))
-    near = nearest(points, points, k).numpy()
+    near = nearest_among(points, k, random_state).numpy()
     target.obsp["connectivities"] = sp.csr_matrix(shared_neighbours(near))
     target.obsp["distances"] = _distances(embedding, near)
     target.uns["neighbors"] = {

@@ -101,7 +101,7 @@ class Training:
     data
         All cells.
     training_cells, validation_cells
-        Positions of the cells to train on and of those held out (may be empty).
+        Positions of the cells to train on and of those held out (may be empty), on the processor.
     patience
         Epochs without a better held-out reconstruction before stopping. None: no early stopping.
     """
@@ -246,7 +246,7 @@ class Training:
         """Positions and codes of the training cells, nothing hidden."""
         with torch.no_grad():
             codes = self._row_of_each(self.model.encode, self.training_cells)
-        return self.training_cells, codes
+        return self.training_cells.to(codes.device), codes
 
     def _validation_reconstruction(self) -> float:
         """-log p(x) of the held-out cells, summed over genes, mean over cells, nothing hidden."""
