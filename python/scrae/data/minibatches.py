@@ -87,7 +87,7 @@ class LinkedCells:
 
     def pairs(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """A row for each cell as the four parts of the minibatch: one, other (must), one, other (cannot)."""
-        one, other, apart, from_other = rows.split([self.n_must, self.n_must, self.n_cannot, self.n_cannot])
+        one, other, apart, from_other = torch.split(rows, [self.n_must, self.n_must, self.n_cannot, self.n_cannot])
         return one, other, apart, from_other
 
 
