@@ -196,7 +196,7 @@ metadata: setup-r ## write the version and release.toml into every file that rep
 	@$(python) scripts/metadata.py $(if $(VERSION),version $(VERSION),write)
 	@$(MAKE) document
 
-release: setup-r ## sdist, wheel and R source package in dist/, each installed in an empty environment and used
+release: setup-r ## sdist, wheel, R package, site, notes and conda recipe in dist/; each package is checked, installed in an empty environment and runs the demo
 	@scripts/release.sh
 
 test-oldest: ## the quick Python tests with the oldest versions that pyproject.toml allows, in an environment that is deleted again

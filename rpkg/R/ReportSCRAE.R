@@ -57,7 +57,7 @@ ReportSCRAE.default <- function(object, path, embedding, batch.by = NULL,
     source <- matrix_source(object)
     if (missing(embedding) || !is.matrix(embedding)) {
         fail(
-            "a report is of a training: embedding <- RunSCRAE(counts), then ",
+            "a report describes a training: embedding <- RunSCRAE(counts), then ",
             "ReportSCRAE(counts, path, embedding)"
         )
     }

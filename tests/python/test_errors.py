@@ -39,7 +39,7 @@ ONLY_IN_PYTHON = {
     "datasets.py": {"unscaled_counts"},
     "metrics/scores.py": {"scores"},
     "model/estimator.py": {"fitted", "_train"},
-    "model/fitted.py": {"cells_or_training", "match_genes"},
+    "model/fitted.py": {"known_cells", "match_genes"},
     "model/folder.py": {"load_model", "_belonging"},
     "model/labelling.py": {"predict"},
     "pl/batches.py": {"batches"},

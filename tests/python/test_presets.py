@@ -165,7 +165,7 @@ def test_gradients_are_clipped_at_the_size_asked_for(cells):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"target": "scaled"}, "has negative values, likelihood='zinb' none; use \"mse\""),
+        ({"target": "scaled"}, "negative values, which likelihood='zinb' does not allow; use \"mse\""),
         ({"noise_sd": -1.0}, "noise_sd must not be negative"),
         ({"adam_eps": 0.0}, "adam_eps must be positive"),
         ({"clip_gradient": 0.0}, "clip_gradient must be positive"),

@@ -187,7 +187,8 @@ class Settings:
             _one_of("target", self.target, CountTransform.KINDS)
             if self.target == "scaled" and not Likelihood.registry[self.likelihood].explains_scaled:
                 raise Refusal(
-                    f'target="scaled" has negative values, likelihood={self.likelihood!r} none; use "mse"',
+                    f'target="scaled" has negative values, which likelihood={self.likelihood!r} does not allow; '
+                    'use "mse"',
                     "scaled_target",
                     likelihood=self.likelihood,
                 )

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from scrae.compute.compilation import compiled
 from scrae.compute.rows import ALL_ROWS, Rows, rows_of
-from scrae.data.covariates import Covariates
+from scrae.data.covariates import AVERAGE, Covariates
 from scrae.data.links import Links
 from scrae.data.on_disk import is_on_disk, read_ahead, read_only_what_is_asked_for
 from scrae.data.sparse import SparseRows
@@ -32,7 +32,8 @@ class Minibatch:
     counts
         Counts of the modelled genes; of the own rows only where several processes share the minibatch.
     covariates
-        One-hot codes of batch and further covariates, then continuous ones, float (n_cells, width of the coding); of
+        One-hot codes of batch and further covariates (shares of the levels for one that is not known), then continuous
+        ones, float (n_cells, width of the coding); of
         the own rows, too.
     batch
         Code of the batch, int64 (n_cells,); zero without batches.
@@ -128,6 +129,11 @@ class CountData:
         for entries in self._on_disk:
             read_only_what_is_asked_for(entries)
         self._codes = torch.as_tensor(covariates.codes, device=device)
+        self._shares = None
+        if covariates.shares is not None:
+            self._shares = [
+                torch.as_tensor(shares, device=device).to(self._values.dtype) for shares in covariates.shares
+            ]
         self._levels = covariates.levels
         self._continuous = torch.as_tensor(covariates.values, device=device)
         self._has_batch = has_batch
@@ -151,13 +157,20 @@ class CountData:
         cells = cells.to(self.device, non_blocking=True)
         codes, continuous = self._codes[cells], self._continuous[cells]
         batch = codes[:, 0] if self._has_batch else torch.zeros(len(cells), dtype=torch.int64, device=self.device)
+        if self._has_batch and self._shares is not None:  # a dispersion per batch has no average
+            batch = torch.where(batch == AVERAGE, self._shares[0].argmax(), batch)
         codes, continuous = rows.own(codes), rows.own(continuous)
-        one_hot = [
-            torch.nn.functional.one_hot(codes[:, j], levels).to(self._values.dtype)
-            for j, levels in enumerate(self._levels)
-        ]
-        covariates = torch.cat([*one_hot, continuous.to(self._values.dtype)], 1)
+        told = [self._told(codes[:, j], j) for j in range(len(self._levels))]
+        covariates = torch.cat([*told, continuous.to(self._values.dtype)], 1)
         return Minibatch(counts, covariates, batch, cells, rows)
+
+    def _told(self, codes: Tensor, j: int) -> Tensor:
+        """What the decoder is told of the j-th covariate, (n_cells, n_levels): 1 for the level, or shares of all."""
+        levels = self._levels[j]
+        if self._shares is None:
+            return torch.nn.functional.one_hot(codes, levels).to(self._values.dtype)
+        known = torch.nn.functional.one_hot(codes.clamp(min=0), levels).to(self._values.dtype)
+        return torch.where((codes == AVERAGE)[:, None], self._shares[j], known)
 
     def _rows(self, start: Tensor, length: Tensor) -> SparseRows:
         """The stored entries from each ``start`` on, as many as ``length`` says."""

@@ -579,6 +579,10 @@ class SCRAE:
         Genes of the model that the query lacks count as zero, and a warning says how many these are. Genes that the
         model does not know are left out.
 
+        The cells may be from batches that the model was not trained on. They are placed as the training cells that are
+        most like them, and what sets the new batches apart is not taken out. Where ``query.obs`` has the batch column
+        of the training, a warning names those batches.
+
         Parameters
         ----------
         query
@@ -724,6 +728,9 @@ class SCRAE:
     ) -> np.ndarray:
         """Return denoised expression: the expected counts according to the decoder, without counting noise.
 
+        Cells of a batch that the model was not trained on are decoded as if from the average of the known batches, each
+        with its share of the training cells, and a warning says so. This holds for further covariates as well.
+
         Parameters
         ----------
         data, layer
@@ -748,7 +755,8 @@ class SCRAE:
     def negative_log_likelihood(self, data: Any = None, *, layer: str | None = None) -> np.ndarray:
         """Return -log p(x | E(x)) of each cell in nats, summed over genes: how badly the model explains the cell.
 
-        It grows with the library size. :func:`scrae.tl.outliers` compares each cell with others of its size.
+        It grows with the library size. :func:`scrae.tl.outliers` compares each cell with others of its size. New
+        batches are treated as in :meth:`denoise`.
 
         Parameters
         ----------

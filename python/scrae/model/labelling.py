@@ -102,7 +102,7 @@ def predict(
             value=float(unknown_rate),
         )
     if data is None:
-        counts, index = model.cells_or_training(None, None, with_covariates=False)[0], None
+        counts, index = model.known_cells()[0], None
     else:
         cells = read_cells(data, layer)
         counts = model.match_genes(cells, missing_allowed=True)

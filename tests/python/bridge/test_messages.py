@@ -326,7 +326,8 @@ PROVOKED: dict[str, list[Callable[[Stage], Any]]] = {
             s.column(np.arange(60) % 3), batch_key="donor", continuous_covariate_keys=["donor"]
         )
     ],
-    "new_levels": [lambda s: s.model.fitted.coding.code(read_cells(with_batch(s, "new")))],
+    "new_levels": [lambda s: s.model.denoise(with_batch(s, "new"))],
+    "new_batches_mapped": [lambda s: s.model.map(with_batch(s, "new"))],
     "genes_missing": [
         lambda s: s.model.embed(renamed(s, 2)),
         lambda s: read_cells(s.cells).positions(["gene1", "gene99"]),
@@ -476,6 +477,7 @@ PROVOKED: dict[str, list[Callable[[Stage], Any]]] = {
     "clustering_options": [option("dec", tolerance=2)],
     "scaled_target": [settings(target="scaled")],
     "unknown_device": [settings(device="tpu"), settings(device=["cpu", "cuda"])],
+    "no_double_precision": [settings(device="mps")],
     "no_cuda": [without_cuda],
     "too_few_genes_seen": [lambda s: select_genes(s.cells, min_cells=100)],
     "too_little_in_batch": [
