@@ -61,13 +61,8 @@ LabelSCRAE.default <- function(object, labels, model, unlabeled = "Unknown",
     unknown.rate = 0.01, verbose = TRUE, ...) {
     source <- matrix_source(object)
     how <- run_options(list(...), names(formals()), verbose)
-    if (!is.atomic(labels)) {
-        fail("labels must be a vector of one value per cell, not ", class(labels)[1L])
-    }
-    rows <- rows_of_cells(names(labels), length(labels), source, "labels", "value")
-    labels <- labels[rows]
     learned <- learn_labels(
-        source, find_model(model), list(labels = as.character(labels)),
+        source, find_model(model), label_of_each(labels, source),
         unlabeled, unknown.rate, how
     )
     rownames(learned$table) <- make.unique(source$cells)
@@ -115,6 +110,15 @@ LabelSCRAE.Seurat <- function(object, labels, unlabeled = "Unknown",
     SeuratObject::LogSeuratCommand(object)
 }
 
+# One value for each cell of a matrix, by the cells' names where the values have some.
+label_of_each <- function(labels, source) {
+    if (!is.atomic(labels)) {
+        fail("labels must be a vector of one value per cell, not ", class(labels)[1L])
+    }
+    rows <- rows_of_cells(names(labels), length(labels), source, "labels", "value")
+    list(labels = as.character(labels[rows]))
+}
+
 # The column with the labels, by its name.
 label_column <- function(table, labels, where) {
     one_name(labels, "labels", where)
@@ -126,19 +130,9 @@ label_column <- function(table, labels, where) {
 learn_labels <- function(source, model, labels, unlabeled, unknown.rate, how) {
     refuse_settings(how)
     share_of_unknown(unknown.rate)
-    labels[[1L]] <- without_blanks(labels[[1L]], how$verbose)
-    called <- name_of_unknown(unlabeled, c(labels[[1L]], "Unknown"))
-    types <- setdiff(labels[[1L]], c(NA, called))
-    if (length(types) < 2L) {
-        fail(
-            WORDS$too_few_types(list(
-                column = names(labels), types = types, unlabeled = called,
-                n_labelled = sum(labels[[1L]] %in% types)
-            )),
-            class = "scrae_too_few_types"
-        )
-    }
-    labels[[1L]][is.na(labels[[1L]])] <- called
+    known <- known_types(labels, unlabeled, how$verbose)
+    labels <- known$labels
+    called <- known$called
     check_model_genes(source, describe_model(model)$genes)
     result <- run_job("label",
         list(
@@ -151,6 +145,24 @@ learn_labels <- function(source, model, labels, unlabeled, unknown.rate, how) {
     list(
         table = with_missing(result$table, unlabeled, called), fit = new_fit(result)
     )
+}
+
+# `labels` without blanks and missing values, and what cells without a type are called.
+known_types <- function(labels, unlabeled, verbose) {
+    labels[[1L]] <- without_blanks(labels[[1L]], verbose)
+    called <- name_of_unknown(unlabeled, c(labels[[1L]], "Unknown"))
+    types <- setdiff(labels[[1L]], c(NA, called))
+    if (length(types) < 2L) {
+        fail(
+            WORDS$too_few_types(list(
+                column = names(labels), types = types, unlabeled = called,
+                n_labelled = sum(labels[[1L]] %in% types)
+            )),
+            class = "scrae_too_few_types"
+        )
+    }
+    labels[[1L]][is.na(labels[[1L]])] <- called
+    list(labels = labels, called = called)
 }
 
 share_of_unknown <- function(rate) {

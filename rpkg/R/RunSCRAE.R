@@ -91,6 +91,10 @@
 #'   far as they are known: a data.frame or matrix of two columns with names of cells (numbers
 #'   of columns for a matrix without names). The model draws the codes of the first together and those of the
 #'   second apart; see `must.link.weight` and `cannot.link.weight`.
+#' @param labels Name of the column of cell metadata with the types of some cells (for a matrix one value
+#'   per cell), of which such pairs are made: ten for each labelled cell. [LabelSCRAE()] learns
+#'   the types themselves.
+#' @param unlabeled What stands there for cells without a label, as in [LabelSCRAE()].
 #' @param preset `"default"`, `"reference"` for the published code, or another
 #'   model of the field, see `help("scRAE-presets")`.
 #' @param ... `.options`, a [SCRAEOptions()]; or what can stand in it: `device`

@@ -6,7 +6,8 @@ RunSCRAE.default <- function(object, features = NULL, n.features = 2000,
     group.by.vars = NULL, vars.to.regress = NULL, meta.data = NULL,
     n.latent = NULL, max.epochs = NULL, seed.use = 42, verbose = TRUE,
     model.dir = NULL, resume = FALSE, preset = "default", round.counts = FALSE,
-    overwrite = FALSE, must.link = NULL, cannot.link = NULL, ...) {
+    overwrite = FALSE, must.link = NULL, cannot.link = NULL,
+    labels = NULL, unlabeled = "Unknown", ...) {
     seed.use <- known_seed(seed.use)
     source <- matrix_source(object)
     fit <- train(source,
@@ -19,6 +20,10 @@ RunSCRAE.default <- function(object, features = NULL, n.features = 2000,
         model.dir = model.dir, resume = resume, preset = preset,
         round.counts = round.counts, overwrite = overwrite,
         must.link = must.link, cannot.link = cannot.link,
+        labels = if (!is.null(labels)) {
+            label_of_each(labels, source)
+        },
+        unlabeled = unlabeled,
         how = run_options(list(...), names(formals()), verbose)
     )
     embedding <- name_embedding(fit$embedding, source, "scrae_")

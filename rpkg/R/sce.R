@@ -7,7 +7,8 @@ RunSCRAE.SingleCellExperiment <- function(object, features = NULL,
     vars.to.regress = NULL, n.latent = NULL, max.epochs = NULL, altexp = NULL, name = "SCRAE",
     n.features = 2000, seed.use = 42, verbose = TRUE, model.dir = NULL,
     resume = FALSE, preset = "default", round.counts = FALSE,
-    overwrite = FALSE, must.link = NULL, cannot.link = NULL, ...) {
+    overwrite = FALSE, must.link = NULL, cannot.link = NULL,
+    labels = NULL, unlabeled = "Unknown", ...) {
     seed.use <- known_seed(seed.use)
     how <- run_options(list(...), names(formals()), verbose)
     check_embedding_name(object, name)
@@ -25,7 +26,11 @@ RunSCRAE.SingleCellExperiment <- function(object, features = NULL,
         n.latent = n.latent, max.epochs = max.epochs, seed.use = seed.use,
         model.dir = model.dir, resume = resume, preset = preset,
         round.counts = round.counts, overwrite = overwrite,
-        must.link = must.link, cannot.link = cannot.link, how = how
+        must.link = must.link, cannot.link = cannot.link,
+        labels = if (!is.null(labels)) {
+            label_column(table, labels, "colData(object)")
+        },
+        unlabeled = unlabeled, how = how
     )
     for (column in earlier_columns(object, name)) {
         SummarizedExperiment::colData(object)[[column]] <- NULL

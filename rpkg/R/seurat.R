@@ -7,7 +7,8 @@ RunSCRAE.Seurat <- function(object, assay = NULL, features = NULL,
     n.latent = NULL, max.epochs = NULL, reduction.name = "scrae",
     reduction.key = "scrae_", n.features = 2000, seed.use = 42,
     verbose = TRUE, model.dir = NULL, resume = FALSE, preset = "default",
-    round.counts = FALSE, overwrite = FALSE, must.link = NULL, cannot.link = NULL, ...) {
+    round.counts = FALSE, overwrite = FALSE, must.link = NULL, cannot.link = NULL,
+    labels = NULL, unlabeled = "Unknown", ...) {
     seed.use <- known_seed(seed.use)
     how <- run_options(list(...), names(formals()), verbose)
     assay <- check_assay(object, assay)
@@ -30,7 +31,11 @@ RunSCRAE.Seurat <- function(object, assay = NULL, features = NULL,
         n.latent = n.latent, max.epochs = max.epochs, seed.use = seed.use,
         model.dir = model.dir, resume = resume, preset = preset,
         round.counts = round.counts, overwrite = overwrite,
-        must.link = must.link, cannot.link = cannot.link, how = how
+        must.link = must.link, cannot.link = cannot.link,
+        labels = if (!is.null(labels)) {
+            label_column(metadata_of(object, source), labels, "object@meta.data")
+        },
+        unlabeled = unlabeled, how = how
     )
     for (column in earlier_columns(object, reduction.name)) {
         methods::slot(object, "meta.data")[[column]] <- NULL

@@ -10,11 +10,13 @@
 #' @noRd
 train <- function(source, features, n.features, covariates, n.latent, max.epochs,
     seed.use, model.dir, resume, preset, how, round.counts = FALSE,
-    overwrite = FALSE, must.link = NULL, cannot.link = NULL) {
+    overwrite = FALSE, must.link = NULL, cannot.link = NULL, labels = NULL,
+    unlabeled = "Unknown") {
     yes_or_no(round.counts, "round.counts")
     yes_or_no(overwrite, "overwrite")
     check_resume(resume, model.dir)
     source$rounded <- round.counts
+    known <- if (!is.null(labels)) known_types(labels, unlabeled, how$verbose)
     result <- run_training_job("train",
         list(
             model_dir = if (!is.null(model.dir)) {
@@ -23,10 +25,11 @@ train <- function(source, features, n.features, covariates, n.latent, max.epochs
             resume = resume, overwrite = overwrite,
             must_link = read_links(must.link, source, "must.link"),
             cannot_link = read_links(cannot.link, source, "cannot.link"),
+            labels_key = names(known$labels), unlabeled_category = known$called,
             counts = if (round.counts) "round"
         ),
         source, features, n.features, covariates, n.latent, max.epochs, seed.use,
-        preset, how
+        preset, how, known$labels
     )
     if (result$summary$stop_reason %in% c("interrupted", "terminated")) {
         say(
@@ -40,10 +43,10 @@ train <- function(source, features, n.features, covariates, n.latent, max.epochs
     )
 }
 
-# A job that chooses genes and trains on them, once or more often; `arguments` are
-# those of this job alone.
+# A job that chooses genes and trains on them, once or more often; `arguments` and
+# `columns` (beside the covariates) are those of this job alone.
 run_training_job <- function(action, arguments, source, features, n.features,
-    covariates, n.latent, max.epochs, seed.use, preset, how) {
+    covariates, n.latent, max.epochs, seed.use, preset, how, columns = NULL) {
     if (!is.null(n.latent)) at_least(n.latent, 1, "n.latent")
     if (!is.null(max.epochs)) at_least(max.epochs, 1, "max.epochs")
     preset <- known_preset(preset)
@@ -68,7 +71,8 @@ run_training_job <- function(action, arguments, source, features, n.features,
     )
     run_job(
         action, c(common, arguments), read_counts(source, genes$positions),
-        covariates, how, source$where
+        c(covariates, columns[setdiff(names(columns), names(covariates))]), how,
+        source$where
     )
 }
 

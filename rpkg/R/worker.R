@@ -304,7 +304,10 @@ new_progress <- function(verbose) {
             }
             cli::cli_progress_update(
                 id = bar, set = event$epoch, .envir = frame,
-                status = sprintf("loss %.4g", event$reconstruction)
+                # The whole loss, where nothing is reconstructed.
+                status = sprintf("loss %.4g", c(event$reconstruction, event$autoencoder)[
+                    1L + (event$reconstruction == 0)
+                ])
             )
         },
         done = function() {

@@ -13,6 +13,7 @@ import torch
 from scrae.autoencoder.autoencoder import RegularisedAutoencoder
 from scrae.autoencoder.presets import PRESETS
 from scrae.data.covariates import Covariates
+from scrae.data.links import Links
 from scrae.data.minibatches import CountData
 from scrae.training.loop import Means, Training
 
@@ -24,7 +25,8 @@ def training_on_meta(preset, counts, batch):
     module = RegularisedAutoencoder(settings, counts.shape[1], 2, 2)
     module.fit_constants(counts, batch)
     covariates = Covariates(batch[:, None], (2,), np.zeros((len(batch), 0), np.float32))
-    data = CountData(counts, covariates, META, has_batch=True)
+    links = Links(np.array([[0, 5], [7, 20]]), np.array([[1, 50], [3, 4]]))
+    data = CountData(counts, covariates, META, has_batch=True, links=links)
     return Training(module.to(META), data, torch.arange(50), torch.arange(50, 60), None)
 
 
@@ -34,7 +36,7 @@ def test_no_tensor_of_a_step_leaves_the_device_and_nothing_waits_for_it(small, p
     training = training_on_meta(preset, counts, batch)
     training.model.train()
     losses, done = Means(), []
-    for minibatch in training.data.in_random_order(16, training.training_cells):
+    for minibatch in training.data.for_training(16, training.training_cells):
         for phase in training.phases:
             losses.add(training._step(phase, phase.loss(minibatch)))
             done.append(phase.name)

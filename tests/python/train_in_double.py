@@ -17,6 +17,7 @@ from scrae.autoencoder.autoencoder import RegularisedAutoencoder
 from scrae.autoencoder.presets import settings_of
 from scrae.compute import distributed
 from scrae.data.covariates import Covariates
+from scrae.data.links import Links
 from scrae.data.minibatches import CountData
 from scrae.training.loop import Training
 
@@ -34,9 +35,13 @@ CASES = {
     "dr_a": {"critic_hidden": (8,)},
     "saucie": {},
     "scdeepcluster": {"pretraining_epochs": 1, "n_clusters": 3, "tolerance": 0.0},
+    "scdcc": {"pretraining_epochs": 1, "n_clusters": 3, "tolerance": 0.0},
+    "contrastive_sc": {},
+    "vasc": {},
     "sczidesk": {"pretraining_epochs": 1, "n_clusters": 3, "tolerance": 0.0, "check_every": 1},
 }
 """Every regulariser and normalisation, sparse and dense inputs, everything that is drawn at random."""
+LINKS = Links(np.array([[0, 5], [7, 20]]), np.array([[1, 70], [3, 4], [30, 40]]))
 
 
 def train(case: str, options: dict[str, object]) -> dict[str, np.ndarray]:
@@ -49,9 +54,10 @@ def train(case: str, options: dict[str, object]) -> dict[str, np.ndarray]:
     torch.manual_seed(0)
     model = RegularisedAutoencoder(settings, N_GENES, 3, 3)
     model.fit_constants(counts)
-    data = CountData(counts, Covariates.categorical(codes, (3,)), torch.device("cpu"), has_batch=True)
-    order = torch.randperm(N_CELLS)
-    training = Training(model.double(), data, order[10:], order[:10], patience=100)
+    covariates, links = Covariates.categorical(codes, (3,)), LINKS if case == "scdcc" else None
+    data = CountData(counts, covariates, torch.device("cpu"), has_batch=True, links=links)
+    order, held_out = torch.randperm(N_CELLS), 10 if model.likelihood.reconstructs else 0
+    training = Training(model.double(), data, order[held_out:], order[:held_out], patience=100)
     training.run(EPOCHS, show_progress=False)
     losses = [[value for name, value in row.items() if name != "seconds"] for row in training.progress.history]
     with torch.no_grad():

@@ -17,6 +17,18 @@ test_that("pairs are drawn together and apart, and are matched by name", {
     expect_identical(as.vector(numbered), as.vector(held))
 })
 
+test_that("types of some cells stand for pairs", {
+    counts <- made_counts()
+    types <- rep(c("B cell", "T cell", NA, "Unknown"), 15)
+    held <- quick(counts, features = "all", labels = types)
+    expect_true(all(c("must_link", "cannot_link") %in% names(attr(held, "scrae")$history)))
+    expect_error(quick(counts, features = "all", labels = rep("one", 60)), class = "scrae_too_few_types")
+    sce <- made_sce()
+    sce$type <- types
+    in_object <- quick(sce, features = "all", labels_key = "type")
+    expect_true("must_link" %in% names(S4Vectors::metadata(in_object)$SCRAE$history))
+})
+
 test_that("pairs that cannot be meant are refused", {
     counts <- made_counts()
     refused <- function(..., class) {

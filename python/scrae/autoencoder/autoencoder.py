@@ -200,7 +200,7 @@ class RegularisedAutoencoder(nn.Module):
         penalties = self.regulariser.penalties(passed)
         if self.settings.contrast_weight and self.settings.mask_rate:
             penalties["contrast"] = self.settings.contrast_weight * self.contrast(passed)
-        if minibatch.linked is not None and not self.regulariser.preparing:
+        if minibatch.linked is not None:
             penalties |= self.link_penalties(minibatch.linked)
         if passed.library_kl is not None:
             penalties["library_kl"] = passed.library_kl
@@ -218,15 +218,20 @@ class RegularisedAutoencoder(nn.Module):
         return loss(codes, other_codes, self.partners[minibatch.batch], self.settings.contrast_temperature)
 
     def link_penalties(self, linked: LinkedCells) -> dict[str, Tensor]:
-        """How badly the codes agree with what is known of pairs of cells, weighted, scalars by name."""
-        one, other, apart, from_other = linked.pairs(self.encode(linked.minibatch))
+        """How badly the codes agree with what is known of pairs of cells, weighted, scalars by name.
+
+        Zero while the regulariser is preparing for its real objective.
+        """
         settings, penalties = self.settings, {}
-        if len(one):
-            together = must_link_loss(self.regulariser.together(one, other))
-            penalties["must_link"] = settings.must_link_weight * together
-        if len(apart):
-            separate = cannot_link_loss(self.regulariser.together(apart, from_other))
-            penalties["cannot_link"] = settings.cannot_link_weight * separate
+        if self.regulariser.preparing:
+            return {kind: linked.minibatch.covariates.new_zeros(()) for kind in linked.kinds}
+        one, other, apart, from_other = linked.pairs(self.encode(linked.minibatch))
+        if linked.n_must:
+            loss = must_link_loss(self.regulariser.together(one, other))
+            penalties["must_link"] = settings.must_link_weight * loss
+        if linked.n_cannot:
+            loss = cannot_link_loss(self.regulariser.together(apart, from_other))
+            penalties["cannot_link"] = settings.cannot_link_weight * loss
         return penalties
 
     def log_library(self, minibatch: Minibatch) -> Tensor:

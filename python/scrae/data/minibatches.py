@@ -81,6 +81,11 @@ class LinkedCells:
     n_must: int
     n_cannot: int
 
+    @property
+    def kinds(self) -> list[str]:
+        """Which kinds of pairs there are: ``"must_link"``, ``"cannot_link"``, or both."""
+        return [kind for kind, number in (("must_link", self.n_must), ("cannot_link", self.n_cannot)) if number]
+
     def pairs(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """A row for each cell as the four parts of the minibatch: one, other (must), one, other (cannot)."""
         one, other, apart, from_other = torch.split(rows, [self.n_must, self.n_must, self.n_cannot, self.n_cannot])

@@ -47,6 +47,8 @@ def _train(arguments: dict[str, Any], cells: Callable[[], AnnData], folder: Path
         continuous_covariate_keys=arguments.get("continuous_covariate_keys", []),
         must_link=_pairs(arguments, "must_link"),
         cannot_link=_pairs(arguments, "cannot_link"),
+        labels_key=arguments.get("labels_key"),
+        unlabeled_category=arguments.get("unlabeled_category") or "Unknown",
         max_epochs=arguments.get("max_epochs"),
         resume=bool(arguments.get("resume", False)),
         model_dir=arguments.get("model_dir"),
