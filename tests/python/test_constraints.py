@@ -52,6 +52,8 @@ def test_no_pairs_are_no_constraint(small, nothing):
     ("must", "cannot", "message"),
     [
         ([("cell0", "cell1", "cell2")], None, r"must_link must be a table of two columns.*not of the shape \(1, 3\)"),
+        (5, None, "must_link must be a table of two columns.*not 5$"),
+        (None, [(0, 1), (2,)], r"cannot_link must be a table of two columns.*not \[\(0, 1\), \(2,\)\]$"),
         (["cell0", "cell1"], None, r"must_link must be a table of two columns.*not of the shape \(2,\)"),
         (None, [("cell0", "Cell1")], "1 cell.s. in cannot_link are not among the 60 to train on: 'Cell1'"),
         ([(0, 60), (-1, 3)], None, "2 cell.s. in must_link are not among the 60 to train on: '-1', '60'"),

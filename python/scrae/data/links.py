@@ -10,7 +10,7 @@ import scipy.sparse as sp
 from scipy.sparse.csgraph import connected_components
 
 from scrae._errors import Refusal
-from scrae._messages import first_few, some
+from scrae._messages import first_few, shown, some
 from scrae.data.cells import Cells
 
 PAIRS_PER_CELL = 10  # that are drawn for each labelled cell
@@ -107,12 +107,16 @@ def _positions(cells: Cells, name: str, pairs: Any) -> np.ndarray:
     """The pairs, each once, as positions of cells, int64 (n, 2)."""
     if pairs is None:
         return Links.none().must
-    given = np.asarray(pairs if hasattr(pairs, "__array__") else list(pairs), dtype=None if len(pairs) else np.int64)
+    try:
+        given = np.asarray(pairs if hasattr(pairs, "__array__") else list(pairs))
+        said = f"of the shape {given.shape}"
+    except (TypeError, ValueError):  # a number, rows of different lengths
+        given, said = np.zeros(1), shown(pairs)
     if given.size == 0:
         return Links.none().must
     if given.ndim != 2 or given.shape[1] != 2:
         raise Refusal(
-            f"{name} must be a table of two columns, a pair of cells in each row, not of the shape {given.shape}",
+            f"{name} must be a table of two columns, a pair of cells in each row, not {said}",
             "no_pairs",
             name=name,
         )
