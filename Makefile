@@ -8,7 +8,7 @@ PRIORS := default default:regulariser=fixed_prior default:regulariser=none
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-quick lint format bench-speed bench-profile bench-scaling bench-accuracy bench-ablation bench-genes bench-genes-accuracy
-.PHONY: bench-family bench-family-maps bench-prior bench-vae-report bench-labels bench-batch bench-denoise bench-synthetic bench-differential bench-outliers
+.PHONY: bench-family bench-family-maps bench-prior bench-vae-report bench-labels bench-constraints bench-batch bench-denoise bench-synthetic bench-differential bench-outliers
 .PHONY: attack bench-clusters bench-cluster-peers bench-validation peers lock clean
 .PHONY: setup-r installed-r test-r check test-r45 test-install bench-r
 .PHONY: document docs docs-check figures metadata release test-oldest test-latest test-newest
@@ -138,6 +138,10 @@ bench-labels: setup ## types from some labels, calibration, unknown types, besid
 	@$(python) benchmarks/labels.py --data $(DATA) --markdown benchmarks/results/labels.md \
 	$(if $(PEER),$(PEER) scrae scrae_map lr knn lr_harmony knn_harmony scanvi)
 
+bench-constraints: setup ## some labels as pairs of cells, beside a classifier and scANVI; resumable (DATA=folder of h5ad)
+	@$(python) benchmarks/constraints.py --data $(DATA) --markdown benchmarks/results/constraints.md \
+	$(if $(PEER),$(PEER) default default_codes labels scdcc scanvi)
+
 bench-batch: setup ## how batches mix and types stay apart, on real and made batches, beside PCA, Harmony and scVI; types that one batch holds alone (DATA=folder of h5ad)
 	@$(python) benchmarks/batch.py --data $(DATA) --markdown benchmarks/results/batch.md --embeddings build/batch \
 	--scib-datasets cellbench_3cl kang_ifnb_2800 baron_human2_4 \
@@ -192,7 +196,7 @@ metadata: setup-r ## write the version and release.toml into every file that rep
 	@$(python) scripts/metadata.py $(if $(VERSION),version $(VERSION),write)
 	@$(MAKE) document
 
-release: setup-r ## sdist, wheel and R source package in dist/, each installed in an empty environment and used
+release: setup-r ## sdist, wheel, R package, site, notes and conda recipe in dist/; each package is checked, installed in an empty environment and runs the demo
 	@scripts/release.sh
 
 test-oldest: ## the quick Python tests with the oldest versions that pyproject.toml allows, in an environment that is deleted again

@@ -1,5 +1,6 @@
 #!/bin/sh
 # R CMD build and R CMD check --as-cran of rpkg, then BiocCheck. Ends with failure at an error or a warning.
+# Usage: check-r.sh [TARBALL], a source package to check instead of building one.
 # What needs the internet is switched off: CRAN's own pages, the clock, BiocCheck's look at Bioconductor.
 set -eu
 
@@ -21,9 +22,13 @@ Rscript --vanilla -e 'saveRDS(data.frame(Package = character(), Maintainer = cha
 export R_CRAN_WEB="file://$work/cran"
 export _R_CHECK_FORCE_SUGGESTS_=false _R_CHECK_CRAN_INCOMING_=FALSE _R_CHECK_SYSTEM_CLOCK_=0
 
-echo "== R CMD build (with vignettes)"
-(cd "$work" && R CMD build "$root/rpkg")
-package=$(ls "$work"/scRAE_*.tar.gz)
+if [ -n "${1:-}" ]; then
+    package=$1
+else
+    echo "== R CMD build (with vignettes)"
+    (cd "$work" && R CMD build "$root/rpkg")
+    package=$(ls "$work"/scRAE_*.tar.gz)
+fi
 echo "== R CMD check --as-cran"
 # The vignettes were run a moment ago.
 (cd "$work" && R CMD check --as-cran --no-manual --no-vignettes --no-build-vignettes "$package")

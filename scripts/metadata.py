@@ -4,6 +4,7 @@
 `python scripts/metadata.py write` writes what python/scrae/_version.py and release.toml say into all others.
 `python scripts/metadata.py version 0.2.0` sets a new version everywhere.
 `python scripts/metadata.py date 2030-01-31` dates the version: what NEWS.md holds as unreleased becomes its section.
+`python scripts/metadata.py notes` prints what NEWS.md says of the version; of what is unreleased where it has no date.
 `python scripts/metadata.py publishable` ends with 1 while there are placeholders or the version has no date.
 """
 
@@ -98,6 +99,12 @@ def citation(text: str, number: str, facts: dict[str, Any]) -> str:
     return once(r"^contact:(?:\n[ \t].*)*$", contact, text, "CITATION.cff")
 
 
+def recipe(text: str, number: str, facts: dict[str, Any]) -> str:
+    """recipe/recipe.yaml, for conda-forge."""
+    text = once(r"^  version: \"[^$\n]*\"$", f'  version: "{number}"', text, "recipe/recipe.yaml")
+    return once(r"^  homepage: .*$", f"  homepage: {facts['places']['site']}", text, "recipe/recipe.yaml")
+
+
 def r_news(text: str, number: str) -> str:
     """rpkg/NEWS.md: its first heading is that of the version at hand, as R reads it."""
     heading, rest = text.split("\n", 1)
@@ -120,6 +127,7 @@ def wanted(root: Path) -> dict[Path, str]:
         root / "rpkg/NEWS.md": r_news(read("rpkg/NEWS.md"), number),
         root / "pyproject.toml": pyproject(read("pyproject.toml"), facts),
         root / "CITATION.cff": citation(read("CITATION.cff"), number, facts),
+        root / "recipe/recipe.yaml": recipe(read("recipe/recipe.yaml"), number, facts),
     }
 
 
@@ -171,6 +179,17 @@ def set_date(root: Path, date: str) -> None:
     cff.write_text(dated, encoding="utf-8")
 
 
+def notes(root: Path) -> str:
+    """The section of NEWS.md on the version at hand; that of what is unreleased until it has a date."""
+    text = (root / "NEWS.md").read_text(encoding="utf-8")
+    sections = dict(re.findall(r"^## \[([^\]]+)\][^\n]*\n(.*?)(?=^## \[|\Z)", text, flags=re.MULTILINE | re.DOTALL))
+    number = version(root)
+    found = sections.get(number, sections.get("Unreleased", "")).strip()
+    if not found:
+        raise ValueError(f"NEWS.md says nothing about {number}")
+    return f"# scRAE {number}\n\n{found}\n"
+
+
 def unpublishable(root: Path) -> list[str]:
     """What stands in the way of publishing, beside what tests and checks find."""
     number, wrong = version(root), check(root)
@@ -185,7 +204,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", type=Path, default=ROOT, help=argparse.SUPPRESS)
     commands = parser.add_subparsers(dest="command", required=True)
-    for name in ("check", "write", "publishable"):
+    for name in ("check", "write", "notes", "publishable"):
         commands.add_parser(name)
     commands.add_parser("version").add_argument("number")
     commands.add_parser("date").add_argument("date")
@@ -200,6 +219,8 @@ def main() -> int:
             set_version(given.root, given.number)
         elif given.command == "date":
             set_date(given.root, given.date)
+        elif given.command == "notes":
+            print(notes(given.root), end="")
         else:
             wrong = unpublishable(given.root)
     except ValueError as error:

@@ -1,7 +1,10 @@
 #!/bin/sh
-# Builds what a release hands out into dist/: sdist and wheel of the Python package, source package of the R package. Each
-# is installed in an empty environment and used there. dist/ is filled only when all of that has gone well. Takes some
-# minutes, most of them those of the vignettes; changes nothing outside dist/, and publishes nothing.
+# Builds what a release hands out into dist/: sdist and wheel of the Python package, source package of the R package, the
+# documentation site, the notes and the recipe for conda-forge. The three packages are checked (twine, R CMD check, BiocCheck),
+# and each is installed in an empty environment and runs the demo there. dist/ is filled only when all of that has gone well.
+# Takes a quarter of an hour or more, most of it vignettes and tutorials; changes nothing outside dist/ and build/, and
+# publishes nothing. For a trial SCRAE_NO_SITE=1 leaves the site out, SCRAE_NO_CHECK=1 the check of the R package, and
+# SCRAE_NO_VIGNETTES=1 its vignettes.
 set -eu
 
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -45,19 +48,44 @@ sdist=$work/dist/scrae-$version.tar.gz
 wheel=$work/dist/scrae-$version-py3-none-any.whl
 [ -e "$sdist" ] && [ -e "$wheel" ] || fail "the names are others than expected: $(ls "$work/dist")"
 
-say "source package of scRAE $version, vignettes included"
-(cd "$work" && RETICULATE_PYTHON=$venv && export RETICULATE_PYTHON && logged R CMD build "$work/source/rpkg")
+say "source package of scRAE $version${SCRAE_NO_VIGNETTES:+ without its vignettes}"
+(cd "$work" && RETICULATE_PYTHON=$venv && export RETICULATE_PYTHON &&
+    logged R CMD build ${SCRAE_NO_VIGNETTES:+--no-build-vignettes} "$work/source/rpkg")
 tarball=$work/scRAE_$version.tar.gz
 [ -e "$tarball" ] || fail "R CMD build made no scRAE_$version.tar.gz"
 
+if [ -z "${SCRAE_NO_CHECK:-}" ]; then
+    say "R CMD check and BiocCheck of it"
+    logged scripts/check-r.sh "$tarball"
+    grep -E "^Status:" "$work/log" || true
+fi
+
+say "the notes, and the recipe with the digest of the sdist"
+"$venv" scripts/metadata.py notes >"$work/notes-$version.md"
+digest=$(sha256sum "$sdist" | cut -d ' ' -f 1)
+sed "s/^  sha256: .*/  sha256: \"$digest\"/" "$work/source/recipe/recipe.yaml" >"$work/recipe.yaml"
+grep -q "$digest" "$work/recipe.yaml" || fail "recipe/recipe.yaml has no line for the digest"
+
+site=
+if [ -z "${SCRAE_NO_SITE:-}" ]; then
+    say "the site"
+    logged scripts/docs.sh
+    [ -e build/docs/html/index.html ] || fail "scripts/docs.sh made no site"
+    site=$work/site-$version.tar.gz
+    tar -czf "$site" -C build/docs/html .
+fi
+
 # --- installing and using ---------------------------------------------------------------------------------------------
 
-# From an empty folder, so that only what is installed can be found.
-mkdir "$work/empty"
+# From an empty folder, so that only what is installed can be found. The demo is no part of a package, and a copy of it.
+mkdir -p "$work/empty/demo"
+cp "$work/source/demo/run.py" "$work/empty/demo/"
 cd "$work/empty"
 cat >"$work/use.py" <<'PYTHON'
+import runpy
 import sys
 
+import anndata
 import numpy as np
 
 import scrae
@@ -65,11 +93,13 @@ import scrae
 version, environment = sys.argv[1:]
 assert scrae.__version__ == version, scrae.__version__
 assert scrae.__file__.startswith(environment), scrae.__file__
-adata = scrae.datasets.pbmc()
-scrae.tl.scrae(adata, max_epochs=3, verbose=False)
+
+runpy.run_path("demo/run.py", run_name="__main__")
+adata = anndata.read_h5ad("demo/pbmc_scrae.h5ad")
 embedding = adata.obsm["X_scrae"]
-assert embedding.shape == (adata.n_obs, 10), embedding.shape
+assert embedding.shape == (700, 30), embedding.shape
 assert np.isfinite(embedding).all()
+assert 3 <= adata.obs["scrae_clusters"].nunique() <= 20
 PYTHON
 
 # use_python NAME FILE: an environment of that name with nothing but the file and what that needs, in the versions of
@@ -81,6 +111,8 @@ use_python() {
     logged "$environment/bin/scrae" doctor
     cat "$work/log"
     logged "$environment/bin/python" "$work/use.py" "$version" "$environment"
+    cat "$work/log"
+    rm -f demo/pbmc_*
 }
 
 say "the sdist in an empty environment"
@@ -103,10 +135,15 @@ library(scRAE, lib.loc = arguments[2])
 stopifnot(as.character(packageVersion("scRAE", arguments[2])) == arguments[1])
 options(scrae.python = arguments[3])
 stopifnot(SCRAEStatus()$ready)
-cells <- RunSCRAE(PBMCExample(), max_epochs = 3, verbose = FALSE)
+cells <- RunSCRAE(PBMCExample(), verbose = FALSE)
 embedding <- SingleCellExperiment::reducedDim(cells, "SCRAE")
-stopifnot(nrow(embedding) == ncol(cells), ncol(embedding) == 10, is.finite(embedding))
-stopifnot(nrow(vignette(package = "scRAE", lib.loc = arguments[2])$results) > 0)
+stopifnot(nrow(embedding) == ncol(cells), ncol(embedding) == 30, is.finite(embedding))
+cells <- ClusterSCRAE(cells, verbose = FALSE)
+print(S4Vectors::metadata(cells)$scrae_clusters$clusters[, 1:3])
+ggplot2::ggsave("clusters.png", plotClustersSCRAE(cells), width = 8, height = 6)
+ReportSCRAE(cells, "run.html")
+stopifnot(file.size("run.html") > 1e5)
+stopifnot(nzchar(Sys.getenv("SCRAE_NO_VIGNETTES")) || nrow(vignette(package = "scRAE", lib.loc = arguments[2])$results) > 0)
 R
 logged Rscript --vanilla "$work/use.R" "$version" "$work/library" "$work/from-wheel/bin/python"
 cat "$work/log"
@@ -114,7 +151,8 @@ cat "$work/log"
 cd "$root"
 rm -rf dist
 mkdir dist
-mv "$sdist" "$wheel" "$tarball" dist/
+# shellcheck disable=SC2086 # the site may be missing
+mv "$sdist" "$wheel" "$tarball" "$work/notes-$version.md" "$work/recipe.yaml" $site dist/
 say "passed; in dist/:"
 ls -l dist
 "$venv" scripts/metadata.py publishable || say "not yet to be published, see above"

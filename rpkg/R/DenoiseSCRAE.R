@@ -3,6 +3,11 @@
 #' Adds denoised expression for the genes of the model: the means of the trained
 #' decoder, which are the counts to be expected on average.
 #'
+#' Cells of a batch that the model was not trained on are decoded as if from the
+#' average of the known batches, each with its share of the training cells, and a
+#' warning says so. The same holds for new levels of the other columns of
+#' `group.by.vars`.
+#'
 #' @inheritParams RunSCRAE
 #' @param object The object that [RunSCRAE()] returned, or other cells with all
 #'   the model's genes; for a matrix, raw counts.
@@ -130,7 +135,7 @@ known_library_size <- function(size) {
         tolower(size) %in% c("common", "observed")
     numbered <- is.numeric(size) && length(size) == 1L && is.finite(size) && size > 0
     if (!named && !numbered) {
-        fail(WORDS$library_size(list(library_size = size)), class = "scrae_library_size")
+        fail(WORDS$library_size(list(value = size)), class = "scrae_library_size")
     }
     if (named) tolower(size) else size
 }

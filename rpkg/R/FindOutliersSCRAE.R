@@ -5,6 +5,9 @@
 #' cells, and types that the model was not trained on. No label is used. Ordinary
 #' cells score like a standard normal variable, so few of them are above 3.
 #'
+#' Cells of a batch that the model was not trained on are taken as if from the average
+#' of the known batches, as by [DenoiseSCRAE()].
+#'
 #' To find doublets, use a tool that was made for that purpose: a high score here
 #' can have other causes.
 #'

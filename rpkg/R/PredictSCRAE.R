@@ -6,6 +6,11 @@
 #' many. Where the model has learned types of cells with [LabelSCRAE()], the query
 #' is labelled, too.
 #'
+#' The query may come from batches that the model was not trained on. Its cells are
+#' placed as the training cells that are most like them, and what sets the new batches
+#' apart is not taken out. Where the query has the batch column of the training, a
+#' warning names those batches.
+#'
 #' @inheritParams RunSCRAE
 #' @param object Query: Seurat object, SingleCellExperiment or matrix of raw
 #'   counts, genes x cells.
@@ -58,7 +63,9 @@ PredictSCRAE.SingleCellExperiment <- function(object, model,
     kept <- kept_fit(object, name, model, verbose)
     check_columns(object, paste0(name, "_", columns_of_types(model)))
     source <- sce_source(object, assay.type, altexp)
-    mapped <- map_cells(source, model, unlabeled, unknown.rate, how)
+    mapped <- map_cells(
+        source, model, unlabeled, unknown.rate, how, SummarizedExperiment::colData(object)
+    )
     if (is.null(kept)) {
         for (column in earlier_columns(object, name)) {
             SummarizedExperiment::colData(object)[[column]] <- NULL
@@ -88,7 +95,9 @@ PredictSCRAE.Seurat <- function(object, model, assay = NULL, layer = "counts",
     columns <- columns_of_types(model)
     check_columns(object, paste0(reduction.name, "_", columns))
     source <- seurat_source(object, assay, layer, verbose)
-    mapped <- map_cells(source, model, unlabeled, unknown.rate, how)
+    mapped <- map_cells(
+        source, model, unlabeled, unknown.rate, how, metadata_of(object, source)
+    )
     if (is.null(kept)) {
         for (column in earlier_columns(object, reduction.name)) {
             methods::slot(object, "meta.data")[[column]] <- NULL
@@ -138,7 +147,7 @@ columns_of_types <- function(model) {
 }
 
 # `embedding`, and `table` with the types where the model knows any.
-map_cells <- function(source, model, unlabeled, unknown.rate, how) {
+map_cells <- function(source, model, unlabeled, unknown.rate, how, table = NULL) {
     refuse_settings(how)
     share_of_unknown(unknown.rate)
     model <- find_model(model)
@@ -150,6 +159,7 @@ map_cells <- function(source, model, unlabeled, unknown.rate, how) {
         unknown_rate = unknown.rate
     )
     result <- run_job("map", arguments, read_model_genes(source, facts$genes),
+        batches_of_query(facts, table),
         how = how, where = source$where, model = model
     )
     result$table <- with_missing(result$table, unlabeled, called)

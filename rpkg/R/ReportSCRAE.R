@@ -57,7 +57,7 @@ ReportSCRAE.default <- function(object, path, embedding, batch.by = NULL,
     source <- matrix_source(object)
     if (missing(embedding) || !is.matrix(embedding)) {
         fail(
-            "a report is of a training: embedding <- RunSCRAE(counts), then ",
+            "a report describes a training: embedding <- RunSCRAE(counts), then ",
             "ReportSCRAE(counts, path, embedding)"
         )
     }
@@ -280,6 +280,9 @@ plain_columns <- function(table) {
     })
 }
 
+# Arguments that are too long to be typed: the user's own objects of these names.
+as_given <- function(names) stats::setNames(as.list(dotted(names)), dotted(names))
+
 # What Python makes the lines of code of: names of functions, and arguments as typed.
 code_of_run <- function(fit, facts, clusters, told, call) {
     levels <- setdiff(names(facts$covariate_levels), LAYER)
@@ -287,6 +290,7 @@ code_of_run <- function(fit, facts, clusters, told, call) {
         list(features = call$features),
         typed_if_any("group.by.vars", levels),
         typed_if_any("vars.to.regress", names(facts$covariate_scales)),
+        as_given(intersect(c("must_link", "cannot_link"), names(fit$history))),
         list(seed.use = typed(fit$parameters$random_state)),
         if (fit$parameters$preset != "default") {
             list(preset = typed(fit$parameters$preset))

@@ -213,20 +213,21 @@ model_covariates <- function(facts, table, where, source) {
             class = "scrae_unknown_column"
         )
     }
-    covariates <- read_covariates(table, keys, where, numbers)
-    for (key in keys) {
-        known <- facts$covariate_levels[[key]]
-        new <- sort(setdiff(covariates[[key]], known))
-        if (length(new) > 0L) {
-            fail(
-                WORDS$new_levels(
-                    list(column = key, n = length(new), names = new, known = known)
-                ),
-                class = "scrae_new_levels"
-            )
-        }
+    read_covariates(table, keys, where, numbers)
+}
+
+# The batches of cells that are mapped, where they have the column of the training:
+# no batch is needed there, but it is said which ones the model does not know.
+batches_of_query <- function(facts, table) {
+    key <- facts$batch_key
+    if (is.null(key) || is.null(table)) {
+        return(list())
     }
-    covariates
+    values <- if (sum(colnames(table) == key) == 1L) table[[key]]
+    if (is.null(values) || !is.atomic(values) || !is.null(dim(values)) || anyNA(values)) {
+        return(list())
+    }
+    stats::setNames(list(as.character(values)), key)
 }
 
 # The argument that names one column.

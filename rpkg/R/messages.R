@@ -111,6 +111,38 @@ ESTIMATED <- paste0(
 
 # For each code a function of its fields and of the place of the counts.
 WORDS <- list(
+    # -- pairs of cells --------------------------------------------------------
+    no_pairs = function(f, where) {
+        paste0(
+            argument(f$name), " must be a data.frame or a matrix of two columns, ",
+            "a pair of cells in each row."
+        )
+    },
+    unknown_cells = function(f, where) {
+        paste0(
+            how_many(f$n, "cell"), " in ", argument(f$name), ngettext(f$n, " is", " are"),
+            " not among the ", count(f$n_cells), " to train on: ", quoted(f$names), "."
+        )
+    },
+    repeated_cells = function(f, where) {
+        paste0(
+            how_many(f$n, "name"), " in ", argument(f$name), ngettext(f$n, " is that", " are those"),
+            " of several cells (", quoted(f$names), "). Give every cell a name of its own first."
+        )
+    },
+    paired_with_itself = function(f, where) {
+        paste0(
+            how_many(f$n, "pair"), " in ", argument(f$name), ngettext(f$n, " is", " are"),
+            " of a cell and itself: ", quoted(f$names), "."
+        )
+    },
+    contradicting_pairs = function(f, where) {
+        paste0(
+            how_many(f$n, "pair"), " of cannot.link ", ngettext(f$n, "is", "are"),
+            " of cells that must.link ties together, also by way of other cells: ",
+            quoted(f$names), "."
+        )
+    },
     # -- counts ----------------------------------------------------------------
     no_matrix = function(f, where) paste0("there are no values in ", where, "."),
     no_table = function(f, where) {
@@ -288,8 +320,17 @@ WORDS <- list(
     new_levels = function(f, where) {
         paste0(
             "column '", f$column, "' has ", how_many(f$n, "level"), " that the ",
-            "model was not trained on (", quoted(f$names), "). It knows ",
-            quoted(f$known), "."
+            "model was not trained on (", quoted(f$names), "). Their cells are decoded ",
+            "as if from the average of the ", count(f$n_known), " known levels."
+        )
+    },
+    new_batches_mapped = function(f, where) {
+        paste0(
+            "column '", f$column, "' has ", how_many(f$n, "batch", "batches"), " that the ",
+            "model was not trained on (", quoted(f$names), "). Their ",
+            how_many(f$n_cells, "cell"), ngettext(f$n_cells, " is", " are"),
+            " placed as the training cells that are most like them. What sets the ",
+            "new batches apart is not taken out."
         )
     },
 
@@ -381,8 +422,8 @@ WORDS <- list(
             } else {
                 paste0("group '", f$group, "'")
             },
-            ": ", how_many(f$n, "cell"), ". To compare with any confidence, ",
-            f$least, " or more are needed."
+            ": ", how_many(f$n, "cell"), ". For a comparison ", f$least,
+            " or more are needed."
         )
     },
     no_batch_shared = function(f, where) {
@@ -394,7 +435,7 @@ WORDS <- list(
             },
             " have no level of column '", f$column, "' in common. What differs ",
             "between them cannot be told from what differs between those levels. ",
-            "Without batch.by they are compared all the same."
+            "Leave batch.by out to compare them all the same."
         )
     },
     groups_left_out = function(f, where) {
@@ -413,7 +454,7 @@ WORDS <- list(
             "group '", f$group, "': ", how_many(f$n, "sample"), " of column '",
             f$column, "' against ", count(f$n_reference), ". On either side ",
             f$least, " or more with ", f$least_cells, " or more cells each are ",
-            "needed: a difference is held against the spread between them."
+            "needed, because a difference is compared with the spread between samples."
         )
     },
     some_samples_on_both_sides = function(f, where) {
@@ -421,15 +462,16 @@ WORDS <- list(
             "group '", f$group, "': ", share_of(f$n, f$n_samples, "sample"),
             " of column '", f$column, "' ", ngettext(f$n, "is", "are"),
             " on both sides (", quoted(f$names), "), the others on one: they are ",
-            "neither pairs nor independent. Leave out the cells of these on one side."
+            "neither pairs nor independent. Leave out the cells that these samples have on ",
+            "one side."
         )
     },
     unpaired_samples_left_out = function(f, where) {
         paste0(
             "group '", f$group, "': ", share_of(f$n, f$n_samples, "sample"),
             " of column '", f$column, "' ", ngettext(f$n, "is", "are"),
-            " on both sides and compared as pairs; the others say nothing of what ",
-            "differs within a sample (", quoted(f$names), ")"
+            " on both sides and compared as pairs; the others are left out, because they ",
+            "are on one side only (", quoted(f$names), ")"
         )
     },
     several_batches_in_sample = function(f, where) {
@@ -447,8 +489,8 @@ WORDS <- list(
             "be told from what differs between samples",
             if (!is.null(f$column)) {
                 paste0(
-                    " of column '", f$column, "', or there are no more samples than ",
-                    "levels. Without batch.by they are compared all the same"
+                    " of column '", f$column, "', or there are too few samples for so ",
+                    "many levels. Leave batch.by out to compare them all the same"
                 )
             },
             "."
@@ -468,7 +510,10 @@ WORDS <- list(
         )
     },
     prior_with_like = function(f, where) {
-        "the prior knows no single cells: give like, or codes = \"prior\", not both."
+        paste0(
+            "cells from the prior cannot be made to resemble others: give like or ",
+            "codes = \"prior\", not both."
+        )
     },
     draws_no_counts = function(f, where) {
         paste0(
@@ -502,6 +547,25 @@ WORDS <- list(
             share_of(f$n, f$n_cells, "cell"), ngettext(f$n, " has", " have"),
             " no molecule on one side of the split. They have too few counts in ",
             "these genes: leave them out, or take more genes."
+        )
+    },
+    explains_no_counts = function(f, where) {
+        paste0(
+            "a model with likelihood = \"none\", as of preset = \"contrastive_sc\", has an ",
+            "embedding and knows nothing of counts. Train with the default preset for ",
+            "this question."
+        )
+    },
+    other_target = function(f, where) {
+        paste0(
+            "likelihood = \"", f$likelihood, "\" explains target = \"", f$target,
+            "\" alone, not \"", f$value, "\"."
+        )
+    },
+    nothing_to_learn = function(f, where) {
+        paste0(
+            "with likelihood = \"", f$likelihood, "\" nothing is reconstructed: ",
+            "contrast.weight and mask.rate must be positive and early.stopping FALSE."
         )
     },
     no_prior = function(f, where) {
@@ -633,6 +697,13 @@ WORDS <- list(
         paste0(
             "device = ", typed(f$device), " is not known. Use \"auto\", \"cpu\" or ",
             "\"cuda\"."
+        )
+    },
+    no_double_precision = function(f, where) {
+        paste0(
+            "device = ", typed(f$device), " is not supported: the likelihood of counts ",
+            "is computed in double precision, which Apple's GPUs do not have. Use ",
+            "device = \"cpu\"."
         )
     },
     no_cuda = function(f, where) {

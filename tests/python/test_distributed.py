@@ -12,6 +12,7 @@ from pathlib import Path
 import anndata
 import numpy as np
 import pytest
+import torch
 
 import train_in_double
 from scrae.cli import main
@@ -20,6 +21,20 @@ from scrae.compute.rows import rows_of
 from scrae.model.folder import STATE
 
 TORCHRUN = [sys.executable, "-W", "error", "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
+
+
+def has_libuv() -> bool:
+    """Whether this build of torch has what its torchrun asks for; Debian's has not."""
+    try:
+        torch.distributed.TCPStore("127.0.0.1", 0, is_master=True, use_libuv=True)
+    except RuntimeError:
+        return False
+    return True
+
+
+needs_torchrun = pytest.mark.skipif(
+    not has_libuv(), reason="this build of torch has no libuv: its torchrun cannot start"
+)
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore::FutureWarning:torch"}
 
 
@@ -30,6 +45,7 @@ def h5ad(pbmc, tmp_path):
     return tmp_path / "in.h5ad"
 
 
+@needs_torchrun
 @pytest.mark.slow
 def test_two_processes_train_every_preset_as_one_does(tmp_path):
     """Minibatches of 15 and 16 cells, three batches, every regulariser; losses, held-out losses and codes."""
@@ -42,6 +58,7 @@ def test_two_processes_train_every_preset_as_one_does(tmp_path):
         np.testing.assert_allclose(two[name], expected, rtol=1e-6, atol=1e-6 * np.abs(expected).max(), err_msg=name)
 
 
+@needs_torchrun
 @pytest.mark.slow
 def test_a_killed_process_stops_the_others_and_the_run_resumes_to_what_one_process_gives(h5ad, tmp_path):
     def command(out, epochs, *more):

@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 METADATA = ROOT / "scripts" / "metadata.py"
 STATED = (
     *("python/scrae/_version.py", "release.toml", "pyproject.toml", "CITATION.cff", "NEWS.md"),
-    *("rpkg/DESCRIPTION", "rpkg/NEWS.md", "rpkg/man/scRAE-package.Rd"),
+    *("rpkg/DESCRIPTION", "rpkg/NEWS.md", "rpkg/man/scRAE-package.Rd", "recipe/recipe.yaml"),
 )
 """The files that state the version, the maintainer or an address."""
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
@@ -75,6 +75,7 @@ def test_a_new_version_is_set_in_every_file_that_states_one(copy: Path) -> None:
     assert "\nVersion: 9.8.7\n" in (copy / "rpkg/DESCRIPTION").read_text()
     assert (copy / "rpkg/NEWS.md").read_text().startswith("# scRAE 9.8.7\n")
     assert yaml.safe_load((copy / "CITATION.cff").read_text())["version"] == "9.8.7"
+    assert yaml.safe_load((copy / "recipe/recipe.yaml").read_text())["context"]["version"] == "9.8.7"
     assert metadata(copy, "check").returncode == 0
 
 
@@ -86,7 +87,7 @@ def test_a_version_that_r_or_python_would_read_differently_is_refused(copy: Path
     assert metadata(copy, "check").returncode == 0, "nothing was changed"
 
 
-@pytest.mark.parametrize("name", ["rpkg/DESCRIPTION", "rpkg/NEWS.md", "CITATION.cff"])
+@pytest.mark.parametrize("name", ["rpkg/DESCRIPTION", "rpkg/NEWS.md", "CITATION.cff", "recipe/recipe.yaml"])
 def test_a_file_with_another_version_is_found(copy: Path, name: str) -> None:
     version = runpy.run_path(str(ROOT / "python/scrae/_version.py"))["__version__"]
     replace(copy / name, version, "0.0.99")
@@ -141,6 +142,16 @@ def test_the_version_after_a_release_begins_a_section_of_the_r_news(copy: Path) 
     assert metadata(copy, "version", "9.9.0").returncode == 0
     headings = re.findall(r"^# (.*)$", (copy / "rpkg/NEWS.md").read_text(), flags=re.MULTILINE)
     assert headings[:2] == ["scRAE 9.9.0", "scRAE 9.8.7"]
+
+
+def test_the_notes_of_a_release_are_its_section_of_the_news(copy: Path) -> None:
+    (copy / "NEWS.md").write_text("# News\n\n## [Unreleased]\n\nNew.\n\n## [0.0.1] - 2020-01-01\n\nOld.\n")
+    assert metadata(copy, "version", "9.8.7").returncode == 0
+    assert metadata(copy, "notes").stdout == "# scRAE 9.8.7\n\nNew.\n"
+    assert metadata(copy, "date", "2030-01-31").returncode == 0
+    assert metadata(copy, "notes").stdout == "# scRAE 9.8.7\n\nNew.\n"
+    (copy / "NEWS.md").write_text("# News\n\n## [Unreleased]\n\n## [0.0.1] - 2020-01-01\n\nOld.\n")
+    assert "says nothing about 9.8.7" in metadata(copy, "notes").stderr
 
 
 def test_news_has_only_the_headings_of_keep_a_changelog() -> None:

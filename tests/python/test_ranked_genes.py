@@ -88,7 +88,7 @@ def test_groups_that_are_too_small_are_left_out_with_a_warning(fitted, pbmc):
         Notice, match=r"2 of 4 groups cannot be compared and are left out \('one', 'two'\); the first: group 'one': 4"
     ) as said:
         found = scrae.tl.differential_expression(pbmc, fitted, "group")
-    assert said[0].message.code == "groups_left_out"
+    assert [one.message.code for one in said if isinstance(one.message, Notice)] == ["groups_left_out"]
     assert set(found["group"]) == {"three", "four"}
     pbmc.obs["batch"] = ["a"] * 300 + ["b"] * 200 + ["c"] * 200
     pbmc.obs["group"] = ["x"] * 150 + ["y"] * 150 + ["x"] * 100 + ["y"] * 100 + ["alone"] * 200

@@ -31,7 +31,7 @@ def _report(options: argparse.Namespace) -> int:
 
     out = refuse_no_page(options.out or options.input.with_suffix(".html"))
     if options.input.suffix not in (".h5ad", ".zarr"):
-        raise ValueError(f"{options.input}: a report is of what `scrae run` has written, an h5ad or zarr file")
+        raise ValueError(f"{options.input}: a report is made from an h5ad or zarr file that `scrae run` has written")
     pl.report(
         read_counts(options.input),
         out,

@@ -257,7 +257,7 @@ def _read_anndata(adata: Any, layer: Any, copy: bool, rounding: Rounding | None)
     if not adata.var_names.is_unique:
         repeated = adata.var_names[adata.var_names.duplicated()]
         raise Refusal(
-            f"{len(repeated):,} gene name(s) in adata.var_names stand there more than once ({some(repeated)}); "
+            f"{len(repeated):,} gene name(s) occur more than once in adata.var_names ({some(repeated)}); "
             "genes are matched by name: call adata.var_names_make_unique() first",
             "repeated_genes",
             n=len(repeated),

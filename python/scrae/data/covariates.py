@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from scrae.data.cells import Cells
 
 
+AVERAGE = -1
+"""Code of a level that the model was not trained on: the decoder is told the shares of the known levels instead."""
+
+
 @dataclass(frozen=True)
 class Covariates:
     """Categorical covariates of all cells, as codes, and continuous ones, as numbers.
@@ -27,11 +31,15 @@ class Covariates:
         Number of levels of each covariate.
     values
         Continuous covariates with mean 0 and variance 1 over the training cells, float32 (n_cells, n_continuous).
+    shares
+        Of each covariate: the shares of its levels among the training cells, float (n_levels,). Needed where there are
+        codes :data:`AVERAGE`; None: there are none.
     """
 
     codes: np.ndarray
     levels: tuple[int, ...]
     values: np.ndarray
+    shares: tuple[np.ndarray, ...] | None = None
 
     @classmethod
     def categorical(cls, codes: np.ndarray, levels: tuple[int, ...]) -> Covariates:
@@ -121,24 +129,17 @@ class CovariateCoding:
         """What covariates add to the decoder's input: a column for each level and each number."""
         return sum(map(len, self.levels.values())) + len(self.scales)
 
+    def new_levels(self, cells: Cells) -> dict[str, list[str]]:
+        """Levels of ``cells`` that were not seen in training, sorted, by column; no entry where all were."""
+        found = {key: sorted(set(cells.covariate(key)) - set(levels)) for key, levels in self.levels.items()}
+        return {key: names for key, names in found.items() if names}
+
     def code(self, cells: Cells) -> Covariates:
-        """Covariates of ``cells``; a level that was not seen in training is refused."""
+        """Covariates of ``cells``; levels that were not seen in training are :data:`AVERAGE`."""
         codes = np.zeros((cells.counts.shape[0], len(self.levels)), dtype=np.int64)
         for j, (key, levels) in enumerate(self.levels.items()):
-            values = cells.covariate(key)
             position = {name: i for i, name in enumerate(levels)}
-            new = sorted(set(values) - set(position))
-            if new:
-                raise Refusal(
-                    f"adata.obs[{key!r}] has {len(new):,} level(s) that the model was not trained on ({some(new)}); "
-                    f"it knows {some(levels)}",
-                    "new_levels",
-                    column=key,
-                    n=len(new),
-                    names=first_few(new),
-                    known=first_few(levels),
-                )
-            codes[:, j] = [position[value] for value in values]
+            codes[:, j] = [position.get(value, AVERAGE) for value in cells.covariate(key)]
         values = np.zeros((cells.counts.shape[0], len(self.scales)), dtype=np.float32)
         for j, (key, (mean, sd)) in enumerate(self.scales.items()):
             values[:, j] = (cells.numbers(key) - mean) / sd

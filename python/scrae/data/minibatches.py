@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import scipy.sparse as sp
@@ -13,7 +13,8 @@ from torch import Tensor
 
 from scrae.compute.compilation import compiled
 from scrae.compute.rows import ALL_ROWS, Rows, rows_of
-from scrae.data.covariates import Covariates
+from scrae.data.covariates import AVERAGE, Covariates
+from scrae.data.links import Links
 from scrae.data.on_disk import is_on_disk, read_ahead, read_only_what_is_asked_for
 from scrae.data.sparse import SparseRows
 
@@ -31,7 +32,8 @@ class Minibatch:
     counts
         Counts of the modelled genes; of the own rows only where several processes share the minibatch.
     covariates
-        One-hot codes of batch and further covariates, then continuous ones, float (n_cells, width of the coding); of
+        One-hot codes of batch and further covariates (shares of the levels for one that is not known), then continuous
+        ones, float (n_cells, width of the coding); of
         the own rows, too.
     batch
         Code of the batch, int64 (n_cells,); zero without batches.
@@ -39,6 +41,8 @@ class Minibatch:
         Positions of the cells among all cells, int64 (n_cells,).
     rows
         Which of its rows are the own ones.
+    linked
+        Pairs of cells that somebody knows something of, for a step of training; None: there are none.
     """
 
     counts: SparseRows
@@ -46,6 +50,7 @@ class Minibatch:
     batch: Tensor
     cells: Tensor
     rows: Rows = ALL_ROWS
+    linked: LinkedCells | None = None
     _transformed: dict[Callable[[SparseRows], SparseRows], SparseRows] = field(default_factory=dict, repr=False)
 
     @property
@@ -60,8 +65,33 @@ class Minibatch:
         return self._transformed[transform]
 
 
+@dataclass(frozen=True)
+class LinkedCells:
+    """Some pairs of linked cells.
+
+    Attributes
+    ----------
+    minibatch
+        The first cells of must-link pairs, their partners, the first cells of cannot-link pairs, their partners.
+    n_must, n_cannot
+        Numbers of these pairs.
+    """
+
+    minibatch: Minibatch
+    n_must: int
+    n_cannot: int
+
+    def pairs(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """A row for each cell as the four parts of the minibatch: one, other (must), one, other (cannot)."""
+        one, other, apart, from_other = torch.split(rows, [self.n_must, self.n_must, self.n_cannot, self.n_cannot])
+        return one, other, apart, from_other
+
+
 class CountData:
     """All counts as CSR tensors on one device, and the covariates beside them.
+
+    Positions of cells, and where the entries of each cell begin, are on the processor: how many entries a minibatch has
+    must be known there before a GPU can make room for it, and asking the GPU would have both wait for each other.
 
     Parameters
     ----------
@@ -73,23 +103,37 @@ class CountData:
         Where the tensors live and where minibatches are made.
     has_batch
         Whether the first covariate is the batch.
+    links
+        Pairs of cells that somebody knows something of; None: there are none.
     """
 
     def __init__(
-        self, counts: sp.csr_array, covariates: Covariates, device: torch.device, has_batch: bool = False
+        self,
+        counts: sp.csr_array,
+        covariates: Covariates,
+        device: torch.device,
+        has_batch: bool = False,
+        links: Links | None = None,
     ) -> None:
         self.n_cells, self.n_genes = counts.shape
         self.device = device
-        self._indptr = torch.as_tensor(counts.indptr.astype(np.int64), device=device)
+        self._indptr = torch.as_tensor(counts.indptr.astype(np.int64))
         self._indices = torch.as_tensor(np.ascontiguousarray(counts.indices), device=device)
         self._values = torch.as_tensor(np.ascontiguousarray(counts.data), device=device)
         self._on_disk = [counts.indices, counts.data] if is_on_disk(counts) and device.type == "cpu" else []
         for entries in self._on_disk:
             read_only_what_is_asked_for(entries)
         self._codes = torch.as_tensor(covariates.codes, device=device)
+        self._shares = None
+        if covariates.shares is not None:
+            self._shares = [
+                torch.as_tensor(shares, device=device).to(self._values.dtype) for shares in covariates.shares
+            ]
         self._levels = covariates.levels
         self._continuous = torch.as_tensor(covariates.values, device=device)
         self._has_batch = has_batch
+        known = Links.none() if links is None else links
+        self._links = [torch.as_tensor(pairs) for pairs in (known.must, known.cannot)]
 
     def minibatch(self, cells: Tensor, shared: bool = False) -> Minibatch:
         """The cells with the given positions, in that order.
@@ -97,50 +141,72 @@ class CountData:
         Parameters
         ----------
         cells
-            int64 (n,), positions among all cells, on the device of the data.
+            int64 (n,), positions among all cells, on the processor.
         shared
             Whether the processes that train together share it (:mod:`scrae.compute.rows`).
         """
         start = self._indptr[cells]
         length = self._indptr[cells + 1] - start
-        codes, continuous = self._codes[cells], self._continuous[cells]
-        batch = codes[:, 0] if self._has_batch else torch.zeros(len(cells), dtype=torch.int64, device=self.device)
         rows = rows_of(length) if shared else ALL_ROWS
         counts = self._rows(rows.own(start), rows.own(length))
+        cells = cells.to(self.device, non_blocking=True)
+        codes, continuous = self._codes[cells], self._continuous[cells]
+        batch = codes[:, 0] if self._has_batch else torch.zeros(len(cells), dtype=torch.int64, device=self.device)
+        if self._has_batch and self._shares is not None:  # a dispersion per batch has no average
+            batch = torch.where(batch == AVERAGE, self._shares[0].argmax(), batch)
         codes, continuous = rows.own(codes), rows.own(continuous)
-        one_hot = [
-            torch.nn.functional.one_hot(codes[:, j], levels).to(self._values.dtype)
-            for j, levels in enumerate(self._levels)
-        ]
-        covariates = torch.cat([*one_hot, continuous.to(self._values.dtype)], 1)
+        told = [self._told(codes[:, j], j) for j in range(len(self._levels))]
+        covariates = torch.cat([*told, continuous.to(self._values.dtype)], 1)
         return Minibatch(counts, covariates, batch, cells, rows)
+
+    def _told(self, codes: Tensor, j: int) -> Tensor:
+        """What the decoder is told of the j-th covariate, (n_cells, n_levels): 1 for the level, or shares of all."""
+        levels = self._levels[j]
+        if self._shares is None:
+            return torch.nn.functional.one_hot(codes, levels).to(self._values.dtype)
+        known = torch.nn.functional.one_hot(codes.clamp(min=0), levels).to(self._values.dtype)
+        return torch.where((codes == AVERAGE)[:, None], self._shares[j], known)
 
     def _rows(self, start: Tensor, length: Tensor) -> SparseRows:
         """The stored entries from each ``start`` on, as many as ``length`` says."""
-        first = torch.cumsum(length, 0) - length
+        first, n_entries = torch.cumsum(length, 0) - length, int(length.sum())
         if self.device.type == "cpu":
-            row, column = (torch.empty(int(length.sum()), dtype=torch.int64) for _ in range(2))
-            values = self._values.new_empty(len(row))
+            row, column = (torch.empty(n_entries, dtype=torch.int64) for _ in range(2))
+            values = self._values.new_empty(n_entries)
             arrays = start, length, first, self._indices, self._values, row, column, values
             _gather(*(tensor.numpy() for tensor in arrays))
         else:
-            row = torch.repeat_interleave(torch.arange(len(start), device=self.device), length)
-            entry = (start - first).index_select(0, row).add_(torch.arange(len(row), device=self.device))
+            shift, length = (part.to(self.device, non_blocking=True) for part in (start - first, length))
+            row = torch.repeat_interleave(torch.arange(len(start), device=self.device), length, output_size=n_entries)
+            entry = shift.index_select(0, row).add_(torch.arange(n_entries, device=self.device))
             column, values = self._indices.index_select(0, entry).long(), self._values.index_select(0, entry)
         return SparseRows(row, column, values, len(start), self.n_genes)
 
     def covariates(self, cells: Tensor) -> Covariates:
         """Those of the cells with the given positions."""
-        return Covariates(self._codes[cells].cpu().numpy(), self._levels, self._continuous[cells].cpu().numpy())
+        codes, continuous = self._codes.cpu()[cells], self._continuous.cpu()[cells]
+        return Covariates(codes.numpy(), self._levels, continuous.numpy())
 
     def in_order(self, batch_size: int, cells: Tensor | None = None, shared: bool = False) -> Iterator[Minibatch]:
         """Minibatches of all cells (or of those given), in their order; ``shared`` as in :meth:`minibatch`."""
-        order = torch.arange(self.n_cells, device=self.device) if cells is None else cells
+        order = torch.arange(self.n_cells) if cells is None else cells
         yield from self._minibatches(list(torch.split(order, CHUNK)), batch_size, shared)
 
     def in_random_order(self, batch_size: int, cells: Tensor, shared: bool = False) -> Iterator[Minibatch]:
         """Minibatches of the cells with these ascending positions, :func:`shuffled`."""
         yield from self._minibatches(shuffled(cells), batch_size, shared)
+
+    def for_training(self, batch_size: int, cells: Tensor) -> Iterator[Minibatch]:
+        """The same, shared by the processes that train together, each with some linked cells where there are any."""
+        for minibatch in self.in_random_order(batch_size, cells, shared=True):
+            linked = self._linked(batch_size // 2) if any(map(len, self._links)) else None
+            yield replace(minibatch, linked=linked)
+
+    def _linked(self, number: int) -> LinkedCells:
+        """So many pairs of either kind that there is, drawn at random, a pair more than once where there are fewer."""
+        drawn = [pairs[torch.randint(len(pairs), (number,))] if len(pairs) else pairs for pairs in self._links]
+        cells = torch.cat([pairs.T.flatten() for pairs in drawn])
+        return LinkedCells(self.minibatch(cells, shared=True), *map(len, drawn))
 
     def row_of_each(
         self, of: Callable[[Minibatch], Tensor], batch_size: int, cells: Tensor | None = None, shared: bool = False
@@ -218,11 +284,11 @@ def shuffled(cells: Tensor, block: int = BLOCK, buffer: int = BUFFER) -> list[Te
     """
     n = len(cells)
     if n <= buffer:
-        return [cells[torch.randperm(n).to(cells.device)]]
+        return [cells[torch.randperm(n)]]
     blocks = torch.randperm(math.ceil(n / block))
     order = (blocks[:, None] * block + torch.arange(block)).flatten()
     buffers = torch.split(order[order < n], buffer)
-    return [cells[part[torch.randperm(len(part))].to(cells.device)] for part in buffers]
+    return [cells[part[torch.randperm(len(part))]] for part in buffers]
 
 
 def even_batches(order: Tensor, batch_size: int) -> tuple[Tensor, ...]:

@@ -10,18 +10,19 @@ import torch
 from scrae.data.cells import read_cells
 from scrae.data.covariates import Covariates
 from scrae.model.fitted import FittedModel
+from scrae.model.new_levels import warn_of_new_batches
 
 
 def embed(model: FittedModel, data: Any, layer: str | None, raw_or_round: str) -> np.ndarray:
     """See :meth:`scrae.SCRAE.embed`."""
-    counts, covariates = model.cells_or_training(data, layer, with_covariates=False, raw_or_round=raw_or_round)
-    return model.row_of_each(counts, covariates, model.embedding)
+    counts = model.counts_or_training(data, layer, raw_or_round)
+    return model.row_of_each(counts, Covariates.none(counts.shape[0]), model.embedding)
 
 
 def codes(model: FittedModel, data: Any, layer: str | None) -> np.ndarray:
     """See :meth:`scrae.SCRAE.codes`."""
-    counts, covariates = model.cells_or_training(data, layer, with_covariates=False)
-    return model.row_of_each(counts, covariates, model.module.encode)
+    counts = model.counts_or_training(data, layer)
+    return model.row_of_each(counts, Covariates.none(counts.shape[0]), model.module.encode)
 
 
 def map_query(model: FittedModel, query: Any, layer: str | None, raw_or_round: str) -> np.ndarray:
@@ -30,6 +31,7 @@ def map_query(model: FittedModel, query: Any, layer: str | None, raw_or_round: s
     if cells.rounding is not None:
         cells.rounding.warn(cells.where)
     counts = model.match_genes(cells, missing_allowed=True)
+    warn_of_new_batches(model, cells)
     return model.row_of_each(counts, Covariates.none(counts.shape[0]), model.embedding)
 
 

@@ -13,16 +13,20 @@ from scrae._messages import shown
 from scrae.compute.whole_numbers import is_number
 from scrae.data.minibatches import Minibatch
 from scrae.model.fitted import FittedModel
+from scrae.model.new_levels import cells_with_covariates
 
 
 def denoise(
-    model: FittedModel, data: Any, layer: str | None, library_size: str | float, batch: str | None
+    model: FittedModel,
+    data: Any,
+    layer: str | None,
+    library_size: str | float,
+    batch: str | None,
+    told: bool = False,
 ) -> np.ndarray:
-    """See :meth:`scrae.SCRAE.denoise`."""
+    """See :meth:`scrae.SCRAE.denoise`; with ``told`` nothing is said of new levels."""
     module = model.module
-    counts, covariates = model.cells_or_training(data, layer, with_covariates=True)
-    if batch is not None:
-        covariates = model.as_if_from(batch, covariates)
+    counts, covariates = cells_with_covariates(model, data, layer, batch, told)
     common = _common_library(model, library_size)
 
     def means(minibatch: Minibatch) -> Tensor:
@@ -36,7 +40,7 @@ def denoise(
 
 def negative_log_likelihood(model: FittedModel, data: Any, layer: str | None) -> np.ndarray:
     """See :meth:`scrae.SCRAE.negative_log_likelihood`."""
-    counts, covariates = model.cells_or_training(data, layer, with_covariates=True)
+    counts, covariates = cells_with_covariates(model, data, layer)
     return model.row_of_each(counts, covariates, model.module.negative_log_likelihood)
 
 

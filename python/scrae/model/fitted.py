@@ -108,10 +108,8 @@ class FittedModel:
 
     # -- cells in the form that the networks take ---------------------------------------------------------------------
 
-    def cells_or_training(
-        self, data: Any, layer: str | None, with_covariates: bool, raw_or_round: str = "raw"
-    ) -> tuple[sp.csr_array, Covariates]:
-        """Counts of the model's genes and covariates of ``data``; None: of the training cells.
+    def counts_or_training(self, data: Any, layer: str | None, raw_or_round: str = "raw") -> sp.csr_array:
+        """Counts of the model's genes of ``data``; None: of the training cells.
 
         With ``raw_or_round="round"`` estimated counts are rounded, with a warning.
 
@@ -121,14 +119,23 @@ class FittedModel:
             Genes of the model are missing, or the training cells of a loaded model are asked for.
         """
         if data is None:
-            if self.training_cells is None:
-                raise ValueError("a loaded model does not hold its training cells: give the data")
-            return self.training_cells
+            return self.known_cells()[0]
         cells = read_cells(data, layer, counts=raw_or_round)
         if cells.rounding is not None:
             cells.rounding.warn(cells.where)
-        counts = self.match_genes(cells, missing_allowed=False)
-        return counts, self.coding.code(cells) if with_covariates else Covariates.none(counts.shape[0])
+        return self.match_genes(cells, missing_allowed=False)
+
+    def known_cells(self) -> tuple[sp.csr_array, Covariates]:
+        """Counts and covariates of the training cells.
+
+        Raises
+        ------
+        ValueError
+            The model was loaded and does not hold them.
+        """
+        if self.training_cells is None:
+            raise ValueError("a loaded model does not hold its training cells: give the data")
+        return self.training_cells
 
     def match_genes(self, cells: Cells, missing_allowed: bool) -> sp.csr_array:
         """Counts of the model's genes, in the model's order; genes that are not there are zero.

@@ -33,7 +33,10 @@ def sample(
             value=codes,
         )
     if codes == "prior" and like is not None:
-        raise Refusal('a prior knows no single cells: give like=..., or codes="prior"', "prior_with_like")
+        raise Refusal(
+            'cells from the prior cannot be made to resemble others: give like=... or codes="prior", not both',
+            "prior_with_like",
+        )
     if kind not in ("counts", "lognorm", "scaled"):
         raise Refusal(
             f"the likelihood of this model describes {kind} values, of which it can draw no counts; train with "

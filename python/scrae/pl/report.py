@@ -112,7 +112,7 @@ def refuse_no_page(path: str | os.PathLike[str]) -> Path:
     """The path, if a page can be written there."""
     file = Path(path)
     if file.suffix.lower() not in ENDINGS:
-        raise ValueError(f"{file}: a report is a page for a browser, so that its name has to end in .html")
+        raise ValueError(f"{file}: a report is a page for a browser, so its name has to end in .html")
     if not file.absolute().parent.is_dir():
         raise FileNotFoundError(f"{file}: there is no folder {file.absolute().parent}")
     return file

@@ -51,7 +51,7 @@ def finish(
     not there.
     """
     settings = module.settings
-    cells = torch.as_tensor(some_cells(data.n_cells, random_state), device=data.device)
+    cells = torch.as_tensor(some_cells(data.n_cells, random_state))
     fit_dispersions(module, data, cells, settings.dispersion_steps)
     readout = None
     if settings.n_pcs or settings.smoothing:

@@ -191,8 +191,12 @@ class LearnedPrior(FixedPrior):
         self.averaged_generator.requires_grad_(False)
 
     def generator_loss(self, n: int) -> Tensor:
-        # The loss is asked for once before each of the generator's steps: the average is of the weights up to here.
-        self.averaged_generator.update_parameters(self.generator)
+        # The loss is asked for once before each of the generator's steps: the average is of the weights up to here. It
+        # begins as a copy of the first ones. AveragedModel.update_parameters would ask a GPU whether this is the first.
+        averages, weights = self.averaged_generator.module.parameters(), self.generator.parameters()
+        with torch.no_grad():
+            towards(list(averages), list(weights), self.averaged_generator.n_averaged)
+            self.averaged_generator.n_averaged += 1
         return super().generator_loss(n)
 
     def sample(self, n: int) -> Tensor:

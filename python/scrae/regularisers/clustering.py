@@ -74,16 +74,24 @@ class ClusteredCodes(Regulariser):
         # As many rows as there may be clusters: shapes are known before the codes are, as a checkpoint needs.
         self.all_centroids = nn.Parameter(torch.zeros(n_clusters or MOST_CLUSTERS, n_latent))
         self.register_buffer("n_used", torch.zeros((), dtype=torch.int64))
+        self._n_used: int | None = 0  # the same on the processor, which asks at each step; None: not known yet
         self.register_buffer("assigned", torch.zeros(0, dtype=torch.int32))
 
     @property
     def preparing(self) -> bool:
-        return int(self.n_used) == 0
+        return self.number == 0
+
+    @property
+    def number(self) -> int:
+        """How many clusters there are; 0 before there are any."""
+        if self._n_used is None:
+            self._n_used = int(self.n_used)
+        return self._n_used
 
     @property
     def centroids(self) -> Tensor:
         """mu, (n_clusters, n_latent)."""
-        return self.all_centroids[: int(self.n_used)]
+        return self.all_centroids[: self.number]
 
     def penalty_parameters(self) -> list[nn.Parameter]:
         return [self.all_centroids]
@@ -104,9 +112,10 @@ class ClusteredCodes(Regulariser):
             return False
         cells, z = codes()
         if self.preparing:
-            self.n_used.fill_(self.n_clusters or number_of_clusters(z))
+            self._n_used = self.n_clusters or number_of_clusters(z)
+            self.n_used.fill_(self._n_used)
             with torch.no_grad():
-                self.centroids.copy_(kmeans(z, int(self.n_used)))
+                self.centroids.copy_(kmeans(z, self.number))
             self.assigned = self.clusters(z).int()
         elif stage % self.check_every == 0:
             before, self.assigned = self.assigned, self.clusters(z).int()
@@ -128,6 +137,7 @@ class ClusteredCodes(Regulariser):
         """
 
     def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *rest: Any) -> None:
+        self._n_used = None
         # One entry per training cell: its length is not known before.
         if prefix + "assigned" in state:
             self.assigned = torch.empty_like(state[prefix + "assigned"], device=self.n_used.device)

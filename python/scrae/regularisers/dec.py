@@ -67,9 +67,13 @@ class DeepEmbeddedClustering(ClusteredCodes):
         self.targets = torch.zeros(0)  # of every cell by its position; made anew when an epoch starts
 
     def refresh(self, cells: Tensor, codes: Tensor) -> None:
-        self.targets = codes.new_zeros(int(cells.max()) + 1, int(self.n_used))
+        self.targets = codes.new_zeros(int(cells.max()) + 1, self.number)
         q = torch.cat([soft_assignment(part, self.centroids) for part in torch.split(codes, CELLS_AT_ONCE)])
         self.targets[cells] = target_distribution(q)
+
+    def together(self, codes: Tensor, others: Tensor) -> Tensor:
+        """sum_k q_ik q_jk: that both draw the same cluster (scDCC, Tian et al. 2021)."""
+        return (soft_assignment(codes, self.centroids) * soft_assignment(others, self.centroids)).sum(1)
 
     def penalties(self, passed: ForwardPass) -> dict[str, Tensor]:
         if self.preparing:

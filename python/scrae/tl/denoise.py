@@ -26,6 +26,9 @@ def denoise(
 ) -> AnnData | None:
     """Write denoised expression into a layer.
 
+    Cells of a batch that the model was not trained on are decoded as if from the average of the known batches, as by
+    :meth:`scrae.SCRAE.denoise`.
+
     Parameters
     ----------
     adata

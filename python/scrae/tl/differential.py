@@ -27,6 +27,8 @@ from scrae._messages import first_few, some, unknown
 from scrae.compute.statistics import ordered, q_values
 from scrae.data.cells import Cells, read_cells
 from scrae.model import SCRAE
+from scrae.model.expression import denoise
+from scrae.model.new_levels import warn_of_new_levels
 from scrae.tl.pseudobulk import SMALLEST, Comparison, by_samples
 from scrae.tl.ranked_genes import refuse_foreign, write_ranked_genes
 
@@ -197,9 +199,10 @@ def _by_cells(
 
     by_model = _Sums.none(batch.max() + 1, n_levels, len(genes))
     by_counts = _Sums.none(batch.max() + 1, n_levels, len(genes))
+    warn_of_new_levels(model.fitted, cells)  # once, and not for each part
     for start in range(0, adata.n_obs, CELLS):
         part = np.arange(start, min(start + CELLS, adata.n_obs))
-        means = model.denoise(adata[part], layer=layer).astype(np.float64)
+        means = denoise(model.fitted, adata[part], layer, "common", None, told=True).astype(np.float64)
         by_model.add(batch[part], of_cell[part], means, np.log2(means + FLOOR))
         scaled = cells.counts[part][:, column].toarray() * scale[part, None]
         by_counts.add(batch[part], of_cell[part], np.sign(scaled), np.log2(scaled + 1))
@@ -296,7 +299,7 @@ def _comparable(n_group: np.ndarray, n_others: np.ndarray, name: str, reference:
     for n, what, of in ((n_group.sum(), f"group {name!r}", name), (n_others.sum(), other, rest)):
         if n < SMALLEST:
             raise Refusal(
-                f"{what}: {n:.0f} cell(s); {SMALLEST} or more are needed to compare with any confidence",
+                f"{what}: {n:.0f} cell(s); {SMALLEST} or more are needed for a comparison",
                 "small_group",
                 group=of,
                 n=int(n),
@@ -305,7 +308,7 @@ def _comparable(n_group: np.ndarray, n_others: np.ndarray, name: str, reference:
     if not (n_group * n_others).any():
         raise Refusal(
             f"group {name!r} and {other} share no batch of adata.obs[{batch_key!r}]: what differs between them cannot "
-            "be told from what differs between batches. Without batches they are compared all the same.",
+            "be told from what differs between batches. Leave batch_key out to compare them all the same.",
             "no_batch_shared",
             group=name,
             reference=rest,

@@ -31,7 +31,9 @@ def outliers(
 ) -> pd.DataFrame:
     """Score cells that the model explains badly: doublets, debris, damaged cells and types it has never seen.
 
-    The score compares each cell with other cells that have about as many counts. No label is used.
+    The score compares each cell with other cells that have about as many counts. No label is used. Cells of a batch
+    that the model was not trained on are taken as if from the average of the known batches. Without a
+    ``reference`` they are compared among themselves; with one, how far the new batch lies from it is part of the score.
 
     Parameters
     ----------

@@ -183,8 +183,8 @@ def design_of(
     if min(map(len, on)) < DONORS:
         raise Refusal(
             f"group {name!r}: {len(on[1])} sample(s) of {column} against {len(on[0])}; {DONORS} or more with "
-            f"{SMALLEST} or more cells each are needed on either side, since the spread between them is what a "
-            "difference is held against",
+            f"{SMALLEST} or more cells each are needed on either side, because a difference is compared with the "
+            "spread between samples",
             "few_samples",
             group=name,
             column=sample_key,
@@ -199,7 +199,7 @@ def design_of(
             raise Refusal(
                 f"group {name!r}: {len(both):,} of {len(either):,} samples of {column} are on both sides "
                 f"({some(sorted(both))}), the others on one: they are neither pairs nor independent. Leave out the "
-                "cells of these on one side",
+                "cells that these samples have on one side",
                 "some_samples_on_both_sides",
                 group=name,
                 column=sample_key,
@@ -210,7 +210,7 @@ def design_of(
         warnings.warn(
             Notice(
                 f"group {name!r}: {len(both):,} of {len(either):,} samples of {column} are on both sides and are "
-                f"compared as pairs; the others say nothing of differences within a sample ({some(single)})",
+                f"compared as pairs; the others are left out, because they are on one side only ({some(single)})",
                 "unpaired_samples_left_out",
                 group=name,
                 column=sample_key,
@@ -233,8 +233,8 @@ def design_of(
     if not design.is_estimable():
         raise Refusal(
             f"group {name!r}: what differs between it and its reference cannot be told from what differs between "
-            f"batches of adata.obs[{batch_key!r}]: each batch has samples of one side, or there are no more samples "
-            "than terms",
+            f"batches of adata.obs[{batch_key!r}]: each batch has samples of one side, or there are too few samples "
+            "for so many batches",
             "samples_confounded",
             group=name,
             column=batch_key,
@@ -254,8 +254,8 @@ def _batch_of(
         names = sorted(set(grouped["sample"].first()[several]))
         raise Refusal(
             f"group {name!r}: {len(names):,} sample(s) of {column} have cells of several batches of "
-            f"adata.obs[{batch_key!r}] ({some(names)}): a profile is of one batch. Leave batch_key out, or name "
-            "samples that are of one batch each",
+            f"adata.obs[{batch_key!r}] ({some(names)}), but cells that are summed have to be of one batch. "
+            "Leave batch_key out, or name samples that are of one batch each",
             "several_batches_in_sample",
             group=name,
             column=batch_key,

@@ -101,7 +101,7 @@ class Training:
     data
         All cells.
     training_cells, validation_cells
-        Positions of the cells to train on and of those held out (may be empty).
+        Positions of the cells to train on and of those held out (may be empty), on the processor.
     patience
         Epochs without a better held-out reconstruction before stopping. None: no early stopping.
     """
@@ -205,7 +205,7 @@ class Training:
         started = time.perf_counter()
         self.model.train()
         batch_size = self.model.settings.batch_size
-        for minibatch in self.data.in_random_order(batch_size, self.training_cells, shared=True):
+        for minibatch in self.data.for_training(batch_size, self.training_cells):
             with working_on(minibatch.rows), rounded_products(self.model.settings.bfloat16):
                 for phase in self.phases:
                     if not phase.due(self.progress.step):
@@ -246,7 +246,7 @@ class Training:
         """Positions and codes of the training cells, nothing hidden."""
         with torch.no_grad():
             codes = self._row_of_each(self.model.encode, self.training_cells)
-        return self.training_cells, codes
+        return self.training_cells.to(codes.device), codes
 
     def _validation_reconstruction(self) -> float:
         """-log p(x) of the held-out cells, summed over genes, mean over cells, nothing hidden."""
@@ -263,7 +263,7 @@ class Training:
 
     def _summary(self) -> str:
         row = self.progress.history[-1]
-        text = f"loss {row['reconstruction']:.4g}"
+        text = f"loss {row['reconstruction'] or row['autoencoder']:.4g}"  # the whole, where nothing is reconstructed
         if "validation_reconstruction" in row:
             text += f", held out {row['validation_reconstruction']:.4g}"
         return text
