@@ -5,7 +5,7 @@ FROM debian:trixie-slim
 RUN apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends \
         ca-certificates \
         python3-dev \
-        python3-torch \
+        python3-torch libopenblas0-pthread \
         python3-venv \
         r-base-dev \
         r-bioc-delayedarray \
