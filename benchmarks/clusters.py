@@ -213,7 +213,7 @@ def table(results: pd.DataFrame) -> str:
                 ratio = (of_method[f"{route}_n"] / of_method["n_types"]).dropna()
                 means = of_method.groupby("seed")[[f"{route}_NMI", f"{route}_ARI"]].mean()
                 cells[f"{method}: {words}"] = {
-                    score: mean_and_spread(means[f"{route}_{score}"]) for score in ("NMI", "ARI")
+                    score: mean_and_spread(means[f"{route}_{score}"].dropna()) for score in ("NMI", "ARI")
                 } | {
                     "clusters / types": f"{np.exp(np.log(ratio).mean()):.2f}",
                     "within a factor of 1.5": f"{np.mean(np.abs(np.log(ratio)) <= np.log(1.5) + 1e-9):.0%}",

@@ -57,7 +57,8 @@
 #' @param ... `threads`, `in.process` as in [RunSCRAE()].
 #' @return The object with the clusters. Matrix: a data.frame with a row per cell,
 #'   `clusters` and `confidence`; the tables are its attribute `"scrae_clusters"`.
-#' @seealso [plotClustersSCRAE()], [StabilitySCRAE()], [FindMarkersSCRAE()]
+#' @seealso [plotClustersSCRAE()], [StabilitySCRAE()], [FindMarkersSCRAE()]; for Leiden or
+#'   Louvain, [NeighborsSCRAE()]
 #' @examples
 #' counts <- matrix(rpois(40 * 30, 2), 30, 40)
 #' if (SCRAEStatus(verbose = FALSE)$ready) {

@@ -22,8 +22,11 @@ def nearest(points: Tensor, others: Tensor, n: int) -> Tensor:
     n
         At most n_others.
     """
-    parts = [torch.cdist(part, others).topk(n, largest=False).indices for part in torch.split(points, BLOCK)]
-    return torch.cat(parts)
+    # In one array from the start: small ones that stay between large ones that go would scatter the memory.
+    found = torch.empty((len(points), n), dtype=torch.int64, device=points.device)
+    for first in range(0, len(points), BLOCK):
+        found[first : first + BLOCK] = torch.cdist(points[first : first + BLOCK], others).topk(n, largest=False).indices
+    return found
 
 
 def nearest_among(points: Tensor, n: int, random_state: int, exact: int = EXACT) -> Tensor:
