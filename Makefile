@@ -8,7 +8,7 @@ PRIORS := default default:regulariser=fixed_prior default:regulariser=none
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-quick lint format bench-speed bench-profile bench-scaling bench-accuracy bench-ablation bench-genes bench-genes-accuracy
-.PHONY: bench-family bench-family-maps bench-prior bench-vae-report bench-labels bench-batch bench-denoise bench-synthetic bench-differential bench-outliers
+.PHONY: bench-family bench-family-maps bench-prior bench-vae-report bench-labels bench-constraints bench-batch bench-denoise bench-synthetic bench-differential bench-outliers
 .PHONY: attack bench-clusters bench-cluster-peers bench-validation peers lock clean
 .PHONY: setup-r installed-r test-r check test-r45 test-install bench-r
 .PHONY: document docs docs-check figures metadata release test-oldest test-latest test-newest
@@ -137,6 +137,10 @@ PEER := $(if $(wildcard .venv-peers/.ready),--peer .venv-peers/bin/python --meth
 bench-labels: setup ## types from some labels, calibration, unknown types, beside classifiers on PCA and scANVI (DATA=folder of h5ad)
 	@$(python) benchmarks/labels.py --data $(DATA) --markdown benchmarks/results/labels.md \
 	$(if $(PEER),$(PEER) scrae scrae_map lr knn lr_harmony knn_harmony scanvi)
+
+bench-constraints: setup ## some labels as pairs of cells, beside a classifier and scANVI; resumable (DATA=folder of h5ad)
+	@$(python) benchmarks/constraints.py --data $(DATA) --markdown benchmarks/results/constraints.md \
+	$(if $(PEER),$(PEER) default default_codes labels scdcc scanvi)
 
 bench-batch: setup ## how batches mix and types stay apart, on real and made batches, beside PCA, Harmony and scVI; types that one batch holds alone (DATA=folder of h5ad)
 	@$(python) benchmarks/batch.py --data $(DATA) --markdown benchmarks/results/batch.md --embeddings build/batch \

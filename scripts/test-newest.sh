@@ -4,6 +4,7 @@
 # packages stay as they are. Needs root on a Debian machine. The folder (3 GB) is kept for the next run, outside of the
 # tree: rm -r /var/tmp/scrae-debian13 removes it.
 # torch is Debian's own build, since the wheels for Python 3.13 bring gigabytes of CUDA libraries.
+# Without OpenBLAS, its matrix products and R's are those of the reference BLAS: sixteen times slower.
 # R packages that Debian lacks (BPCells) are tested with where they are installed in library/ of that folder.
 # Usage: test-newest.sh [all|ci|python|r|check|lock] [filter for the names of the R test files]
 # ci: the R tests, and the Python tests of what other versions can change (counts, AnnData, files, R); check: R CMD check and
@@ -17,7 +18,7 @@ cd "$root"
 part=${1:-all}
 filter=${2:-}
 system=${SCRAE_DEBIAN13:-/var/tmp/scrae-debian13}
-packages="python3-torch python3-venv python3-dev git make
+packages="python3-torch libopenblas0-pthread python3-venv python3-dev git make
     r-base-dev r-recommended r-cran-callr r-cran-cli r-cran-ggplot2 r-cran-jsonlite r-cran-processx
     r-cran-ps r-cran-reticulate r-cran-seurat r-cran-seuratobject r-cran-testthat r-bioc-delayedarray r-bioc-deseq2
     r-bioc-edger r-bioc-hdf5array r-bioc-multiassayexperiment r-bioc-s4vectors r-bioc-singlecellexperiment

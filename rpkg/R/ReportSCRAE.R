@@ -281,6 +281,9 @@ plain_columns <- function(table) {
     })
 }
 
+# Arguments that are too long to be typed: the user's own objects of these names.
+as_given <- function(names) stats::setNames(as.list(dotted(names)), dotted(names))
+
 # What Python makes the lines of code of: names of functions, and arguments as typed.
 code_of_run <- function(fit, facts, clusters, told, call) {
     levels <- setdiff(names(facts$covariate_levels), LAYER)
@@ -288,6 +291,7 @@ code_of_run <- function(fit, facts, clusters, told, call) {
         list(features = call$features),
         typed_if_any("group.by.vars", levels),
         typed_if_any("vars.to.regress", names(facts$covariate_scales)),
+        as_given(intersect(c("must_link", "cannot_link"), names(fit$history))),
         list(seed.use = typed(fit$parameters$random_state)),
         if (fit$parameters$preset != "default") {
             list(preset = typed(fit$parameters$preset))

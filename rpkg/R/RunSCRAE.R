@@ -24,9 +24,9 @@
 #' `"ae"` (plain autoencoder), `"dca"`, `"aae"` and `"wae"` (critic against a
 #' fixed prior), `"wae_mmd"`, `"beta_vae"`, `"beta_vsc"`, `"scvi"`, `"scvae"` and
 #' `"scvae_gm"` (normal and mixture prior), `"dr_a"`, `"saucie"`,
-#' `"scdeepcluster"`, `"sczidesk"`. Each is the model as published, with its own
+#' `"scdeepcluster"`, `"sczidesk"`, `"scdcc"`, `"contrastive_sc"`, `"vasc"`. Each is the model as published, with its own
 #' `n.latent` and number of epochs; any setting of it is changed by naming it.
-#' `help("scRAE-presets")` has the table. The last two cluster while they train: `n.clusters` is given, or
+#' `help("scRAE-presets")` has the table. `"scdeepcluster"`, `"scdcc"` and `"sczidesk"` cluster while they train: `n.clusters` is given, or
 #' estimated from the codes without labels, and the clusters become the column
 #' `scrae_clusters` of the cell metadata (named after `reduction.name` or `name`;
 #' for a matrix the attribute `"clusters"` of the embedding). It goes when another
@@ -87,6 +87,10 @@
 #'   that moved, and by how much at most. FALSE: they are refused.
 #' @param overwrite Replace the model in `model.dir` also where it was trained on
 #'   other data or with other settings or seed.
+#' @param must.link,cannot.link Pairs of cells of one type, and of different types, as
+#'   far as they are known: a data.frame or matrix of two columns with names of cells (numbers
+#'   of columns for a matrix without names). The model draws the codes of the first together and those of the
+#'   second apart; see `must.link.weight` and `cannot.link.weight`.
 #' @param preset `"default"`, `"reference"` for the published code, or another
 #'   model of the field, see `help("scRAE-presets")`.
 #' @param ... `.options`, a [SCRAEOptions()]; or what can stand in it: `device`

@@ -6,7 +6,7 @@ RunSCRAE.default <- function(object, features = NULL, n.features = 2000,
     group.by.vars = NULL, vars.to.regress = NULL, meta.data = NULL,
     n.latent = NULL, max.epochs = NULL, seed.use = 42, verbose = TRUE,
     model.dir = NULL, resume = FALSE, preset = "default", round.counts = FALSE,
-    overwrite = FALSE, ...) {
+    overwrite = FALSE, must.link = NULL, cannot.link = NULL, ...) {
     seed.use <- known_seed(seed.use)
     source <- matrix_source(object)
     fit <- train(source,
@@ -18,6 +18,7 @@ RunSCRAE.default <- function(object, features = NULL, n.features = 2000,
         n.latent = n.latent, max.epochs = max.epochs, seed.use = seed.use,
         model.dir = model.dir, resume = resume, preset = preset,
         round.counts = round.counts, overwrite = overwrite,
+        must.link = must.link, cannot.link = cannot.link,
         how = run_options(list(...), names(formals()), verbose)
     )
     embedding <- name_embedding(fit$embedding, source, "scrae_")

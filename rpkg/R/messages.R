@@ -111,6 +111,38 @@ ESTIMATED <- paste0(
 
 # For each code a function of its fields and of the place of the counts.
 WORDS <- list(
+    # -- pairs of cells --------------------------------------------------------
+    no_pairs = function(f, where) {
+        paste0(
+            argument(f$name), " must be a data.frame or a matrix of two columns, ",
+            "a pair of cells in each row."
+        )
+    },
+    unknown_cells = function(f, where) {
+        paste0(
+            how_many(f$n, "cell"), " in ", argument(f$name), ngettext(f$n, " is", " are"),
+            " not among the ", count(f$n_cells), " to train on: ", quoted(f$names), "."
+        )
+    },
+    repeated_cells = function(f, where) {
+        paste0(
+            how_many(f$n, "name"), " in ", argument(f$name), ngettext(f$n, " is that", " are those"),
+            " of several cells (", quoted(f$names), "). Give every cell a name of its own first."
+        )
+    },
+    paired_with_itself = function(f, where) {
+        paste0(
+            how_many(f$n, "pair"), " in ", argument(f$name), ngettext(f$n, " is", " are"),
+            " of a cell and itself: ", quoted(f$names), "."
+        )
+    },
+    contradicting_pairs = function(f, where) {
+        paste0(
+            how_many(f$n, "pair"), " of cannot.link ", ngettext(f$n, "is", "are"),
+            " of cells that must.link ties together, also by way of other cells: ",
+            quoted(f$names), "."
+        )
+    },
     # -- counts ----------------------------------------------------------------
     no_matrix = function(f, where) paste0("there are no values in ", where, "."),
     no_table = function(f, where) {
@@ -517,6 +549,25 @@ WORDS <- list(
             "these genes: leave them out, or take more genes."
         )
     },
+    explains_no_counts = function(f, where) {
+        paste0(
+            "a model with likelihood = \"none\", as of preset = \"contrastive_sc\", has an ",
+            "embedding and knows nothing of counts. Train with the default preset for ",
+            "this question."
+        )
+    },
+    other_target = function(f, where) {
+        paste0(
+            "likelihood = \"", f$likelihood, "\" explains target = \"", f$target,
+            "\" alone, not \"", f$value, "\"."
+        )
+    },
+    nothing_to_learn = function(f, where) {
+        paste0(
+            "with likelihood = \"", f$likelihood, "\" nothing is reconstructed: ",
+            "contrast.weight and mask.rate must be positive and early.stopping FALSE."
+        )
+    },
     no_prior = function(f, where) {
         paste0(
             "regulariser \"", f$regulariser, "\" has no prior to draw from. Train ",
@@ -646,6 +697,13 @@ WORDS <- list(
         paste0(
             "device = ", typed(f$device), " is not known. Use \"auto\", \"cpu\" or ",
             "\"cuda\"."
+        )
+    },
+    no_double_precision = function(f, where) {
+        paste0(
+            "device = ", typed(f$device), " is not supported: the likelihood of counts ",
+            "is computed in double precision, which Apple's GPUs do not have. Use ",
+            "device = \"cpu\"."
         )
     },
     no_cuda = function(f, where) {

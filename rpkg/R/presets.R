@@ -25,15 +25,19 @@
 #' | `saucie` | SAUCIE (Amodio et al. 2019) | squared error | `information_dimension` | 512-256-128, 2 | 100 epochs of 256 |
 #' | `scdeepcluster` | scDeepCluster (Tian et al. 2019) | ZINB, noise 2.5 | `dec` | 256-64, 32 | 400 epochs of 256, then until clusters settle |
 #' | `sczidesk` | scziDesk (Chen et al. 2020) | ZINB, noise 1.5 | `soft_kmeans` | 256-64, 32 | 1,000 epochs of 256, then until clusters settle |
+#' | `scdcc` | scDCC (Tian et al. 2021) | ZINB, noise 2.5 | `dec`, with `must.link` and `cannot.link` | 256-64, 32 | 400 epochs of 256, then until clusters settle |
+#' | `contrastive_sc` | contrastive-sc (Ciortan and Defrance 2021) | none: two views of a cell recognise each other | `sphere` | 200-40, 60 | 30 epochs of 200, nine tenths masked |
+#' | `vasc` | VASC (Wang and Gu 2018) | cross-entropy behind a layer of zeros, on log2 / max | `kl_normal` | 512-128-32, 2 | 500 epochs of 256, half masked |
 #'
-#' `"scdeepcluster"` and `"sczidesk"` train an autoencoder first, place as many
+#' `"scdeepcluster"`, `"scdcc"` and `"sczidesk"` train an autoencoder first, place as many
 #' centroids as `n_clusters` says on its codes (NULL: as many as the codes have
 #' communities) and go on until fewer than `tolerance` of the cells change their
 #' cluster.
 #'
 #' In all of them the means of the decoder are shares of the library, dispersions
 #' are one per gene, and minibatches are of nearly equal size. Only `"default"` and
-#' `"dca"` stop early, and only `"default"` masks its input.
+#' `"dca"` stop early; `"default"`, `"contrastive_sc"` and `"vasc"` mask their
+#' input. `"contrastive_sc"` gives an embedding alone: there is nothing to denoise or to sample.
 #' @name scRAE-presets
 #' @seealso [RunSCRAE()]
 #' @references Mondal AK and others (2021) \doi{10.1109/TCBB.2021.3098394}

@@ -7,7 +7,7 @@ RunSCRAE.SingleCellExperiment <- function(object, features = NULL,
     vars.to.regress = NULL, n.latent = NULL, max.epochs = NULL, altexp = NULL, name = "SCRAE",
     n.features = 2000, seed.use = 42, verbose = TRUE, model.dir = NULL,
     resume = FALSE, preset = "default", round.counts = FALSE,
-    overwrite = FALSE, ...) {
+    overwrite = FALSE, must.link = NULL, cannot.link = NULL, ...) {
     seed.use <- known_seed(seed.use)
     how <- run_options(list(...), names(formals()), verbose)
     check_embedding_name(object, name)
@@ -24,7 +24,8 @@ RunSCRAE.SingleCellExperiment <- function(object, features = NULL,
         ),
         n.latent = n.latent, max.epochs = max.epochs, seed.use = seed.use,
         model.dir = model.dir, resume = resume, preset = preset,
-        round.counts = round.counts, overwrite = overwrite, how = how
+        round.counts = round.counts, overwrite = overwrite,
+        must.link = must.link, cannot.link = cannot.link, how = how
     )
     for (column in earlier_columns(object, name)) {
         SummarizedExperiment::colData(object)[[column]] <- NULL

@@ -8,7 +8,8 @@ PRESETS <- c(
     beta_vae = "kl_normal", beta_vsc = "kl_spike_and_slab", scvi = "kl_normal",
     scvae = "kl_normal", scvae_gm = "kl_mixture", dr_a = "dual_matching",
     saucie = "information_dimension", scdeepcluster = "dec",
-    sczidesk = "soft_kmeans"
+    sczidesk = "soft_kmeans", scdcc = "dec", contrastive_sc = "sphere",
+    vasc = "kl_normal"
 )
 
 # What each setting takes: one value of a kind, or widths of layers; "?": or NULL.
@@ -19,6 +20,8 @@ SETTINGS <- c(
     dropout_rate = "float", decoder_dropout_rate = "float?", noise_sd = "float",
     standardise_codes = "bool", input_transform = "str", target = "str?",
     mask_rate = "float", contrast_weight = "float", contrast_temperature = "float",
+    contrast_own_view = "bool",
+    must_link_weight = "float", cannot_link_weight = "float",
     n_pcs = "int", smoothing = "float", n_residual = "int?", library = "str",
     library_weight = "float", dispersion = "str", dispersion_steps = "int",
     learning_rate = "float", adam_eps = "float", weight_decay = "float",
@@ -31,11 +34,11 @@ SETTINGS <- c(
 RARE_SETTINGS <- setdiff(names(SETTINGS), c("n_latent", "max_epochs"))
 
 SETTING_VALUES <- list(
-    likelihood = c("gaussian", "nb", "poisson", "mse", "zinb"),
+    likelihood = c("gaussian", "nb", "none", "poisson", "mse", "zi_cross_entropy", "zinb"),
     regulariser = c(
         "none", "fixed_prior", "learned_prior", "dec", "kl_normal", "kl_mixture",
         "kl_spike_and_slab", "dual_matching", "information_dimension", "mmd",
-        "soft_kmeans"
+        "soft_kmeans", "sphere"
     ),
     normalisation = c("batch", "slow_batch", "layer", "affine", "none"),
     activation = c("relu", "leaky_relu", "gelu"),
@@ -70,7 +73,8 @@ REGULARISER_OPTIONS <- list(
     soft_kmeans = c(
         "check_every", "inflation_weight", "n_clusters", "pretraining_epochs",
         "soft_kmeans_weight", "tolerance"
-    )
+    ),
+    sphere = character()
 )
 
 # A name as the tables above have it: "scVI", "beta-VAE".

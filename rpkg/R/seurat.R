@@ -7,7 +7,7 @@ RunSCRAE.Seurat <- function(object, assay = NULL, features = NULL,
     n.latent = NULL, max.epochs = NULL, reduction.name = "scrae",
     reduction.key = "scrae_", n.features = 2000, seed.use = 42,
     verbose = TRUE, model.dir = NULL, resume = FALSE, preset = "default",
-    round.counts = FALSE, overwrite = FALSE, ...) {
+    round.counts = FALSE, overwrite = FALSE, must.link = NULL, cannot.link = NULL, ...) {
     seed.use <- known_seed(seed.use)
     how <- run_options(list(...), names(formals()), verbose)
     assay <- check_assay(object, assay)
@@ -29,7 +29,8 @@ RunSCRAE.Seurat <- function(object, assay = NULL, features = NULL,
         ),
         n.latent = n.latent, max.epochs = max.epochs, seed.use = seed.use,
         model.dir = model.dir, resume = resume, preset = preset,
-        round.counts = round.counts, overwrite = overwrite, how = how
+        round.counts = round.counts, overwrite = overwrite,
+        must.link = must.link, cannot.link = cannot.link, how = how
     )
     for (column in earlier_columns(object, reduction.name)) {
         methods::slot(object, "meta.data")[[column]] <- NULL

@@ -10,7 +10,7 @@
 #' @noRd
 train <- function(source, features, n.features, covariates, n.latent, max.epochs,
     seed.use, model.dir, resume, preset, how, round.counts = FALSE,
-    overwrite = FALSE) {
+    overwrite = FALSE, must.link = NULL, cannot.link = NULL) {
     yes_or_no(round.counts, "round.counts")
     yes_or_no(overwrite, "overwrite")
     check_resume(resume, model.dir)
@@ -21,6 +21,8 @@ train <- function(source, features, n.features, covariates, n.latent, max.epochs
                 normalizePath(absolute(model.dir), mustWork = FALSE)
             },
             resume = resume, overwrite = overwrite,
+            must_link = read_links(must.link, source, "must.link"),
+            cannot_link = read_links(cannot.link, source, "cannot.link"),
             counts = if (round.counts) "round"
         ),
         source, features, n.features, covariates, n.latent, max.epochs, seed.use,

@@ -213,6 +213,7 @@ def test_more_latent_dimensions_than_genes_are_refused(small, quick):
         ("mask_rate", 1.0, r"in \[0, 1\)"),
         ("learning_rate", -1, "must be positive"),
         ("contrast_temperature", 0, "must be positive"),
+        ("must_link_weight", -1, "must not be negative"),
         ("contrast_weight", -1, "must not be negative"),
         ("n_hidden", (), "positive widths"),
         ("max_epochs", 0, "at least 1"),

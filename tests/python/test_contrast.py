@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 import torch
-from scipy.special import log_softmax
+from scipy.special import log_softmax, logsumexp
 
 import scrae
-from scrae.autoencoder.contrast import contrastive_loss
+from scrae.autoencoder.contrast import contrastive_loss, nt_xent
 from scrae.autoencoder.partners import partner_groups
 from scrae.data.covariates import Covariates
 from scrae.data.minibatches import CountData
@@ -44,6 +44,32 @@ def test_cells_of_other_batches_are_no_negatives(views):
     moved = views[0] + 5.0 * (batch == 1)[:, None], views[1] + 5.0 * (batch == 1)[:, None]
     alone = torch.arange(12)
     assert float(contrastive_loss(*moved, alone, 0.5)) == 0.0
+
+
+def nt_xent_by_hand(a: np.ndarray, b: np.ndarray, temperature: float) -> float:
+    """As Chen et al. (2020) write it: a loop over the 2 n views."""
+    views = np.concatenate([a, b])
+    views /= np.linalg.norm(views, axis=1, keepdims=True)
+    n, losses = len(a), []
+    for i, view in enumerate(views):
+        similar = views @ view / temperature
+        losses.append(logsumexp(np.delete(similar, i)) - similar[(i + n) % (2 * n)])
+    return float(np.mean(losses))
+
+
+@pytest.mark.parametrize("temperature", [0.07, 0.5, 2.0])
+def test_nt_xent_is_that_of_numpy(views, temperature):
+    one_batch = torch.zeros(12, dtype=torch.int64)
+    loss = nt_xent(*views, one_batch, temperature)
+    assert float(loss) == pytest.approx(nt_xent_by_hand(*(v.numpy() for v in views), temperature), rel=1e-12)
+
+
+def test_nt_xent_within_batches_is_that_of_each_batch(views):
+    batch = torch.tensor([0, 1, 1, 0, 0, 0, 1, 2, 1, 0, 1, 0])
+    parts = [[view[batch == b].numpy() for view in views] for b in range(3)]
+    expected = sum(len(a) * nt_xent_by_hand(a, b, 0.5) for a, b in parts) / 12
+    assert float(nt_xent(*views, batch, 0.5)) == pytest.approx(expected, rel=1e-12)
+    assert torch.autograd.gradcheck(lambda x, y: nt_xent(x, y, batch, 0.5), [v.requires_grad_() for v in views])
 
 
 def test_gradient_agrees_with_finite_differences_also_with_batches(views):

@@ -33,6 +33,7 @@ ONLY_IN_PYTHON = {
     "data/cells.py": {"positions", "_positions_by_name", "_column", "read_cells", "_read_anndata"},
     "data/count_folders.py": {"find_counts"},
     "data/files.py": {"cells_on_disk", "_opened", "_checked", "_readable", "read_counts"},
+    "data/links.py": {"_of_names"},  # R gives positions
     "data/on_disk.py": {"append"},
     "data/transforms.py": {"__init__"},
     "datasets.py": {"unscaled_counts"},

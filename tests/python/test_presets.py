@@ -47,14 +47,16 @@ def test_every_preset_trains_saves_loads_and_resumes_to_the_same_bits(cells, pre
     for name, tensor in whole.fitted.training_state.items():
         if name != "progress":  # holds seconds
             assert torch.equal(tensor, resumed.fitted.training_state[name]), name
-    assert (whole.denoise() >= 0).all()
+    if whole.fitted.module.likelihood.reconstructs:
+        assert (whole.denoise() >= 0).all()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("preset", PRESETS)
 def test_every_preset_improves_its_reconstruction_with_the_settings_as_published(pbmc, preset):
-    history = scrae.SCRAE(preset, verbose=False).fit(pbmc, max_epochs=2).history["reconstruction"]
-    assert history.iloc[1] < history.iloc[0]
+    history = scrae.SCRAE(preset, verbose=False).fit(pbmc, max_epochs=2).history
+    learned = "contrast" if preset == "contrastive_sc" else "reconstruction"
+    assert history[learned].iloc[1] < history[learned].iloc[0]
 
 
 def test_an_unknown_preset_names_those_that_there_are():
@@ -67,6 +69,43 @@ def test_the_kl_of_scvi_rises_over_400_epochs(cells):
     kl = model.history["kl"]
     assert kl.iloc[0] == 0
     assert kl.iloc[2] / kl.iloc[1] == pytest.approx(2, rel=0.3)
+
+
+def test_contrastive_sc_learns_from_nt_xent_of_two_views_alone(cells):
+    settings = {"n_latent": 4, "n_hidden": (8,), "batch_size": 500, "learning_rate": 1e-3, "verbose": False}
+    model = scrae.SCRAE("contrastive_sc", **settings).fit(cells, max_epochs=2)
+    history, codes = model.history, model.embed()
+    np.testing.assert_array_equal(history["autoencoder"], history["contrast"])
+    assert (history["reconstruction"] == 0).all()
+    np.testing.assert_allclose(np.linalg.norm(codes, axis=1), 1, rtol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(model.sample_codes(50), axis=1), 1, rtol=1e-5)
+    before = scrae.SCRAE("contrastive_sc", **settings).fit(cells, max_epochs=1).fitted.module
+    assert all(
+        torch.equal(weights, dict(before.decoder.named_parameters())[name])
+        for name, weights in model.fitted.module.decoder.named_parameters()
+    )
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        lambda m: m.denoise(),
+        lambda m: m.negative_log_likelihood(),
+        lambda m: m.sample(3),
+        lambda m: m.sample(3, codes="prior"),
+    ],
+)
+def test_a_model_without_reconstruction_refuses_questions_about_counts(cells, question):
+    settings = {"n_latent": 4, "n_hidden": (8,), "batch_size": 50, "verbose": False}
+    model = scrae.SCRAE("contrastive_sc", **settings).fit(cells, max_epochs=1)
+    with pytest.raises(ValueError, match="has an embedding and knows nothing of counts"):
+        question(model)
+
+
+@pytest.mark.parametrize("change", [{"mask_rate": 0.0}, {"contrast_weight": 0.0}, {"early_stopping": True}])
+def test_a_training_without_any_loss_is_refused(change):
+    with pytest.raises(ValueError, match="likelihood='none' reconstructs nothing: contrast_weight and mask_rate must"):
+        scrae.SCRAE("contrastive_sc", **change)
 
 
 def test_squared_errors_of_scaled_expression_decode_to_counts(pbmc):

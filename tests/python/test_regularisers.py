@@ -26,6 +26,7 @@ from scrae.regularisers import (
     Regulariser,
     SoftKMeans,
     SpikeAndSlab,
+    UnitSphere,
     gradient_penalty,
 )
 from scrae.regularisers.critic import Critic
@@ -257,6 +258,7 @@ def test_every_regulariser_is_found_by_its_name():
         "mmd": MMDPrior,
         "kl_normal": NormalPrior,
         "kl_mixture": MixturePrior,
+        "sphere": UnitSphere,
         "kl_spike_and_slab": SpikeAndSlab,
         "dec": DeepEmbeddedClustering,
         "soft_kmeans": SoftKMeans,

@@ -209,6 +209,34 @@ def test_one_command_scores_methods_and_goes_on_where_it_stopped(
     assert out.stat().st_mtime_ns == written
 
 
+def test_a_share_of_all_cells_keeps_its_label_and_two_types_at_least_are_among_them(program):
+    types = np.repeat(["many", "few"], [990, 10])
+    known = program("constraints").known
+    assert known(np.repeat(["a", "b"], 500), 0.1, seed=0).sum() == 100
+    assert known(types, 0.0, seed=0).sum() == 0
+    for seed in range(5):
+        assert set(types[known(types, 0.002, seed)]) == {"many", "few"}
+
+
+@pytest.mark.slow
+def test_one_command_compares_pairs_of_labelled_cells_with_their_labels(program, tmp_path, monkeypatch):
+    scrae.datasets.pbmc().write_h5ad(tmp_path / "pbmc.h5ad")
+    out, text = tmp_path / "rows.csv", tmp_path / "table.md"
+    arguments = ["--methods", "default", "default_codes", "labels", "--shares", "0.2", "--cells", "120"]
+    common = ["--data", str(tmp_path), "--datasets", "pbmc", "--seeds", "1", "--n-genes", "100", "--out", str(out)]
+    monkeypatch.setattr(sys, "argv", ["constraints", *common, *arguments, "--markdown", str(text)])
+    program("constraints").main()
+    rows = pd.read_csv(out)
+    assert list(rows["share"]) == [0, 0, 0.2, 0.2, 0.2]  # without labels there is nothing to learn from them
+    assert list(rows["method"]) == ["default", "default_codes", "default", "default_codes", "labels"]
+    table = text.read_text()
+    assert f"| pbmc, 20% | {rows['NMI'][2]:.3f} / {rows['ARI'][2]:.3f} | " in table
+    assert f"| **mean**, 0% | {rows['NMI'][0]:.3f} / {rows['ARI'][0]:.3f} | " in table
+    written = out.stat().st_mtime_ns
+    program("constraints").main()
+    assert out.stat().st_mtime_ns == written
+
+
 def test_independent_genes_have_the_moments_of_a_negative_binomial_with_the_real_library_sizes(program):
     rng = np.random.default_rng(0)
     library = rng.integers(500, 1500, 4000)

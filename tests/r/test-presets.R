@@ -2,7 +2,7 @@
 
 presets <- c(
     "default", "reference", "ae", "dca", "aae", "wae", "wae_mmd", "beta_vae", "beta_vsc", "scvi", "scvae", "scvae_gm",
-    "dr_a", "saucie", "scdeepcluster", "sczidesk"
+    "dr_a", "saucie", "scdeepcluster", "sczidesk", "scdcc", "contrastive_sc", "vasc"
 )
 
 test_that("every preset trains from R", {
@@ -11,7 +11,7 @@ test_that("every preset trains from R", {
     all <- nzchar(Sys.getenv("SCRAE_ALL_PRESETS"))
     for (preset in if (all) presets else c("beta_vsc", "scvi", "saucie", "scdeepcluster")) {
         # Without pre-training those that cluster have clusters after one epoch.
-        clusters <- preset %in% c("scdeepcluster", "sczidesk")
+        clusters <- preset %in% c("scdeepcluster", "sczidesk", "scdcc")
         embedding <- do.call(quick, c(
             list(counts, features = "all", preset = preset, max_epochs = 1),
             if (clusters) list(n_clusters = 3, pretraining_epochs = 0)

@@ -7,12 +7,13 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor, nn
 
-from scrae.autoencoder.contrast import contrastive_loss
+from scrae.autoencoder.contrast import contrastive_loss, nt_xent
 from scrae.autoencoder.forward_pass import ForwardPass
+from scrae.autoencoder.linking import cannot_link_loss, must_link_loss
 from scrae.autoencoder.partners import partner_groups
 from scrae.autoencoder.settings import Settings
 from scrae.data.covariates import Covariates
-from scrae.data.minibatches import CountData, Minibatch
+from scrae.data.minibatches import CountData, LinkedCells, Minibatch
 from scrae.data.sparse import SparseRows
 from scrae.data.transforms import CountTransform
 from scrae.likelihoods import Likelihood
@@ -191,13 +192,16 @@ class RegularisedAutoencoder(nn.Module):
         """L_AE and its parts, means over cells, in nats.
 
         ``autoencoder`` (what is minimised), ``reconstruction`` (-log p summed over genes), the regulariser's penalties,
-        ``contrast`` where there are two views, and ``library_kl`` where the library size is learned.
+        ``contrast`` where there are two views, ``must_link`` and ``cannot_link`` where cells are linked, and
+        ``library_kl`` where the library size is learned.
         """
         passed = self.forward_pass(minibatch)
         reconstruction = -passed.log_prob.mean()
         penalties = self.regulariser.penalties(passed)
         if self.settings.contrast_weight and self.settings.mask_rate:
             penalties["contrast"] = self.settings.contrast_weight * self.contrast(passed)
+        if minibatch.linked is not None and not self.regulariser.preparing:
+            penalties |= self.link_penalties(minibatch.linked)
         if passed.library_kl is not None:
             penalties["library_kl"] = passed.library_kl
         minimised = reconstruction / self.likelihood.n_genes if self.settings.per_gene else reconstruction
@@ -210,7 +214,20 @@ class RegularisedAutoencoder(nn.Module):
         other = self.encoder(self.view(minibatch.transformed(self.input_transform)))[0]
         codes = self.regulariser.codes(passed.outputs)
         other_codes = self.regulariser.codes(minibatch.rows.gather(other))
-        return contrastive_loss(codes, other_codes, self.partners[minibatch.batch], self.settings.contrast_temperature)
+        loss = nt_xent if self.settings.contrast_own_view else contrastive_loss
+        return loss(codes, other_codes, self.partners[minibatch.batch], self.settings.contrast_temperature)
+
+    def link_penalties(self, linked: LinkedCells) -> dict[str, Tensor]:
+        """How badly the codes agree with what is known of pairs of cells, weighted, scalars by name."""
+        one, other, apart, from_other = linked.pairs(self.encode(linked.minibatch))
+        settings, penalties = self.settings, {}
+        if len(one):
+            together = must_link_loss(self.regulariser.together(one, other))
+            penalties["must_link"] = settings.must_link_weight * together
+        if len(apart):
+            separate = cannot_link_loss(self.regulariser.together(apart, from_other))
+            penalties["cannot_link"] = settings.cannot_link_weight * separate
+        return penalties
 
     def log_library(self, minibatch: Minibatch) -> Tensor:
         """log library size of each cell, (n_cells,): observed, or the encoder's mean of it. Evaluation mode."""

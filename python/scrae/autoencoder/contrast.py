@@ -35,3 +35,26 @@ def contrastive_loss(codes: Tensor, other_codes: Tensor, group: Tensor, temperat
     similarity = similarity.masked_fill(group[:, None] != group, -math.inf)
     found = torch.diagonal(log_softmax(similarity, dim=1)) + torch.diagonal(log_softmax(similarity, dim=0))
     return -found.mean() / 2
+
+
+def nt_xent(codes: Tensor, other_codes: Tensor, group: Tensor, temperature: float) -> Tensor:
+    """NT-Xent (Chen et al. 2020): the same, where a cell is told from the other cells of its own view as well.
+
+        L = mean_i [ logsumexp_{j != i}(s_ij) - s_ii' ]
+
+    over all 2 n views i of n cells, where i' is the other view of the same cell.
+
+    Parameters
+    ----------
+    codes, other_codes, group, temperature
+        As for :func:`contrastive_loss`.
+
+    Returns
+    -------
+    Scalar in nats, 0 or more; log(2 n_cells - 1) where the codes tell nothing and there is one group.
+    """
+    views, groups = normalize(torch.cat([codes, other_codes])), group.repeat(2)
+    similarity = views @ views.T / temperature
+    similarity = similarity.masked_fill(groups[:, None] != groups, -math.inf).fill_diagonal_(-math.inf)
+    own = torch.arange(len(views), device=views.device)
+    return -log_softmax(similarity, dim=1)[own, own.roll(len(codes))].mean()

@@ -223,6 +223,52 @@ PRESETS: dict[str, Settings] = {
         },
         **_DENOISING,
     ),
+    # scDCC (Tian et al. 2021, ttgump/scDCC: scDeepCluster, and penalties of weight 1 on pairs of cells that
+    # SCRAE.fit is told of, from where it clusters on; up to 2,000 epochs of that). Here pairs are drawn for every
+    # minibatch and share its step, where the public code has steps of their own after each epoch, in which the cells of
+    # must-link pairs are reconstructed as well.
+    "scdcc": _published(
+        regulariser="dec",
+        noise_sd=2.5,
+        max_epochs=2400,
+        must_link_weight=1.0,
+        cannot_link_weight=1.0,
+        regulariser_options={"pretraining_epochs": 400, "weight": 1.0, "tolerance": 1e-3},
+        **_DENOISING,
+    ),
+    # contrastive-sc (Ciortan and Defrance 2021, ciortanmadalina/contrastive-sc: 200-40-60, nine tenths of the input
+    # dropped in each of two views, NT-Xent at 0.07, batch 200, 30 epochs of Adam at 0.4, codes of length 1; 500 genes).
+    # Here the rate of 0.4 does not fall: over 30 of the 500 epochs of its cosine it loses a hundredth.
+    "contrastive_sc": _published(
+        likelihood="none",
+        regulariser="sphere",
+        n_latent=60,
+        n_hidden=(200, 40),
+        normalisation="batch",
+        input_transform="scaled",
+        mask_rate=0.9,
+        contrast_weight=1.0,
+        contrast_temperature=0.07,
+        contrast_own_view=True,
+        learning_rate=0.4,
+        batch_size=200,
+        max_epochs=30,
+    ),
+    # VASC (Wang and Gu 2018, wang-research/VASC: 512-128-32-2 and back, half of the input dropped, batch 256, a
+    # zero-inflation layer at temperature 1; 500 epochs at least, then until the loss stands still). Here 500 epochs of
+    # Adam replace RMSprop; every layer has its ReLU, where the first has none but an L1 penalty; the variance of the
+    # posterior is learned, which the public code leaves at e unless asked; and log2(x + 1) is divided by the largest
+    # value of all cells, not of each.
+    "vasc": _published(
+        likelihood="zi_cross_entropy",
+        regulariser="kl_normal",
+        n_latent=2,
+        n_hidden=(512, 128, 32),
+        input_transform="log2_max",
+        mask_rate=0.5,
+        batch_size=256,
+        max_epochs=500,
+    ),
 }
 """``"default"``: what a user gets without asking; each choice has its reason in docs/MODEL.md.
 

@@ -44,11 +44,13 @@ class Settings:
     Attributes
     ----------
     likelihood
-        Reconstruction: ``"zinb"``, ``"nb"``, ``"poisson"``, ``"gaussian"`` or ``"mse"``.
+        Reconstruction: ``"zinb"``, ``"nb"``, ``"poisson"``, ``"gaussian"``, ``"mse"``,
+        ``"zi_cross_entropy"`` (VASC), or ``"none"``, where the contrastive term alone makes the codes.
     regulariser
         ``"learned_prior"`` (scRAE), ``"fixed_prior"`` (AAE / WAE), ``"mmd"`` (WAE without a critic), ``"kl_normal"``
         (VAE, beta-VAE), ``"kl_mixture"`` (scVAE), ``"kl_spike_and_slab"`` (VSC), ``"dec"`` (scDeepCluster),
-        ``"soft_kmeans"`` (scziDesk), ``"information_dimension"`` (SAUCIE), ``"dual_matching"`` (DR-A) or ``"none"``.
+        ``"soft_kmeans"`` (scziDesk), ``"information_dimension"`` (SAUCIE), ``"dual_matching"`` (DR-A), ``"sphere"``
+        (codes of length 1) or ``"none"``.
     per_gene
         Minimise the mean of the reconstruction over genes instead of its sum, as some published codes do: penalties
         then weigh more, by the number of genes.
@@ -81,6 +83,12 @@ class Settings:
         only, as where nothing is masked.
     contrast_temperature
         Its temperature.
+    contrast_own_view
+        Whether a cell is told from the others of its own view as well (NT-Xent,
+        :func:`scrae.autoencoder.contrast.nt_xent`).
+    must_link_weight, cannot_link_weight
+        Weights of the penalties on pairs of cells that are linked (:mod:`scrae.autoencoder.linking`), where
+        :meth:`scrae.SCRAE.fit` is told of some.
     n_pcs
         Principal components of the scaled genes that join the codes and the encoder's last hidden layer in the
         embedding (:class:`scrae.posthoc.readout.Readout`); what a batch or another covariate adds is taken out of all.
@@ -139,6 +147,9 @@ class Settings:
     mask_rate: float = 0.7
     contrast_weight: float = 3.0
     contrast_temperature: float = 0.5
+    contrast_own_view: bool = False
+    must_link_weight: float = 1.0
+    cannot_link_weight: float = 1.0
     n_pcs: int = 30
     smoothing: float = 2.0
     n_residual: int | None = None
@@ -181,6 +192,15 @@ class Settings:
                     "scaled_target",
                     likelihood=self.likelihood,
                 )
+            likelihood = Likelihood.registry[self.likelihood]
+            if not likelihood.explains_others and self.target != likelihood.target:
+                raise Refusal(
+                    f'likelihood={self.likelihood!r} explains target="{likelihood.target}" alone, not {self.target!r}',
+                    "other_target",
+                    likelihood=self.likelihood,
+                    target=likelihood.target,
+                    value=self.target,
+                )
         for name, least in WHOLE.items():
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, at_least(name, getattr(self, name), least))
@@ -192,10 +212,19 @@ class Settings:
             if getattr(self, name) is not None and not getattr(self, name) > 0:
                 value = getattr(self, name)
                 raise Refusal(f"{name} must be positive, not {value}", "not_positive", name=name, value=value)
-        for name in ("noise_sd", "weight_decay", "contrast_weight", "smoothing"):
+        for name in (
+            "noise_sd",
+            "weight_decay",
+            "contrast_weight",
+            "must_link_weight",
+            "cannot_link_weight",
+            "smoothing",
+        ):
             if not getattr(self, name) >= 0:
                 value = getattr(self, name)
                 raise Refusal(f"{name} must not be negative, not {value}", "negative", names=[name], values=[value])
+        if not Likelihood.registry[self.likelihood].reconstructs:
+            self._refuse_nothing_to_learn()
         known = _options_of(self.regulariser)
         for name, value in options.items():
             if name not in known:
@@ -209,6 +238,16 @@ class Settings:
             if known[name].startswith("Sequence"):
                 options[name] = _widths(name, value, least=0)  # a generator or critic may be linear
             _of_kind(name, value, known[name])
+
+    def _refuse_nothing_to_learn(self) -> None:
+        """Refuse what leaves a training without reconstruction no loss, or none to stop by."""
+        if not (self.contrast_weight and self.mask_rate) or self.early_stopping:
+            raise Refusal(
+                f"likelihood={self.likelihood!r} reconstructs nothing: contrast_weight and mask_rate must be positive "
+                "and early_stopping False",
+                "nothing_to_learn",
+                likelihood=self.likelihood,
+            )
 
     @property
     def residual_axes(self) -> int:

@@ -17,7 +17,7 @@ def resolve_device(device: str) -> torch.device:
     Raises
     ------
     ValueError
-        Not a device, or CUDA is asked for and not there.
+        Not a device, one without double precision (``"mps"``), or CUDA is asked for and not there.
     """
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -25,6 +25,13 @@ def resolve_device(device: str) -> torch.device:
         resolved = torch.device(device)
     except (RuntimeError, TypeError):
         resolved = None
+    if resolved is not None and resolved.type == "mps":
+        raise Refusal(
+            f"device={device!r} is not supported: the likelihood of counts is computed in double precision, which "
+            'Apple\'s GPUs do not have; use device="cpu"',
+            "no_double_precision",
+            device=str(device),
+        )
     if resolved is None or resolved.type not in ("cpu", "cuda"):
         raise Refusal(f'device={device!r} is not known; use "auto", "cpu" or "cuda"', "unknown_device", device=device)
     if resolved.type == "cuda" and not torch.cuda.is_available():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import scipy.sparse as sp
@@ -14,6 +14,7 @@ from torch import Tensor
 from scrae.compute.compilation import compiled
 from scrae.compute.rows import ALL_ROWS, Rows, rows_of
 from scrae.data.covariates import AVERAGE, Covariates
+from scrae.data.links import Links
 from scrae.data.on_disk import is_on_disk, read_ahead, read_only_what_is_asked_for
 from scrae.data.sparse import SparseRows
 
@@ -40,6 +41,8 @@ class Minibatch:
         Positions of the cells among all cells, int64 (n_cells,).
     rows
         Which of its rows are the own ones.
+    linked
+        Pairs of cells that somebody knows something of, for a step of training; None: there are none.
     """
 
     counts: SparseRows
@@ -47,6 +50,7 @@ class Minibatch:
     batch: Tensor
     cells: Tensor
     rows: Rows = ALL_ROWS
+    linked: LinkedCells | None = None
     _transformed: dict[Callable[[SparseRows], SparseRows], SparseRows] = field(default_factory=dict, repr=False)
 
     @property
@@ -59,6 +63,28 @@ class Minibatch:
         if transform not in self._transformed:
             self._transformed[transform] = transform(self.counts)
         return self._transformed[transform]
+
+
+@dataclass(frozen=True)
+class LinkedCells:
+    """Some pairs of linked cells.
+
+    Attributes
+    ----------
+    minibatch
+        The first cells of must-link pairs, their partners, the first cells of cannot-link pairs, their partners.
+    n_must, n_cannot
+        Numbers of these pairs.
+    """
+
+    minibatch: Minibatch
+    n_must: int
+    n_cannot: int
+
+    def pairs(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """A row for each cell as the four parts of the minibatch: one, other (must), one, other (cannot)."""
+        one, other, apart, from_other = torch.split(rows, [self.n_must, self.n_must, self.n_cannot, self.n_cannot])
+        return one, other, apart, from_other
 
 
 class CountData:
@@ -77,10 +103,17 @@ class CountData:
         Where the tensors live and where minibatches are made.
     has_batch
         Whether the first covariate is the batch.
+    links
+        Pairs of cells that somebody knows something of; None: there are none.
     """
 
     def __init__(
-        self, counts: sp.csr_array, covariates: Covariates, device: torch.device, has_batch: bool = False
+        self,
+        counts: sp.csr_array,
+        covariates: Covariates,
+        device: torch.device,
+        has_batch: bool = False,
+        links: Links | None = None,
     ) -> None:
         self.n_cells, self.n_genes = counts.shape
         self.device = device
@@ -99,6 +132,8 @@ class CountData:
         self._levels = covariates.levels
         self._continuous = torch.as_tensor(covariates.values, device=device)
         self._has_batch = has_batch
+        known = Links.none() if links is None else links
+        self._links = [torch.as_tensor(pairs) for pairs in (known.must, known.cannot)]
 
     def minibatch(self, cells: Tensor, shared: bool = False) -> Minibatch:
         """The cells with the given positions, in that order.
@@ -160,6 +195,18 @@ class CountData:
     def in_random_order(self, batch_size: int, cells: Tensor, shared: bool = False) -> Iterator[Minibatch]:
         """Minibatches of the cells with these ascending positions, :func:`shuffled`."""
         yield from self._minibatches(shuffled(cells), batch_size, shared)
+
+    def for_training(self, batch_size: int, cells: Tensor) -> Iterator[Minibatch]:
+        """The same, shared by the processes that train together, each with some linked cells where there are any."""
+        for minibatch in self.in_random_order(batch_size, cells, shared=True):
+            linked = self._linked(batch_size // 2) if any(map(len, self._links)) else None
+            yield replace(minibatch, linked=linked)
+
+    def _linked(self, number: int) -> LinkedCells:
+        """So many pairs of either kind that there is, drawn at random, a pair more than once where there are fewer."""
+        drawn = [pairs[torch.randint(len(pairs), (number,))] if len(pairs) else pairs for pairs in self._links]
+        cells = torch.cat([pairs.T.flatten() for pairs in drawn])
+        return LinkedCells(self.minibatch(cells, shared=True), *map(len, drawn))
 
     def row_of_each(
         self, of: Callable[[Minibatch], Tensor], batch_size: int, cells: Tensor | None = None, shared: bool = False

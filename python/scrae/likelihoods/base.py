@@ -34,6 +34,11 @@ class Likelihood(nn.Module, ABC):
     explains_scaled: ClassVar[bool] = False
     """Whether it can explain the target "scaled", which has negative values and no zeros to skip."""
 
+    explains_others: ClassVar[bool] = True
+    """Whether it can explain other targets than its own."""
+    reconstructs: ClassVar[bool] = True
+    """Whether counts are explained at all."""
+
     registry: ClassVar[dict[str, type[Likelihood]]] = {}
 
     def __init_subclass__(cls) -> None:

@@ -24,6 +24,7 @@ from scrae.data.cells import Cells, read_cells
 from scrae.data.counts import refuse_too_few, warn_of_empty_cells
 from scrae.data.covariates import CovariateCoding
 from scrae.data.features import marked
+from scrae.data.links import Links
 from scrae.data.on_disk import by_rows
 from scrae.model import embedding, expression, labelling, sampling
 from scrae.model.checkpoints import Checkpoints
@@ -252,6 +253,10 @@ class SCRAE:
         batch_key: str | None = None,
         categorical_covariate_keys: str | Iterable[str] = (),
         continuous_covariate_keys: str | Iterable[str] = (),
+        must_link: Any = None,
+        cannot_link: Any = None,
+        labels_key: str | None = None,
+        unlabeled_category: str = "Unknown",
         max_epochs: int | None = None,
         resume: bool = False,
         model_dir: str | os.PathLike[str] | None = None,
@@ -283,6 +288,15 @@ class SCRAE:
         continuous_covariate_keys
             Columns of numbers, such as a cell-cycle score or the share of mitochondrial counts. The decoder explains
             their effect, and a straight line along each, the same in all cell types, is removed from the embedding.
+        must_link, cannot_link
+            Pairs of cells of one type, and of different types, as far as they are known: a table of two columns (a
+            DataFrame, an array or a list of pairs) with names of cells, or with positions of rows from 0 on. The codes
+            of the first are drawn together and those of the second apart (docs/USES.md).
+        labels_key
+            Column of ``adata.obs`` with the types of some cells, of which such pairs are made: ten for each labelled
+            cell, drawn at random.
+        unlabeled_category
+            What this column says of the other cells; a missing value says the same.
         max_epochs
             Total number of epochs, instead of the setting.
         resume
@@ -318,7 +332,8 @@ class SCRAE:
         scrae.CountsError
             The data are not raw counts, or there are cells without any count.
         ValueError
-            ``model_dir`` holds the model of another training, or another process is writing there.
+            Pairs of cells that are not there, are of a cell and itself, or contradict each other; or ``model_dir``
+            holds the model of another training, or another process is writing there.
         scrae.TrainingDiverged
             The losses were not finite again and again.
         OSError
@@ -346,7 +361,11 @@ class SCRAE:
         refuse_too_few(modelled, cells.where, self.settings.n_latent)
         coding = CovariateCoding.fit(cells, batch_key, categorical_covariate_keys, continuous_covariate_keys)
         covariates = coding.code(cells)
-        digest = fingerprint(modelled, covariates)
+        links = Links.read(cells, must_link, cannot_link)
+        if labels_key is not None:
+            links += labelling.links_of_labels(cells, labels_key, unlabeled_category, self.random_state)
+        links.refuse_contradictions(cells)
+        digest = fingerprint(modelled, covariates, links)
         names = None if cells.gene_names is None else cells.gene_names[chosen]
         written = model_dir if distributed.in_charge() else None
         with kept_for_training(written), random_state_kept(self.device, self.verbose):
@@ -365,6 +384,7 @@ class SCRAE:
                 names,
                 coding,
                 covariates,
+                links,
                 digest,
                 state,
             )
@@ -435,8 +455,8 @@ class SCRAE:
             settings = Settings(**description["settings"])
         if known != digest:
             raise Refusal(
-                "these are not the cells, genes and covariates that the training started with: resume needs the same "
-                "data; use resume=False to train anew",
+                "these are not the cells, genes, covariates and pairs that the training started with: resume needs "
+                "the same data; use resume=False to train anew",
                 "resume_of_other_data",
             )
         ignore = {"max_epochs": None}

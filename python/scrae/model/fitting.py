@@ -18,6 +18,7 @@ from scrae.autoencoder.settings import Settings, epochs_for, patience_for
 from scrae.compute.device import versions
 from scrae.compute.random_state import random_state_kept
 from scrae.data.covariates import CovariateCoding, Covariates
+from scrae.data.links import Links
 from scrae.data.minibatches import CountData
 from scrae.model.fitted import FittedModel
 from scrae.posthoc.finish import finish, size_of_readout, some_cells
@@ -45,8 +46,10 @@ class Fitting:
         Counts of the modelled genes, cells x genes, and the genes' names, or None.
     coding, covariates
         How covariates are told to the decoder, and those of the cells.
+    links
+        What is known of pairs of cells.
     fingerprint
-        Of counts and covariates.
+        Of counts, covariates and links.
     state
         A training state to go on from; None: train anew.
     """
@@ -61,6 +64,7 @@ class Fitting:
         genes: np.ndarray | None,
         coding: CovariateCoding,
         covariates: Covariates,
+        links: Links,
         fingerprint: str,
         state: Mapping[str, Tensor] | None,
     ) -> None:
@@ -77,7 +81,7 @@ class Fitting:
             some = some_cells(counts.shape[0], random_state)
             self.factors = GeneFactors.fit(counts[some], covariates.codes[some, 0], coding.n_batches)
         self.population = Population.of(module.log_libraries(counts), covariates)
-        data = CountData(counts, covariates, device, has_batch=coding.batch_key is not None)
+        data = CountData(counts, covariates, device, has_batch=coding.batch_key is not None, links=links)
         training, validation = _held_out(data.n_cells, settings)
         patience = settings.patience or patience_for(len(training), settings.batch_size)
         self.training = Training(module.to(device), data, training, validation, patience)

@@ -35,6 +35,7 @@ from scrae.autoencoder.autoencoder import RegularisedAutoencoder
 from scrae.autoencoder.settings import Settings
 from scrae.compute.atomic import NotWritten, refuse_unwritable, refuse_without_room, sweep, write_bytes
 from scrae.data.covariates import CovariateCoding, Covariates
+from scrae.data.links import Links
 from scrae.data.on_disk import blocks
 from scrae.model.fitted import FittedModel
 from scrae.model.lock import LOCK, one_writer
@@ -532,13 +533,13 @@ def _check_state(state: Mapping[str, Tensor], shapes: RegularisedAutoencoder, pl
         raise damaged(place, error) from error
 
 
-def fingerprint(counts: sp.csr_array, covariates: Covariates) -> str:
+def fingerprint(counts: sp.csr_array, covariates: Covariates, links: Links) -> str:
     """A digest of the training data, to resume on the same and nothing else."""
     digest = hashlib.blake2b(digest_size=16)
     digest.update(repr((counts.shape, covariates.levels)).encode())
     digest.update(counts.indptr.astype(np.int64).data)
     for block in blocks(counts):
         digest.update(block.indices.astype(np.int64).data)
-    for part in (counts.data, covariates.codes, covariates.values):
+    for part in (counts.data, covariates.codes, covariates.values, *((links.must, links.cannot) if links else ())):
         digest.update(np.ascontiguousarray(part).data)
     return digest.hexdigest()

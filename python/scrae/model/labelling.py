@@ -10,8 +10,9 @@ import scipy.sparse as sp
 
 from scrae._errors import Notice, Refusal
 from scrae._messages import first_few, some
-from scrae.data.cells import read_cells
+from scrae.data.cells import Cells, read_cells
 from scrae.data.covariates import Covariates
+from scrae.data.links import Links
 from scrae.model.fitted import FittedModel, NotFittedError
 from scrae.posthoc.cell_types import CellTypes, fit_cell_types
 
@@ -26,20 +27,8 @@ def cell_types_of(
 ) -> CellTypes:
     """See :meth:`scrae.SCRAE.fit_labels`."""
     cells = read_cells(data, layer)
-    labels = cells.labels(labels_key, unlabeled_category)
-    labelled = np.flatnonzero(labels != unlabeled_category)
+    labels, labelled = labelled_cells(cells, labels_key, unlabeled_category)
     types, numbers = np.unique(labels[labelled].astype(str), return_counts=True)
-    if len(types) < 2:
-        said = f"one type only ({str(types[0])!r}, {len(labelled):,} cells)" if len(types) else "no labelled cell"
-        raise Refusal(
-            f"adata.obs[{labels_key!r}] has {said}; cells that say {unlabeled_category!r} or nothing are "
-            "unlabelled. To tell types apart, two or more must be labelled (is unlabeled_category right?)",
-            "too_few_types",
-            column=labels_key,
-            types=first_few(types),
-            n_labelled=len(labelled),
-            unlabeled=unlabeled_category,
-        )
     alone = types[numbers < 2]
     if len(alone):
         warnings.warn(
@@ -56,6 +45,36 @@ def cell_types_of(
     counts = sp.csr_array(model.match_genes(cells, missing_allowed=True)[labelled])
     features = model.row_of_each(counts, Covariates.none(len(labelled)), model.module.encode_hidden)
     return fit_cell_types(features, labels[labelled], random_state)
+
+
+def links_of_labels(cells: Cells, labels_key: str, unlabeled_category: str, random_state: int) -> Links:
+    """Pairs of labelled cells, see :meth:`scrae.SCRAE.fit`."""
+    return Links.of_labels(*labelled_cells(cells, labels_key, unlabeled_category), random_state)
+
+
+def labelled_cells(cells: Cells, labels_key: str, unlabeled_category: str) -> tuple[np.ndarray, np.ndarray]:
+    """What a column says of every cell, (n_cells,), and the positions of those whose type it says.
+
+    Raises
+    ------
+    ValueError
+        Fewer than two types.
+    """
+    labels = cells.labels(labels_key, unlabeled_category)
+    labelled = np.flatnonzero(labels != unlabeled_category)
+    types = np.unique(labels[labelled].astype(str))
+    if len(types) < 2:
+        said = f"one type only ({str(types[0])!r}, {len(labelled):,} cells)" if len(types) else "no labelled cell"
+        raise Refusal(
+            f"adata.obs[{labels_key!r}] has {said}; cells that say {unlabeled_category!r} or nothing are "
+            "unlabelled. To tell types apart, two or more must be labelled (is unlabeled_category right?)",
+            "too_few_types",
+            column=labels_key,
+            types=first_few(types),
+            n_labelled=len(labelled),
+            unlabeled=unlabeled_category,
+        )
+    return labels, labelled
 
 
 def predict(

@@ -45,6 +45,8 @@ def _train(arguments: dict[str, Any], cells: Callable[[], AnnData], folder: Path
         batch_key=arguments.get("batch_key"),
         categorical_covariate_keys=arguments.get("categorical_covariate_keys", []),
         continuous_covariate_keys=arguments.get("continuous_covariate_keys", []),
+        must_link=_pairs(arguments, "must_link"),
+        cannot_link=_pairs(arguments, "cannot_link"),
         max_epochs=arguments.get("max_epochs"),
         resume=bool(arguments.get("resume", False)),
         model_dir=arguments.get("model_dir"),
@@ -311,6 +313,11 @@ def _settings(arguments: dict[str, Any]) -> dict[str, Any]:
         "device": arguments.get("device") or "auto",
         **arguments.get("settings", {}),
     }
+
+
+def _pairs(arguments: dict[str, Any], name: str) -> np.ndarray:
+    """Positions of linked cells, which R gives pair by pair in one list."""
+    return np.array(arguments.get(name) or [], dtype=np.int64).reshape(-1, 2)
 
 
 def _chosen_genes(arguments: dict[str, Any], adata: AnnData, emit: Emit) -> np.ndarray:

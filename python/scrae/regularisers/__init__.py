@@ -15,6 +15,7 @@ from scrae.regularisers.information_dimension import (
 from scrae.regularisers.mmd import MMDPrior, mmd
 from scrae.regularisers.number_of_clusters import number_of_clusters
 from scrae.regularisers.soft_kmeans import SoftKMeans, inflated_affinity_kl, weighted_soft_kmeans
+from scrae.regularisers.sphere import UnitSphere
 from scrae.regularisers.variational import MixturePrior, NormalPrior, SpikeAndSlab, spike_and_slab_kl
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "Regulariser",
     "SoftKMeans",
     "SpikeAndSlab",
+    "UnitSphere",
     "activation_entropy",
     "batch_mmd",
     "bhattacharyya",

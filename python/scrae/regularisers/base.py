@@ -151,6 +151,13 @@ class Regulariser(nn.Module):
         """
         return False
 
+    def together(self, codes: Tensor, others: Tensor) -> Tensor:
+        """Probability that two cells are of one type, by their codes: (n_pairs,) from (n_pairs, n_latent) of each.
+
+        1 / (1 + |z - z'|^2 / n_latent): Student's t, as in DEC, of distances on the scale of a dimension.
+        """
+        return 1.0 / (1.0 + (codes - others).square().mean(1))
+
     def phases(self, model: Autoencoder) -> list[Phase]:
         """Phases beside the autoencoder's own."""
         return []

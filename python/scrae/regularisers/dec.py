@@ -71,6 +71,10 @@ class DeepEmbeddedClustering(ClusteredCodes):
         q = torch.cat([soft_assignment(part, self.centroids) for part in torch.split(codes, CELLS_AT_ONCE)])
         self.targets[cells] = target_distribution(q)
 
+    def together(self, codes: Tensor, others: Tensor) -> Tensor:
+        """sum_k q_ik q_jk: that both draw the same cluster (scDCC, Tian et al. 2021)."""
+        return (soft_assignment(codes, self.centroids) * soft_assignment(others, self.centroids)).sum(1)
+
     def penalties(self, passed: ForwardPass) -> dict[str, Tensor]:
         if self.preparing:
             return {"clustering": passed.codes.new_zeros(())}

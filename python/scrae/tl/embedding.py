@@ -40,6 +40,10 @@ def scrae(
     batch_key: str | None = None,
     categorical_covariate_keys: str | Iterable[str] = (),
     continuous_covariate_keys: str | Iterable[str] = (),
+    must_link: Any = None,
+    cannot_link: Any = None,
+    labels_key: str | None = None,
+    unlabeled_category: str = "Unknown",
     preset: str = "default",
     max_epochs: int | None = None,
     random_state: int = 0,
@@ -81,6 +85,9 @@ def scrae(
         Further columns of categories whose effect is explained by the decoder and removed from the embedding.
     continuous_covariate_keys
         Columns of numbers, such as a cell-cycle score, whose effect is explained and removed in the same way.
+    must_link, cannot_link, labels_key, unlabeled_category
+        Pairs of cells of one type and of different types, or a column with the types of some cells, as in
+        :meth:`scrae.SCRAE.fit`.
     preset, random_state, device, verbose, **settings
         As in :class:`scrae.SCRAE`.
     max_epochs, model_dir, resume, overwrite
@@ -156,6 +163,10 @@ def scrae(
             batch_key=batch_key,
             categorical_covariate_keys=categorical_covariate_keys,
             continuous_covariate_keys=continuous_covariate_keys,
+            must_link=must_link,
+            cannot_link=cannot_link,
+            labels_key=labels_key,
+            unlabeled_category=unlabeled_category,
             max_epochs=max_epochs,
             resume=resume,
             model_dir=model_dir,
@@ -170,6 +181,7 @@ def scrae(
             target.obs[column] = clusters
     if origin == "given":
         given["genes"] = Expression(f'adata.uns[{as_typed(key_added)}]["genes"]')
+    given |= {name: Expression(name) for name in ("must_link", "cannot_link") if given[name] is not None}
     target.uns[key_added] = description(model, layer, origin) | {
         "call": call_text("scrae.tl.scrae", "adata", given, default_arguments(scrae)),
         "warnings": np.asarray(told, dtype=object),

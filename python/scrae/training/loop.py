@@ -205,7 +205,7 @@ class Training:
         started = time.perf_counter()
         self.model.train()
         batch_size = self.model.settings.batch_size
-        for minibatch in self.data.in_random_order(batch_size, self.training_cells, shared=True):
+        for minibatch in self.data.for_training(batch_size, self.training_cells):
             with working_on(minibatch.rows), rounded_products(self.model.settings.bfloat16):
                 for phase in self.phases:
                     if not phase.due(self.progress.step):
@@ -263,7 +263,7 @@ class Training:
 
     def _summary(self) -> str:
         row = self.progress.history[-1]
-        text = f"loss {row['reconstruction']:.4g}"
+        text = f"loss {row['reconstruction'] or row['autoencoder']:.4g}"  # the whole, where nothing is reconstructed
         if "validation_reconstruction" in row:
             text += f", held out {row['validation_reconstruction']:.4g}"
         return text

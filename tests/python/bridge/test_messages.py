@@ -81,6 +81,11 @@ def cells(n_cells: int = 60, n_genes: int = 30) -> anndata.AnnData:
     return anndata.AnnData(sp.csr_matrix(counts), obs=obs, var=pd.DataFrame(index=[f"gene{i}" for i in range(n_genes)]))
 
 
+def twins(stage: Stage) -> None:
+    stage.cells.obs_names = ["cell1", *stage.cells.obs_names[1:]]
+    stage.fit(must_link=[("cell1", "cell2")])
+
+
 def of_values(stage: Stage, change: Callable[[np.ndarray], Any]) -> anndata.AnnData:
     """The cells with other values."""
     values = stage.cells.X.toarray()
@@ -372,6 +377,19 @@ PROVOKED: dict[str, list[Callable[[Stage], Any]]] = {
     "too_few_cells_for_report": [lambda s: scrae.tl.batch_report(s.column(["a", "b"] * 30)[:20].copy(), "donor")],
     "too_few_to_tell_apart": [lambda s: scrae.tl.sample_report(s.cells[:3], s.model)],
     "cells_without_molecules": [lambda s: scrae.tl.molecular_cross_validation(s.cells, share=0.01)],
+    "no_pairs": [lambda s: s.fit(must_link=[("cell0", "cell1", "cell2")])],
+    "unknown_cells": [
+        lambda s: s.fit(cannot_link=[("cell0", "cell600")]),
+        lambda s: s.fit(must_link=[("a", "b"), ("c", "d")]),
+    ],
+    "repeated_cells": [twins],
+    "paired_with_itself": [lambda s: s.fit(must_link=[("cell0", "cell0")])],
+    "contradicting_pairs": [
+        lambda s: s.fit(must_link=[("cell0", "cell1"), ("cell1", "cell2")], cannot_link=[("cell2", "cell0")])
+    ],
+    "explains_no_counts": [lambda s: s.fit({"preset": "contrastive_sc"}).denoise()],
+    "other_target": [settings(preset="vasc", target="counts")],
+    "nothing_to_learn": [lambda s: scrae.SCRAE(likelihood="none")],
     "no_prior": [lambda s: s.fit({"regulariser": "none"}).sample(3, codes="prior")],
     "makes_no_clusters": [lambda s: s.model.clusters()],
     "no_clusters_yet": [
@@ -459,6 +477,7 @@ PROVOKED: dict[str, list[Callable[[Stage], Any]]] = {
     "clustering_options": [option("dec", tolerance=2)],
     "scaled_target": [settings(target="scaled")],
     "unknown_device": [settings(device="tpu"), settings(device=["cpu", "cuda"])],
+    "no_double_precision": [settings(device="mps")],
     "no_cuda": [without_cuda],
     "too_few_genes_seen": [lambda s: select_genes(s.cells, min_cells=100)],
     "too_little_in_batch": [
