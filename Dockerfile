@@ -6,7 +6,7 @@ RUN apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-
         ca-certificates \
         libopenblas0-pthread \
         python3-dev \
-        python3-torch \
+        python3-torch libopenblas0-pthread \
         python3-venv \
         r-base-dev \
         r-bioc-delayedarray \
