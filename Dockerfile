@@ -4,6 +4,7 @@ FROM debian:trixie-slim
 
 RUN apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends \
         ca-certificates \
+        libopenblas0-pthread \
         python3-dev \
         python3-torch libopenblas0-pthread \
         python3-venv \

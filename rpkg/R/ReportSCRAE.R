@@ -258,6 +258,7 @@ write_report <- function(source, path, embedding, fit, columns, table, where, dr
         read_counts(source), c(values, scores), how, source$where,
         embedding = unname(embedding[, , drop = FALSE])
     )
+    say(how$verbose, "the report is in ", path)
     invisible(path)
 }
 

@@ -38,7 +38,7 @@ test_that("it is said how many genes are chosen of how many, and what is done me
         message = keep
     )
     said <- paste(messages, collapse = "")
-    expect_match(said, "there are 30 genes, not more than the 2,000 to choose: taking all that are seen", fixed = TRUE)
+    expect_match(said, "there are 30 genes, no more than the 2,000 that would be chosen: taking all that are seen", fixed = TRUE)
     # One of the thirty is seen in too few cells.
     expect_equal(length(attr(embedding, "scrae")$genes), 29L)
     expect_match(said, "mapping 60 cells", fixed = TRUE)

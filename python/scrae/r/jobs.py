@@ -335,7 +335,7 @@ def _chosen_genes(arguments: dict[str, Any], adata: AnnData, emit: Emit) -> np.n
         "stage",
         text=f"choosing {n_top:,} of {n_genes:,} genes ({selection['method']})"
         if n_top < n_genes
-        else f"there are {n_genes:,} genes, not more than the {n_top:,} to choose: taking all that are seen",
+        else f"there are {n_genes:,} genes, no more than the {n_top:,} that would be chosen: taking all that are seen",
     )
     select_genes(
         adata,
