@@ -176,8 +176,11 @@ def test_a_loaded_model_can_be_cloned(small, quick, tmp_path):
     np.testing.assert_array_equal(clone.fit(small).embed(), model.embed())
 
 
-def test_genes_that_are_marked_as_highly_variable_are_modelled_as_by_the_tool(small, quick):
+def test_genes_that_were_chosen_are_modelled_and_highly_variable_ones_as_by_the_tool(small, quick):
     every = scrae.SCRAE(**quick).fit(small)
+    scrae.pp.select_genes(small, "hvg", 7)
+    chosen = list(small.var_names[small.var["scrae_selected"]])
+    assert list(scrae.SCRAE(**quick).fit(small).gene_names) == chosen
     small.var["highly_variable"] = np.arange(30) % 2 == 0
     model = scrae.SCRAE(**quick).fit(small)
     assert list(model.gene_names) == list(small.var_names[::2])

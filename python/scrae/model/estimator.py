@@ -278,8 +278,9 @@ class SCRAE:
             rounded to whole ones, with a warning that says how many were moved, and by how much at most.
         genes
             Genes to model: names, positions, a boolean mask, or ``"all"``. None: those that
-            ``adata.var["highly_variable"]`` marks, as for :func:`scrae.tl.scrae`, or all genes where there is no such
-            column. (Only :func:`scrae.tl.scrae` selects genes.)
+            ``adata.var["highly_variable"]`` marks, as for :func:`scrae.tl.scrae`; where there is no such column, those
+            that :func:`scrae.pp.select_genes` chose; all genes where nothing has been chosen. (Only
+            :func:`scrae.tl.scrae` selects genes.)
         batch_key
             Column of ``adata.obs`` with batches. The decoder explains their effect, and it is removed from the
             embedding.
@@ -353,7 +354,7 @@ class SCRAE:
         every = isinstance(genes, str) and genes == "all"
         cells = read_cells(data, layer, counts=counts, copy=genes is None or every)  # what is made of some is a copy
         if every or genes is None:
-            genes = None if every else _highly_variable(cells)
+            genes = None if every else _chosen_before(cells)
         chosen = np.arange(cells.counts.shape[1]) if genes is None else cells.positions(genes)
         modelled = cells.counts
         if genes is not None:
@@ -844,8 +845,8 @@ class SCRAE:
         return int(np.random.SeedSequence([self.random_state, self._draws]).generate_state(1)[0])
 
 
-def _highly_variable(cells: Cells) -> np.ndarray | None:
-    """Mask of the genes that the AnnData marks as highly variable; None: it marks none."""
-    if cells.source is None or "highly_variable" not in cells.source.var:
-        return None
-    return marked(cells.source.var["highly_variable"], "highly_variable")
+def _chosen_before(cells: Cells) -> np.ndarray | None:
+    """Mask of the genes that the AnnData marks as highly variable, or as chosen by scRAE; None: it marks none."""
+    columns = () if cells.source is None else cells.source.var
+    column = next((name for name in ("highly_variable", "scrae_selected") if name in columns), None)
+    return None if column is None else marked(cells.source.var[column], column)
