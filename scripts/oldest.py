@@ -1,4 +1,4 @@
-"""Print the oldest versions that pyproject.toml allows, as constraints for pip: `numpy>=1.26` becomes `numpy==1.26`."""
+"""Print the oldest versions that pyproject.toml allows, as constraints for pip: `numpy>=2.0` becomes `numpy==2.0`."""
 
 from __future__ import annotations
 
