@@ -206,7 +206,7 @@ def test_more_latent_dimensions_than_genes_are_refused(small, quick):
     [
         ("n_latnt", 5, "did you mean 'n_latent'"),
         ("critic_hiden", (8,), "did you mean 'critic_hidden'"),
-        ("likelihood", "binomial", "'binomial' is not known; choose one of 'gaussian', 'nb', 'none', 'poisson', 'mse',"),
+        ("likelihood", "binomial", "'binomial' is not known; choose one of 'gaussian', 'nb', 'none', 'poisson', "),
         ("n_latent", 0, "whole number of at least 1"),
         ("n_latent", 2.5, "whole number of at least 1"),
         ("batch_size", 1, "at least 2"),
