@@ -129,7 +129,7 @@ def test_fit_without_resume_starts_anew(small, quick):
 
 def test_resume_refuses_other_data_and_other_settings(small, quick, tmp_path):
     scrae.SCRAE(**quick).fit(small, model_dir=tmp_path)
-    with pytest.raises(ValueError, match="not the cells, genes and covariates"):
+    with pytest.raises(ValueError, match="not the cells, genes, covariates and pairs"):
         scrae.SCRAE(**quick).fit(small[:50], model_dir=tmp_path, resume=True)
     with pytest.raises(ValueError, match="settings or seed differ"):
         scrae.SCRAE(**quick, mask_rate=0.1).fit(small, model_dir=tmp_path, resume=True)
