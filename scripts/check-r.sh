@@ -41,5 +41,10 @@ result <- BiocCheck::BiocCheck(commandArgs(TRUE)[1],
     `no-check-deprecated` = TRUE, `no-check-CRAN` = TRUE,
     `no-check-bioc-views` = FALSE
 )
-quit(status = as.integer(length(result$error) + length(result$warning) > 0))
+# Which packages are Bioconductor's, newer versions ask the internet.
+offline <- vapply(
+    as.list(result$warning),
+    function(one) any(grepl("No Bioconductor dependencies detected", unlist(one), fixed = TRUE)), NA
+)
+quit(status = as.integer(length(result$error) + sum(!offline) > 0))
 R

@@ -39,6 +39,7 @@
 #' `"dca"` stop early; `"default"`, `"contrastive_sc"` and `"vasc"` mask their
 #' input. `"contrastive_sc"` gives an embedding alone: there is nothing to denoise or to sample.
 #' @name scRAE-presets
+#' @return No function: a value of the argument `preset` of [RunSCRAE()] gives the model of its row.
 #' @seealso [RunSCRAE()]
 #' @references Mondal AK and others (2021) \doi{10.1109/TCBB.2021.3098394}
 NULL
