@@ -149,6 +149,9 @@ def test_r_lock_can_be_imported_with_the_r_of_debian_12() -> None:
 @pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="the lock was resolved for Python 3.11")
 def test_lock_is_closed_under_dependencies() -> None:
     versions = locked("requirements.lock")
+    here = {canonicalize_name(one.name) for one in metadata.distributions()}
+    if not set(versions) <= here:
+        pytest.skip("this environment is not that of the lock")
     environment = {name: str(value) for name, value in default_environment().items()} | {"extra": ""}
     missing = set()
     for name in versions:
