@@ -38,15 +38,15 @@ case $part in
     check) packages="$packages pandoc qpdf r-bioc-bioccheck r-bioc-biocstyle r-bioc-scater r-cran-knitr r-cran-rmarkdown" ;;
     *) say "say all, ci, python, r, check or lock" >&2 && exit 1 ;;
 esac
-[ "$(id -u)" -eq 0 ] || cannot "needs root, for chroot"
-. scripts/apt.sh
-log=$(mktemp)
-command -v debootstrap >/dev/null || apt_install debootstrap || cannot "needs debootstrap, on Debian or Ubuntu"
-rm "$log"
-unshare --mount true || cannot "may not make a mount namespace here"
 
 # Mounts are made in a mount namespace of our own: they end with this script, whatever ends it.
 if [ "${SCRAE_UNSHARED:-}" != yes ]; then
+    [ "$(id -u)" -eq 0 ] || cannot "needs root, for chroot"
+    . scripts/apt.sh
+    log=$(mktemp)
+    command -v debootstrap >/dev/null || apt_install debootstrap || cannot "needs debootstrap, on Debian or Ubuntu"
+    rm "$log"
+    unshare --mount true || cannot "may not make a mount namespace here"
     SCRAE_UNSHARED=yes exec unshare --mount "$0" "$@"
 fi
 

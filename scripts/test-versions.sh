@@ -25,7 +25,7 @@ echo "== $("$interpreter" --version) with the $which versions"
 "$interpreter" -m venv "$work/environment"
 python=$work/environment/bin/python
 "$interpreter" scripts/oldest.py >"$work/oldest.txt"
-echo 'zarr<3' >>"$work/oldest.txt" # anndata 0.11.0 knows no other
+echo 'zarr<3' >>"$work/oldest.txt" # the oldest anndata knows no other
 [ "$which" = oldest ] || : >"$work/oldest.txt"
 # Beside the extra: a test asks import-linter for the direction of imports, and older versions of anndata bring no zarr.
 "$python" -m pip install --quiet --constraint "$work/oldest.txt" --editable ".[test]" import-linter zarr

@@ -304,10 +304,11 @@ new_progress <- function(verbose) {
             }
             cli::cli_progress_update(
                 id = bar, set = event$epoch, .envir = frame,
-                # The whole loss, where nothing is reconstructed.
-                status = sprintf("loss %.4g", c(event$reconstruction, event$autoencoder)[
-                    1L + (event$reconstruction == 0)
-                ])
+                status = sprintf("loss %.4g", if (event$reconstruction == 0) {
+                    event$autoencoder # the whole loss, where nothing is reconstructed
+                } else {
+                    event$reconstruction
+                })
             )
         },
         done = function() {

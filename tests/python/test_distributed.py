@@ -21,21 +21,19 @@ from scrae.compute.rows import rows_of
 from scrae.model.folder import STATE
 
 TORCHRUN = [sys.executable, "-W", "error", "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore::FutureWarning:torch"}
 
 
-def has_libuv() -> bool:
-    """Whether this build of torch has what its torchrun asks for; Debian's has not."""
+@pytest.fixture
+def torchrun():
+    """The command; Debian's build of torch has no libuv, without which it does not start."""
     try:
         torch.distributed.TCPStore("127.0.0.1", 0, is_master=True, use_libuv=True)
-    except RuntimeError:
-        return False
-    return True
-
-
-needs_torchrun = pytest.mark.skipif(
-    not has_libuv(), reason="this build of torch has no libuv: its torchrun cannot start"
-)
-ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore::FutureWarning:torch"}
+    except RuntimeError as error:
+        if "libuv" not in str(error):
+            raise
+        pytest.skip(str(error))
+    return TORCHRUN
 
 
 @pytest.fixture
@@ -45,12 +43,11 @@ def h5ad(pbmc, tmp_path):
     return tmp_path / "in.h5ad"
 
 
-@needs_torchrun
 @pytest.mark.slow
-def test_two_processes_train_every_preset_as_one_does(tmp_path):
+def test_two_processes_train_every_preset_as_one_does(torchrun, tmp_path):
     """Minibatches of 15 and 16 cells, three batches, every regulariser; losses, held-out losses and codes."""
     script = Path(train_in_double.__file__)
-    subprocess.run([*TORCHRUN, script, tmp_path / "two.npz"], env=ENVIRONMENT, check=True, timeout=120)
+    subprocess.run([*torchrun, script, tmp_path / "two.npz"], env=ENVIRONMENT, check=True, timeout=120)
     two, one = np.load(tmp_path / "two.npz"), train_in_double.train_all()
     assert two["n_processes"] == 2
     for name, expected in one.items():
@@ -58,9 +55,8 @@ def test_two_processes_train_every_preset_as_one_does(tmp_path):
         np.testing.assert_allclose(two[name], expected, rtol=1e-6, atol=1e-6 * np.abs(expected).max(), err_msg=name)
 
 
-@needs_torchrun
 @pytest.mark.slow
-def test_a_killed_process_stops_the_others_and_the_run_resumes_to_what_one_process_gives(h5ad, tmp_path):
+def test_a_killed_process_stops_the_others_and_the_run_resumes_to_what_one_process_gives(torchrun, h5ad, tmp_path):
     def command(out, epochs, *more):
         options = [
             "--preset",
@@ -76,7 +72,7 @@ def test_a_killed_process_stops_the_others_and_the_run_resumes_to_what_one_proce
         ]
         return ["run", str(h5ad), "--out", str(tmp_path / out), *options, *more]
 
-    together, folder = [*TORCHRUN, "-m", "scrae"], str(tmp_path / "model")
+    together, folder = [*torchrun, "-m", "scrae"], str(tmp_path / "model")
     run = subprocess.Popen(
         [*together, *command("two.h5ad", 5000, "--model-dir", folder)],
         env=ENVIRONMENT,

@@ -183,16 +183,16 @@ class Settings:
         _one_of("input_transform", self.input_transform, CountTransform.KINDS)
         _one_of("library", self.library, LIBRARIES)
         _one_of("dispersion", self.dispersion, ("gene", "gene-batch"))
+        likelihood = Likelihood.registry[self.likelihood]
         if self.target is not None:
             _one_of("target", self.target, CountTransform.KINDS)
-            if self.target == "scaled" and not Likelihood.registry[self.likelihood].explains_scaled:
+            if self.target == "scaled" and not likelihood.explains_scaled:
                 raise Refusal(
                     f'target="scaled" has negative values, which likelihood={self.likelihood!r} does not allow; '
                     'use "mse"',
                     "scaled_target",
                     likelihood=self.likelihood,
                 )
-            likelihood = Likelihood.registry[self.likelihood]
             if not likelihood.explains_others and self.target != likelihood.target:
                 raise Refusal(
                     f'likelihood={self.likelihood!r} explains target="{likelihood.target}" alone, not {self.target!r}',
@@ -223,7 +223,7 @@ class Settings:
             if not getattr(self, name) >= 0:
                 value = getattr(self, name)
                 raise Refusal(f"{name} must not be negative, not {value}", "negative", names=[name], values=[value])
-        if not Likelihood.registry[self.likelihood].reconstructs:
+        if not likelihood.reconstructs:
             self._refuse_nothing_to_learn()
         known = _options_of(self.regulariser)
         for name, value in options.items():

@@ -71,12 +71,14 @@ def batch_mmd(codes: Tensor, batch: Tensor) -> Tensor:
     first = (batch[:, None] == batch).to(torch.uint8).argmax(1)
     member = torch.zeros_like(kernel).scatter_(1, first[:, None], 1.0)
     reference = (batch == 0).to(kernel.dtype)
-    size, n_reference = member.sum(0).clamp_min(1.0), reference.sum().clamp_min(1.0)
-    within = (member * (kernel @ member)).sum(0) / size.square()
-    between = (reference @ kernel @ member) / (n_reference * size)
-    of_reference = reference @ kernel @ reference / n_reference.square()
+    n_cells, n_reference = member.sum(0), reference.sum()
     # Batches, but for the reference, that have cells here; none without cells of the reference.
-    counted = (member.sum(0) > 0) & (reference @ member == 0) & (reference.sum() > 0)
+    counted = (n_cells > 0) & (reference @ member == 0) & (n_reference > 0)
+    n_cells, n_reference = n_cells.clamp_min(1.0), n_reference.clamp_min(1.0)
+    to_reference = reference @ kernel
+    within = (member * (kernel @ member)).sum(0) / n_cells.square()
+    between = (to_reference @ member) / (n_reference * n_cells)
+    of_reference = to_reference @ reference / n_reference.square()
     return torch.where(counted, of_reference + within - 2.0 * between, 0.0).abs().sum()
 
 
