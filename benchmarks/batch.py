@@ -8,11 +8,11 @@ begin with ``made_`` are made from some of them (benchmarks/made_batches.py). Ev
 (chosen within batches); none sees types. Methods: ``scrae`` (the default preset with
 ``batch_key``; ``scrae:dispersion=gene-batch``: with other settings), any method of benchmarks/accuracy.py, which is
 told of no batch (``default``, ``pca30``, ``scvi``), and with ``--peer`` ``harmony``, ``scvi_batch`` (three seeds),
-``scanorama`` and ``concord``, which are. So are ``seurat_cca`` and ``seurat_rpca`` of R, with one seed, as they draw next
-to nothing; where they fail, mostly because a batch is too small for them, their row has no scores. Scores as in
-benchmarks/mixing.py; rows of older versions lack the last two. One row per (data set, method, seed); rows that are there
-already are not computed again, nor are embeddings where ``--embeddings`` names a folder to keep them in (not that of
-benchmarks/accuracy.py: genes differ).
+``scanorama`` and ``concord``, which are told. So are ``seurat_cca`` and ``seurat_rpca`` of R (one seed: little in them
+is random). Where these fail, mostly because a batch is too small for them, their row has no scores. Scores as in
+benchmarks/mixing.py; rows of older versions lack the last two. One row per (data set, method, seed); rows that are
+there already are not computed again, nor are embeddings where ``--embeddings`` names a folder to keep them in (not that
+of benchmarks/accuracy.py: genes differ).
 
 With ``--scib FILE.csv``, and a peer that has scib-metrics, the embeddings of the first seed get its scores as well
 (Luecken et al. 2022), a row for each data set and method; they are kept in embeddings/ beside FILE.csv if nothing else
@@ -85,9 +85,10 @@ def judged_by_scib(adata: anndata.AnnData, embeddings: dict[str, np.ndarray], pe
 def ranked(results: pd.DataFrame, scores: list[str]) -> str:
     """Methods by the mean of the first score over data sets, then a table for each data set, as Markdown.
 
-    Where some methods were not measured on all data sets, the first table is of the methods that were, and one of all
-    methods on the data sets that they share comes second.
+    Where some methods were not measured on all data sets, or failed on some, the first table is of the methods that
+    were, and one of all methods on the data sets that they share comes second.
     """
+    results = results.dropna(subset=scores[0])
     numbers = results.groupby("method")["dataset"].nunique()
     everywhere = results[results["method"].isin(numbers.index[numbers == results["dataset"].nunique()])]
     parts = [_means(everywhere, scores)] if len(everywhere) else []
@@ -102,12 +103,13 @@ def ranked(results: pd.DataFrame, scores: list[str]) -> str:
 
 
 def _means(results: pd.DataFrame, scores: list[str]) -> str:
-    """Means over data sets of which all methods have each, as Markdown."""
+    """Means over data sets of which all methods have each, as Markdown; methods that tie are all first."""
     means = results.groupby(["method", "dataset"])[scores].mean()
     order = means.groupby("method").mean().sort_values(scores[0], ascending=False)
-    first = means[scores[0]].groupby("dataset").idxmax().str[0].value_counts()
+    best = means[scores[0]] == means[scores[0]].groupby("dataset").transform("max")
+    first = best.groupby("method").sum()
     table = order.apply(lambda column: column.map("{:.3f}".format).where(column.notna()))
-    table.insert(0, "first on", [str(first.get(method, 0)) for method in order.index])
+    table.insert(0, "first on", [str(first[method]) for method in order.index])
     return markdown(table, f"mean of {results['dataset'].nunique()} data sets")
 
 
@@ -155,7 +157,11 @@ def main() -> None:
         return mixing_scores(found, batch, types, seed) | dict(zip(BESIDE, beside, strict=True))
 
     def judged(name: str, method: str) -> dict[str, object]:
-        return dict(judged_by_scib(load(name), {method: embedding(name, method, 0)}, typed.peer).iloc[0])
+        try:
+            found = embedding(name, method, 0)
+        except Refused:
+            return dict.fromkeys(SCIB, np.nan)
+        return dict(judged_by_scib(load(name), {method: found}, typed.peer).iloc[0])
 
     wanted = [
         (name, method, seed)

@@ -4,8 +4,8 @@
 
 Each with its own defaults. Embeddings (``EMBEDDINGS``): ``scvi``, SCVI of scvi-tools told nothing of batches;
 ``scvi_batch``, the same, told ``obs["batch"]``; ``harmony``, Harmony (harmonypy) on 30 scaled principal components,
-told ``obs["batch"]``; ``scanorama`` and ``concord``, told it too. Other answers (``ANSWERS``): ``scanvi``, probabilities
-of types from ``obs["known"]``, "Unknown" where there is no label, told ``obs["batch"]`` if it is there;
+told ``obs["batch"]``; ``scanorama`` and ``concord``, told it too. Other answers (``ANSWERS``): ``scanvi``,
+probabilities of types from ``obs["known"]``, "Unknown" where there is no label, told ``obs["batch"]`` if it is there;
 ``scanvi_surgery``, codes of all cells and such probabilities, from SCANVI of the cells with a label and a surgery
 (scArches) for the batches of the others; ``scvi_denoised`` and ``magic``, expected counts;
 ``scvi_samples``, counts of as many cells from the prior; ``scvi_de``, of "a" against "b" of ``obs["group"]``;

@@ -50,7 +50,7 @@ def ask_seurat(adata: anndata.AnnData, method: str, seed: int) -> pd.DataFrame:
         adata.obs[columns].to_csv(cells, index=False)
         program = str(Path(__file__).with_suffix(".R"))
         asked = ["Rscript", program, method, str(counts), str(cells), str(seed), str(answer)]
-        done = subprocess.run(asked, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
+        done = subprocess.run(asked, capture_output=True, text=True, check=False)
         if done.returncode:
             said = [line for line in done.stderr.splitlines() if line.strip() and line != "Execution halted"]
             raise Refused(" ".join(said[-2:]))
