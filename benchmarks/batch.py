@@ -82,8 +82,10 @@ def judged_by_scib(adata: anndata.AnnData, embeddings: dict[str, np.ndarray], pe
     return pd.DataFrame(ask_peer(judged, "scib", 0, peer)[0], index=sorted(embeddings), columns=list(SCIB))
 
 
-def ranked(results: pd.DataFrame, scores: list[str]) -> str:
+def ranked(results: pd.DataFrame, scores: list[str], of: str = "data sets") -> str:
     """Methods by the mean of the first score over data sets, then a table for each data set, as Markdown.
+
+    ``of`` is what the table calls the values of the column ``dataset``.
 
     Where some methods were not measured on all data sets, or failed on some, the first table is of the methods that
     were, and one of all methods on the data sets that they share comes second.
@@ -91,10 +93,10 @@ def ranked(results: pd.DataFrame, scores: list[str]) -> str:
     results = results.dropna(subset=scores[0])
     numbers = results.groupby("method")["dataset"].nunique()
     everywhere = results[results["method"].isin(numbers.index[numbers == results["dataset"].nunique()])]
-    parts = [_means(everywhere, scores)] if len(everywhere) else []
+    parts = [_means(everywhere, scores, of)] if len(everywhere) else []
     shared = in_common(results, "method")
     if len(everywhere) < len(results) and len(shared):
-        parts.append(_means(shared, scores))
+        parts.append(_means(shared, scores, of))
     order = results.groupby("method")[scores[0]].mean().sort_values(ascending=False).index
     for name, rows in results.groupby("dataset"):
         cells = rows.groupby("method")[scores].agg(mean_and_spread_of_known)
@@ -102,7 +104,7 @@ def ranked(results: pd.DataFrame, scores: list[str]) -> str:
     return "\n\n".join(parts)
 
 
-def _means(results: pd.DataFrame, scores: list[str]) -> str:
+def _means(results: pd.DataFrame, scores: list[str], of: str) -> str:
     """Means over data sets of which all methods have each, as Markdown; methods that tie are all first."""
     means = results.groupby(["method", "dataset"])[scores].mean()
     order = means.groupby("method").mean().sort_values(scores[0], ascending=False)
@@ -110,7 +112,7 @@ def _means(results: pd.DataFrame, scores: list[str]) -> str:
     first = best.groupby("method").sum()
     table = order.apply(lambda column: column.map("{:.3f}".format).where(column.notna()))
     table.insert(0, "first on", [str(first[method]) for method in order.index])
-    return markdown(table, f"mean of {results['dataset'].nunique()} data sets")
+    return markdown(table, f"mean of {results['dataset'].nunique()} {of}")
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """Cells of a batch that the model has not seen: are their types carried over, and do they come to lie among the others?
 
     python benchmarks/query.py --data DIR [--datasets NAME ...] [--methods scrae_map pca30 ...] [--seeds 1]
-                               [--peer PYTHON] [--models DIR] [--out query.csv] [--markdown query.md]
+                               [--peer PYTHON] [--models DIR] [--measured] [--out query.csv] [--markdown query.md]
 
 DIR holds h5ad files with raw counts in X, types in obs["cell_type"] and batches in obs["batch"]; data sets whose names
 begin with ``made_`` are made from some of them (benchmarks/made_batches.py). In each of them one batch is the query,
@@ -34,7 +34,7 @@ import anndata
 import numpy as np
 import scanpy as sc
 from batch import ranked
-from experiment import ask_peer, command, options, resumed, with_chosen_genes
+from experiment import ask_peer, command, measured_already, options, resumed, with_chosen_genes
 from made_batches import MADE, made
 from seurat_peers import TRANSFER, Refused, ask_seurat
 from sklearn.decomposition import PCA
@@ -164,6 +164,7 @@ def main() -> None:
     parser = command(__doc__, "query", datasets=DATASETS, peer="scvi-tools")
     parser.add_argument("--methods", nargs="*", default=list(METHODS[:4]), choices=METHODS)
     parser.add_argument("--models", type=Path, help="folder to keep models of the reference in")
+    parser.add_argument("--measured", action="store_true", help="tables of the rows that are there, and nothing more")
     parser.set_defaults(seeds=1)
     typed = options(parser)
 
@@ -208,8 +209,9 @@ def main() -> None:
         for method in typed.methods
         if seed == 0 or method not in ONE_SEED
     ]
-    shown = resumed(typed.out, KEYS, wanted, measure)
-    publish(ranked(shown.assign(dataset=shown["dataset"] + ", query " + shown["query"]), SCORES), typed.markdown)
+    shown = measured_already(typed.out, KEYS, wanted) if typed.measured else resumed(typed.out, KEYS, wanted, measure)
+    each = shown.assign(dataset=shown["dataset"] + ", query " + shown["query"])
+    publish(ranked(each, SCORES, "queries"), typed.markdown)
 
 
 if __name__ == "__main__":

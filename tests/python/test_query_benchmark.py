@@ -120,7 +120,7 @@ def test_one_command_takes_two_batches_as_queries_in_turn_and_goes_on_where_it_s
     rows = pd.read_csv(out)
     assert list(rows["query"]) == ["x", "y"]
     assert (rows["accuracy"] > 0.95).all()
-    assert text.read_text().startswith("| mean of 2 data sets | first on | accuracy | macro_f1 |")
+    assert text.read_text().startswith("| mean of 2 queries | first on | accuracy | macro_f1 |")
     assert "| blood, query x | accuracy |" in text.read_text()
     written = out.stat().st_mtime_ns
     program("query").main()
