@@ -158,7 +158,7 @@ bench-batch: setup-r ## how batches mix and types stay apart, on real and made b
 	$(if $(PEER),$(PEER) scrae default pca30 harmony)
 
 bench-query: setup-r ## cells of a batch that the model has not seen: their types, and whether they lie among the others, beside Seurat and scANVI (DATA=folder of h5ad)
-	@$(python) benchmarks/query.py --data $(DATA) --markdown benchmarks/results/query.md --models build/query \
+	@$(python) benchmarks/query.py --data $(DATA) --markdown benchmarks/results/query.md --kept build/query \
 	$(if $(PEER),$(PEER),--methods) scrae_map scrae_map_batch scrae_together pca30 seurat_transfer $(if $(PEER),scanvi_surgery)
 
 bench-denoise: setup ## denoising by held-out molecules, beside DCA, scVI and MAGIC (DATA=folder of h5ad)

@@ -1,7 +1,7 @@
 """Cells of a batch that the model has not seen: are their types carried over, and do they come to lie among the others?
 
     python benchmarks/query.py --data DIR [--datasets NAME ...] [--methods scrae_map pca30 ...] [--seeds 1]
-                               [--peer PYTHON] [--models DIR] [--measured] [--out query.csv] [--markdown query.md]
+                               [--peer PYTHON] [--kept DIR] [--measured] [--out query.csv] [--markdown query.md]
 
 DIR holds h5ad files with raw counts in X, types in obs["cell_type"] and batches in obs["batch"]; data sets whose names
 begin with ``made_`` are made from some of them (benchmarks/made_batches.py). In each of them one batch is the query,
@@ -19,14 +19,16 @@ have labels. Methods:
 Labels are carried over by the 15 nearest cells of the reference (``accuracy`` and ``macro_f1``, which is the mean over
 the query's types), and by the method's own classifier (``own_accuracy``, ``own_macro_f1``): ``fit_labels`` and
 ``predict``, TransferData, SCANVI's. ``mixing`` and ``kBET`` are those of query and reference within types
-(``scrae.metrics``). Cells of the query whose type the reference lacks do not count. One row per (data set, query,
-method, seed); rows that are there already are not computed again. Where ``--models`` names a folder, models of the
-reference are kept there, and taken from there the next time.
+(``scrae.metrics``); of the first the mean over types that both hold with ten cells, each at most 1, as more is not
+better. Cells of the query whose type the reference lacks do not count. One row per (data set, query, method, seed);
+rows that are there already are not computed again. Where ``--kept`` names a folder, models of scRAE and answers of
+others are kept there, and taken from there the next time.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
@@ -53,6 +55,7 @@ QUERIES = 2  # batches of a data set
 NEIGHBOURS = 15
 COMPONENTS = 30
 LARGEST = 10.0  # of a scaled gene
+LEAST_CELLS = 10  # of a type on either side, for whether they mix
 UNKNOWN = "Unknown"
 
 Answer = tuple[np.ndarray, np.ndarray | None]
@@ -130,7 +133,14 @@ def scores(embedding: np.ndarray, own: np.ndarray | None, query: np.ndarray, typ
             row[f"{name}accuracy"] = float((found == types[judged]).mean())
             row[f"{name}macro_f1"] = f1_score(types[judged], found, labels=there, average="macro", zero_division=0)
     within = embedding[seen], query[seen].astype(int), types[seen]
-    return row | {"mixing": float(np.nanmean(scrae.metrics.mixing(*within))), "kBET": scrae.metrics.kbet(*within)}
+    return row | {"mixing": mixed(*within), "kBET": scrae.metrics.kbet(*within)}
+
+
+def mixed(embedding: np.ndarray, query: np.ndarray, types: np.ndarray) -> float:
+    """Mean over types of how well query and reference mix, from 0 to 1; missing where no type has enough cells."""
+    of_cells = scrae.metrics.mixing(embedding, query, types)
+    both = [name for name in np.unique(types) if np.bincount(query[types == name], minlength=2).min() >= LEAST_CELLS]
+    return float(np.mean([min(1.0, of_cells[types == name].mean()) for name in both])) if both else float("nan")
 
 
 def answer_of_scrae(cells: anndata.AnnData, method: str, model: scrae.SCRAE) -> Answer:
@@ -160,10 +170,22 @@ def answer_of_others(cells: anndata.AnnData, method: str, seed: int, peer: str |
     return found[:, : -len(types)], types[probabilities[query].argmax(1)]
 
 
+def kept(path: Path | None, ask: Callable[[], Answer]) -> Answer:
+    """What ``ask`` gives, kept at a path (.npz), and taken from there the next time."""
+    if path is None:
+        return ask()
+    if not path.exists():
+        embedding, own = ask()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(path, embedding=embedding, own=np.zeros(0) if own is None else np.asarray(own, dtype=str))
+    with np.load(path) as stored:
+        return stored["embedding"], stored["own"] if len(stored["own"]) else None
+
+
 def main() -> None:
     parser = command(__doc__, "query", datasets=DATASETS, peer="scvi-tools")
     parser.add_argument("--methods", nargs="*", default=list(METHODS[:4]), choices=METHODS)
-    parser.add_argument("--models", type=Path, help="folder to keep models of the reference in")
+    parser.add_argument("--kept", type=Path, help="folder to keep models and answers in")
     parser.add_argument("--measured", action="store_true", help="tables of the rows that are there, and nothing more")
     parser.set_defaults(seeds=1)
     typed = options(parser)
@@ -178,7 +200,7 @@ def main() -> None:
 
     @lru_cache(maxsize=1)
     def trained(name: str, query: str, seed: int, together: bool) -> scrae.SCRAE:
-        path = typed.models / f"{name}-{query}-{seed}" if typed.models and not together else None
+        path = typed.kept and typed.kept / f"{name}-{query}-{'together-' if together else ''}{seed}"
         if path is not None and path.exists():
             return scrae.SCRAE.load(path)
         cells = load(name, query)
@@ -195,7 +217,8 @@ def main() -> None:
                 model = trained(name, query, seed, method == "scrae_together")
                 embedding, own = answer_of_scrae(cells, method, model)
             else:
-                embedding, own = answer_of_others(cells, method, seed, typed.peer)
+                path = typed.kept and typed.kept / f"{name}-{query}-{method}-{seed}.npz"
+                embedding, own = kept(path, lambda: answer_of_others(cells, method, seed, typed.peer))
         except Refused as refused:
             print(f"{name}, {query}, {method}: {refused}", file=sys.stderr)
             return dict.fromkeys(["cells", *SCORES], np.nan)

@@ -97,6 +97,19 @@ def test_scores_of_a_query_among_its_neighbours_and_apart_and_types_of_its_own_d
     assert half["own_macro_f1"] == pytest.approx((0.8 + 2 / 3) / 2)
 
 
+def test_mixing_is_at_most_one_and_of_types_that_both_sides_hold(program):
+    mixed, line = program("query").mixed, np.arange(80.0)[:, None]
+    query, one = np.tile([0, 1], 40), np.repeat("a", 80)  # in turn: more even than chance
+    assert scrae.metrics.mixing(line, query, one).mean() > 1.02
+    assert mixed(line, query, one) == 1
+    few = (np.arange(80) < 3).astype(int)
+    assert np.isnan(mixed(line, few, one))
+    both = np.vstack([line, line + 1000]), np.concatenate([query, few]), np.repeat(["a", "b"], 80)
+    assert mixed(*both) == 1
+    apart = np.vstack([line, line + 1000]), np.concatenate([query, np.repeat([0, 1], 40)]), np.repeat(["a", "b"], 80)
+    assert mixed(*apart) == pytest.approx(0.55, abs=0.1)  # one type mixes, of the other two ends meet
+
+
 def test_a_model_of_the_reference_places_it_as_it_was_and_labels_the_query(program, blood, quick):
     query = program("query")
     cells = query.queried(blood, "x", 200)
