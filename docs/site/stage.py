@@ -121,8 +121,9 @@ def vignettes(stage: Stage, rendered: Path) -> None:
     listing = "\n".join(f"r/{page.stem}" for page in pages)
     stage.write(
         PurePosixPath("tutorials/r.md"),
-        "# R vignettes\n\nThe vignettes of the R package, rendered with their output. The fourth is about Python and "
-        f"the fifth about published models as presets.\n\n```{{toctree}}\n:maxdepth: 1\n\n{listing}\n```\n",
+        "# R vignettes\n\nThe vignettes of the R package, rendered with their output. Begin with Seurat or with "
+        "Bioconductor, whichever you use.\n\n"
+        f"```{{toctree}}\n:maxdepth: 1\n\n{listing}\n```\n",
     )
 
 
