@@ -108,9 +108,18 @@ def r_reference(stage: Stage) -> None:
     )
 
 
+def number(page: Path) -> int:
+    """The number of a vignette, with which its entry in R's index begins."""
+    source = (ROOT / "vignettes" / f"{page.stem}.Rmd").read_text(encoding="utf-8")
+    entry = re.search(r"VignetteIndexEntry\{(\d+)", source)
+    if entry is None:
+        raise SystemExit(f"docs: the index entry of the vignette {page.stem} has no number")
+    return int(entry[1])
+
+
 def vignettes(stage: Stage, rendered: Path) -> None:
     """Pages that R has rendered, with their figures; a page that says so where there are none."""
-    pages = sorted(rendered.glob("*.md"))
+    pages = sorted(rendered.glob("*.md"), key=number)
     if not pages:
         stage.write(PurePosixPath("tutorials/r.md"), NOTHING_HERE)
         return
