@@ -211,7 +211,7 @@ class SCRAE:
         Parameters
         ----------
         deep
-            Without a meaning here; scikit-learn has it.
+            Accepted for scikit-learn, without effect.
 
         Returns
         -------
@@ -297,7 +297,7 @@ class SCRAE:
             Column of ``adata.obs`` with the types of some cells, of which such pairs are made: ten for each labelled
             cell, drawn at random.
         unlabeled_category
-            What this column says of the other cells; a missing value says the same.
+            The entry of cells without a label in this column; a missing value means the same.
         max_epochs
             Total number of epochs, instead of the setting.
         resume
@@ -560,7 +560,7 @@ class SCRAE:
         """Return the codes of cells, which the decoder takes as its input.
 
         The embedding is read out of the codes (:class:`scrae.posthoc.readout.Readout`). With ``n_pcs=0, smoothing=0``
-        it is the codes.
+        the embedding is the codes.
 
         Parameters
         ----------
@@ -826,7 +826,7 @@ class SCRAE:
         layer
             Layer of ``like`` with raw counts; None: its ``X``.
         random_state
-            Seed. None: other cells at each call. The calls on one model object give the same cells in every session,
+            Seed. None: new cells at each call. The calls on one model object give the same cells in every session,
             because the first call takes the model's seed and the others go on from there.
         batch
             Batch to draw from. None: batches and further covariates in the shares of the training cells. Continuous
