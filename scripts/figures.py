@@ -53,11 +53,12 @@ CLUSTERINGS = {
 }
 
 
-def tables(name: str) -> dict[str, dict[str, dict[str, str]]]:
-    """The tables of a page of results: by their first heading, then by row and column."""
+def tables(name: str, before: str | None = None) -> dict[str, dict[str, dict[str, str]]]:
+    """The tables of a page of results (of what stands ``before`` a line): by their first heading, by row and column."""
     found: dict[str, dict[str, dict[str, str]]] = {}
     header: list[str] = []
-    for line in (ROOT / "benchmarks" / "results" / name).read_text(encoding="utf-8").splitlines():
+    text = (ROOT / "benchmarks" / "results" / name).read_text(encoding="utf-8")
+    for line in (text if before is None else text.partition(before)[0]).splitlines():
         cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
         if not line.startswith("|"):
             header = []
@@ -183,7 +184,7 @@ def peers() -> str:
 
 
 def integration() -> str:
-    page = tables("batch.md")
+    page = tables("batch.md", before="## scib-metrics")
     names = [name for name in page if not name.startswith("mean of")]
     rows = []
     for method, label in INTEGRATIONS.items():
