@@ -43,6 +43,16 @@ def test_marks_of_r_help_become_markdown(site) -> None:
     assert site.rd.markdown(nodes, {"Run": "page"}) == "[`Run()`](page.md) and *50 % of a\\*b*: `x %in% y, {1}` "
 
 
+def test_the_usage_of_a_generic_has_a_tab_for_each_kind_of_object(site) -> None:
+    _, page = site.rd.pages(ROOT / "rpkg" / "man")["ClusterSCRAE"]
+    usage = page.split("## Usage")[1].split("## Arguments")[0]
+    common, *tabs = usage.split(":::{tab-item} ")
+    assert "ClusterSCRAE(object, ...)" in common
+    assert [tab.split("\n")[0] for tab in tabs] == ["Seurat", "SingleCellExperiment", "Matrix"]
+    assert ["reduction.name" in tab for tab in tabs] == [True, False, False]
+    assert ["altexp" in tab for tab in tabs] == [False, True, False]
+
+
 def test_a_mark_that_is_not_known_is_refused(site) -> None:
     with pytest.raises(ValueError, match=r"\\eqn is not known"):
         site.rd.markdown(site.rd.parse(r"\eqn{a^2}"), {})
