@@ -80,6 +80,22 @@ def test_a_pair_of_scores_is_not_torn_apart_at_the_end_of_a_line(site, tmp_path)
     assert made == "0.8\u00a0/\u00a00.7, 6\u00a0/\u00a03\u00a0/\u00a05, and / or\n```\n0.8 / 0.7\n```\n"
 
 
+def test_pages_that_are_no_more_go_from_the_sources_and_from_the_site(site, tmp_path) -> None:
+    stage = site.stage.Stage(tmp_path / "source")
+    stage.write(PurePosixPath("kept.md"), "kept")
+    for name in ("gone.md", "reference/generated/scrae.tl.gone.rst", "reference/generated/scrae.tl.cluster.rst"):
+        for path in (tmp_path / "source" / name, (tmp_path / "html" / name).with_suffix(".html")):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("")
+    site.stage.forget(stage)
+    left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    assert left == {
+        "source/kept.md",
+        "source/reference/generated/scrae.tl.cluster.rst",
+        "html/reference/generated/scrae.tl.cluster.html",
+    }
+
+
 def test_vignettes_are_listed_by_their_number_with_what_they_show(site, tmp_path) -> None:
     (tmp_path / "vignettes").mkdir()
     for name in ("bioconductor", "family", "seurat"):
