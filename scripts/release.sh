@@ -2,7 +2,7 @@
 # Builds what a release hands out into dist/: sdist and wheel of the Python package, source package of the R package, the
 # documentation site, the notes and the recipe for conda-forge. The three packages are checked (twine, R CMD check, BiocCheck),
 # and each is installed in an empty environment and runs the demo there. dist/ is filled only when all of that has gone well.
-# Takes a quarter of an hour or more, most of it vignettes and tutorials; changes nothing outside dist/ and build/, and
+# Takes half an hour or more, most of it vignettes, tutorials and R CMD check; changes nothing outside dist/ and build/, and
 # publishes nothing. For a trial SCRAE_NO_SITE=1 leaves the site out, SCRAE_NO_CHECK=1 the check of the R package, and
 # SCRAE_NO_VIGNETTES=1 its vignettes.
 set -eu

@@ -204,6 +204,21 @@ def _table(nodes: list[str | Mark], topics: dict[str, str]) -> str:
     return "\n".join([lines[0], "|" + "---|" * len(cells[0]), *lines[1:]])
 
 
+def _usage(code: str) -> list[str]:
+    """How a function is called: a tab for each kind of object that it has a method for."""
+    common, *methods = re.split(r"^# for (.*)\n", code.strip("\n"), flags=re.M)
+    lines = ["```r", common.strip("\n"), "```", ""] if common.strip() else []
+    if not methods:
+        return lines
+    tabs = sorted(zip(methods[::2], methods[1::2], strict=True), key=lambda tab: (tab[0] == "any other object", tab[0]))
+    lines += ["::::{tab-set}", ":sync-group: object", ""]
+    for kind, usage in tabs:
+        label = "Matrix" if kind == "any other object" else kind
+        lines += [f":::{{tab-item}} {label}", f":sync: {label.lower()}", ""]
+        lines += ["```r", usage.strip("\n"), "```", "", ":::", ""]
+    return [*lines, "::::", ""]
+
+
 def page(nodes: list[str | Mark], topics: dict[str, str]) -> str:
     """The whole page of one Rd file."""
     marks = [node for node in nodes if isinstance(node, Mark)]
@@ -219,7 +234,9 @@ def page(nodes: list[str | Mark], topics: dict[str, str]) -> str:
             lines += [f"## {markdown(mark.arguments[0], topics).strip()}", ""]
         elif mark.name in HEADINGS:
             lines += [f"## {HEADINGS[mark.name]}", ""]
-        if mark.name in ("usage", "examples"):
+        if mark.name == "usage":
+            lines += _usage(plain(content))
+        elif mark.name == "examples":
             lines += ["```r", plain(content).strip("\n"), "```", ""]
         elif any(isinstance(node, Mark) and node.name == "item" for node in content):
             first = next(i for i, node in enumerate(content) if isinstance(node, Mark) and node.name == "item")

@@ -54,6 +54,7 @@ class Stage:
         self.target = target
         self.waiting: list[PurePosixPath] = []
         self.seen: set[PurePosixPath] = set()
+        self.written: set[PurePosixPath] = set()
 
     def want(self, path: PurePosixPath) -> None:
         if path not in self.seen:
@@ -62,6 +63,7 @@ class Stage:
 
     def write(self, place: PurePosixPath, text: str) -> None:
         """Only what is new is written, so that a second build is quick."""
+        self.written.add(place)
         path = self.target / place
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -148,6 +150,17 @@ def vignettes(stage: Stage, rendered: Path) -> None:
     )
 
 
+def forget(stage: Stage) -> None:
+    """Delete pages that an earlier build has left and that are no more, of the sources and of the site."""
+    listed = (ROOT / "docs" / "reference" / "python.md").read_text(encoding="utf-8")
+    generated = {f"scrae.{name}" for name in re.findall(r"^   ([A-Za-z_.]+)$", listed, flags=re.M)}
+    for path in [*stage.target.rglob("*.md"), *(stage.target / "reference" / "generated").glob("*.rst")]:
+        place = PurePosixPath(path.relative_to(stage.target).as_posix())
+        if place not in stage.written and path.stem not in generated:
+            path.unlink()
+            (stage.target.parent / "html" / place.with_suffix(".html")).unlink(missing_ok=True)
+
+
 def main(target: Path) -> None:
     stage = Stage(target)
     for path in sorted((ROOT / "docs").rglob("*.md")):
@@ -162,6 +175,7 @@ def main(target: Path) -> None:
     stage.fill()
     r_reference(stage)
     vignettes(stage, target.parent / "vignettes")
+    forget(stage)
 
 
 if __name__ == "__main__":

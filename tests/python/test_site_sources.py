@@ -43,6 +43,16 @@ def test_marks_of_r_help_become_markdown(site) -> None:
     assert site.rd.markdown(nodes, {"Run": "page"}) == "[`Run()`](page.md) and *50 % of a\\*b*: `x %in% y, {1}` "
 
 
+def test_the_usage_of_a_generic_has_a_tab_for_each_kind_of_object(site) -> None:
+    _, page = site.rd.pages(ROOT / "rpkg" / "man")["ClusterSCRAE"]
+    usage = page.split("## Usage")[1].split("## Arguments")[0]
+    common, *tabs = usage.split(":::{tab-item} ")
+    assert "ClusterSCRAE(object, ...)" in common
+    assert [tab.split("\n")[0] for tab in tabs] == ["Seurat", "SingleCellExperiment", "Matrix"]
+    assert ["reduction.name" in tab for tab in tabs] == [True, False, False]
+    assert ["altexp" in tab for tab in tabs] == [False, True, False]
+
+
 def test_a_mark_that_is_not_known_is_refused(site) -> None:
     with pytest.raises(ValueError, match=r"\\eqn is not known"):
         site.rd.markdown(site.rd.parse(r"\eqn{a^2}"), {})
@@ -68,6 +78,22 @@ def test_a_pair_of_scores_is_not_torn_apart_at_the_end_of_a_line(site, tmp_path)
     text = "0.8 / 0.7, 6 / 3 / 5, and / or\n```\n0.8 / 0.7\n```\n"
     made = site.stage.Stage(tmp_path).page(PurePosixPath("docs/x.md"), text)
     assert made == "0.8\u00a0/\u00a00.7, 6\u00a0/\u00a03\u00a0/\u00a05, and / or\n```\n0.8 / 0.7\n```\n"
+
+
+def test_pages_that_are_no_more_go_from_the_sources_and_from_the_site(site, tmp_path) -> None:
+    stage = site.stage.Stage(tmp_path / "source")
+    stage.write(PurePosixPath("kept.md"), "kept")
+    for name in ("gone.md", "reference/generated/scrae.tl.gone.rst", "reference/generated/scrae.tl.cluster.rst"):
+        for path in (tmp_path / "source" / name, (tmp_path / "html" / name).with_suffix(".html")):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("")
+    site.stage.forget(stage)
+    left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    assert left == {
+        "source/kept.md",
+        "source/reference/generated/scrae.tl.cluster.rst",
+        "html/reference/generated/scrae.tl.cluster.html",
+    }
 
 
 def test_vignettes_are_listed_by_their_number_with_what_they_show(site, tmp_path) -> None:

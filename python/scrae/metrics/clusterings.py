@@ -11,7 +11,9 @@ from scrae.compute.threads import threads_of_torch_kept
 from scrae.compute.turns import one_at_a_time
 
 RESOLUTIONS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.3)
+"""The resolutions that ``leiden`` tries if it is given none."""
 SILHOUETTE_CELLS = 2000
+"""The number of cells, at most, whose silhouette chooses among these resolutions."""
 
 
 def kmeans(embedding: np.ndarray, n_clusters: int, random_state: int = 0) -> np.ndarray:

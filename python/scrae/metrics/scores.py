@@ -15,6 +15,7 @@ from sklearn.metrics import (
 )
 
 SCORES = ("NMI", "ARI", "AMI", "homogeneity", "completeness")
+"""The names of the scores that ``scores`` returns."""
 
 
 def scores(labels: Sequence[Any] | np.ndarray, clusters: Sequence[Any] | np.ndarray) -> dict[str, float]:
