@@ -15,6 +15,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from scrae._errors import CountsError, Notice, Refusal
+from scrae.data.index_types import rows_of_arrays
 from scrae.data.sparse_format import as_rows, native, refuse_malformed
 
 WHERE_COUNTS_ARE = (
@@ -168,7 +169,7 @@ def as_counts(
         part.copy() if any(np.may_share_memory(part, other) for other in theirs) else part
         for part in (data, csr.indices, csr.indptr)
     ]
-    counts = sp.csr_array(tuple(parts), shape=csr.shape)
+    counts = rows_of_arrays(*parts, csr.shape)
     if stored_zeros:
         counts.eliminate_zeros()
     return counts
