@@ -98,8 +98,11 @@ quietly() {
 have=$(cat "$system/.packages-are-there" 2>/dev/null || true)
 if [ "${have#"$packages"}" = "$have" ]; then # what is there may be more
     say "installing R, Python's torch and what they need"
+    stale="" # a snapshot of a suite that changes every day says after a week that it is out of date
+    [ "$suite" = trixie ] || stale="-o Acquire::Check-Valid-Until=false"
     # shellcheck disable=SC2086 # a list of names
-    quietly apt.log inside sh -c 'apt-get -q update && apt-get -q -y install --no-install-recommends "$@"' sh $packages ||
+    quietly apt.log inside sh -c 'apt-get -q $0 update && apt-get -q -y install --no-install-recommends "$@"' \
+        "$stale" $packages ||
         cannot "Debian's packages could not be installed"
     echo "$packages" >"$system/.packages-are-there"
 fi
