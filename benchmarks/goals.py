@@ -105,7 +105,7 @@ def whole_calls(typed: Namespace, folder: Path) -> Iterator[Goal]:
         if shutil.which("Rscript") is None:
             yield Goal(f"RunSCRAE, {size}, s", seconds, None, "no R")
             continue
-        found = scaling.measure_r(scaling.stored(folder, typed.data, n_cells, "seurat"), typed.threads, 0)
+        found = scaling.measure_r(scaling.stored(folder, typed.data, n_cells, "mtx"), typed.threads, 0)
         said = f"Seurat object, {found['epochs_done']:.0f} epochs"
         yield Goal(f"RunSCRAE, {size}, s", seconds, found["seconds"], said)
         yield Goal(f"RunSCRAE, {size}, MB above the object, worker's too", GB_4, found["memory_mb"], said)
@@ -116,7 +116,7 @@ def from_disk(typed: Namespace, folder: Path) -> Iterator[Goal]:
     size = f"{typed.on_disk:,} cells"
     cells_per_second = {}
     for source in ("memory", "h5ad", "zarr"):
-        path = scaling.stored(folder, typed.data, typed.on_disk, source)
+        path = scaling.stored(folder, typed.data, typed.on_disk, "zarr" if source == "zarr" else "h5ad")
         found = scaling.in_python(typed.data, path, source, 1, typed.threads)
         cells_per_second[source] = found["cells_per_second"]
         if source != "memory":

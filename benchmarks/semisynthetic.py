@@ -70,10 +70,8 @@ def cells_in_memory(data: Path, n_cells: int, n_genes: int, share: float) -> sp.
     return sp.csr_matrix(sp.vstack(list(blocks_of_cells(data, n_cells, n_genes, share)), format="csr"))
 
 
-def write_cells(
-    path: Path, data: Path, n_cells: int, n_genes: int, share: float, *, compression: str | None = None
-) -> None:
-    """The same on disk, h5ad or zarr as the name ends, never all in memory; ``compression`` of h5py for h5ad."""
+def write_cells(path: Path, data: Path, n_cells: int, n_genes: int, share: float) -> None:
+    """The same on disk, h5ad or zarr as the name ends, never all in memory."""
     from anndata.io import sparse_dataset, write_elem
 
     if path.suffix == ".zarr":
@@ -87,8 +85,7 @@ def write_cells(
     blocks = blocks_of_cells(data, n_cells, n_genes, share)
     first = next(blocks)
     genes = pd.DataFrame(index=[f"gene_{j}" for j in range(n_genes)])
-    packed = {} if compression is None else {"compression": compression, "shuffle": True}
-    write_elem(file, "/", anndata.AnnData(first, var=genes), dataset_kwargs=packed)
+    write_elem(file, "/", anndata.AnnData(first, var=genes))
     stored = sparse_dataset(file["X"])
     for block in blocks:
         stored.append(block)
