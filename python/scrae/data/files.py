@@ -41,8 +41,8 @@ def cells_on_disk(path: str | os.PathLike[str], layer: str | None = None, *, cou
     """Open an h5ad file or a zarr store whose counts are too large for memory.
 
     The counts are checked and copied, a block of cells at a time, into an unnamed file in the folder of temporary files
-    (:mod:`scrae.data.on_disk`). The file takes 8 bytes for each count above zero. Training and embedding then need
-    memory for the cells, but none that grows with the number of counts.
+    (:mod:`scrae.data.on_disk`). The file takes 8 bytes for each count above zero, 12 from 2^31 counts on. Training and
+    embedding then need memory for the cells, but none that grows with the number of counts.
 
     Parameters
     ----------
