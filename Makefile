@@ -8,7 +8,7 @@ PRIORS := default default:regulariser=fixed_prior default:regulariser=none
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-quick lint format bench-speed bench-profile bench-scaling bench-accuracy bench-ablation bench-genes bench-genes-accuracy
-.PHONY: bench-family bench-family-further bench-family-maps bench-prior bench-vae-report bench-labels bench-constraints bench-batch bench-denoise bench-synthetic bench-differential bench-outliers
+.PHONY: bench-family bench-family-further bench-family-maps bench-prior bench-vae-report bench-labels bench-constraints bench-batch bench-query bench-denoise bench-synthetic bench-differential bench-outliers
 .PHONY: attack bench-clusters bench-cluster-peers bench-validation peers lock clean
 .PHONY: setup-r installed-r test-r check test-r45 test-install bench-r
 .PHONY: document docs docs-check figures metadata release test-oldest test-latest test-newest
@@ -147,12 +147,19 @@ bench-constraints: setup ## some labels as pairs of cells, beside a classifier a
 	@$(python) benchmarks/constraints.py --data $(DATA) --markdown benchmarks/results/constraints.md \
 	$(if $(PEER),$(PEER) default default_codes labels scdcc scanvi)
 
-bench-batch: setup ## how batches mix and types stay apart, on real and made batches, beside PCA, Harmony and scVI; types that one batch holds alone (DATA=folder of h5ad)
+# An environment that an older `make peers` has made lacks these.
+LATER_PEERS := $(if $(wildcard .venv-peers/lib/*/site-packages/concord),scanorama concord)
+
+bench-batch: setup-r ## how batches mix and types stay apart, on real and made batches, beside other packages, Seurat among them; types that one batch holds alone (DATA=folder of h5ad)
 	@$(python) benchmarks/batch.py --data $(DATA) --markdown benchmarks/results/batch.md --embeddings build/batch \
 	--scib-datasets cellbench_3cl kang_ifnb_2800 baron_human2_4 \
-	$(if $(PEER),--scib benchmarks/results/batch_scib.csv $(PEER) scrae default pca30 harmony scvi_batch)
+	$(if $(PEER),--scib benchmarks/results/batch_scib.csv $(PEER) scrae default pca30 harmony scvi_batch $(LATER_PEERS) seurat_rpca seurat_cca)
 	@$(python) benchmarks/alone.py --data $(DATA) --markdown benchmarks/results/alone.md --embeddings build/batch \
 	$(if $(PEER),$(PEER) scrae default pca30 harmony)
+
+bench-query: setup-r ## cells of a batch that the model has not seen: their types, and whether they lie among the others, beside Seurat and scANVI (DATA=folder of h5ad)
+	@$(python) benchmarks/query.py --data $(DATA) --markdown benchmarks/results/query.md --models build/query \
+	$(if $(PEER),$(PEER),--methods) scrae_map scrae_map_batch scrae_together pca30 seurat_transfer $(if $(PEER),scanvi_surgery)
 
 bench-denoise: setup ## denoising by held-out molecules, beside DCA, scVI and MAGIC (DATA=folder of h5ad)
 	@$(python) benchmarks/denoise.py --data $(DATA) --markdown benchmarks/results/denoise.md \
@@ -175,9 +182,9 @@ bench-validation: setup ## what checking 70,000 x 20,000 counts costs beside a t
 attack: setup ## damage, kills, loads beside saves, full disks (root): what comes of each try; 15 minutes
 	@nice $(python) benchmarks/attack.py --markdown docs/RELIABILITY.md
 
-peers: setup ## an environment of its own with scvi-tools, Harmony, MAGIC, scib-metrics and scranpy, to measure beside
+peers: setup ## an environment of its own with scvi-tools, Harmony, Scanorama, CONCORD, MAGIC, scib-metrics and scranpy, to measure beside
 	@test -e .venv-peers/.ready || { $(python) -m venv --clear .venv-peers && .venv-peers/bin/pip install --quiet \
-	"$$(grep '^torch==' requirements.lock)" "scvi-tools>=1.3" "harmonypy>=2" "magic-impute>=3" "scib-metrics>=0.5" "scranpy>=0.3" && touch .venv-peers/.ready; }
+	"$$(grep '^torch==' requirements.lock)" "scvi-tools>=1.3" "harmonypy>=2" "scanorama>=1.7" "concord-sc>=1" "magic-impute>=3" "scib-metrics>=0.5" "scranpy>=0.3" && touch .venv-peers/.ready; }
 
 test-install: setup-r ## install the R package from a clone that is gone afterwards, and Python from a folder of wheels, offline
 	@scripts/test-install.sh

@@ -7,10 +7,12 @@ DIR holds h5ad files with raw counts in X, types in obs["cell_type"] and batches
 begin with ``made_`` are made from some of them (benchmarks/made_batches.py). Every method sees the same cells and genes
 (chosen within batches); none sees types. Methods: ``scrae`` (the default preset with
 ``batch_key``; ``scrae:dispersion=gene-batch``: with other settings), any method of benchmarks/accuracy.py, which is
-told of no batch (``default``, ``pca30``, ``scvi``), and with ``--peer`` ``harmony`` and ``scvi_batch``, which are
-(``scvi_batch`` with three seeds). Scores as in benchmarks/mixing.py; rows of older versions lack the last two. One row
-per (data set, method, seed); rows that are there already are not computed again, nor are embeddings where
-``--embeddings`` names a folder to keep them in (not that of benchmarks/accuracy.py: genes differ).
+told of no batch (``default``, ``pca30``, ``scvi``), and with ``--peer`` ``harmony``, ``scvi_batch`` (three seeds),
+``scanorama`` and ``concord``, which are told. So are ``seurat_cca`` and ``seurat_rpca`` of R (one seed: little in them
+is random). Where these fail, mostly because a batch is too small for them, their row has no scores. Scores as in
+benchmarks/mixing.py; rows of older versions lack the last two. One row per (data set, method, seed); rows that are
+there already are not computed again, nor are embeddings where ``--embeddings`` names a folder to keep them in (not that
+of benchmarks/accuracy.py: genes differ).
 
 With ``--scib FILE.csv``, and a peer that has scib-metrics, the embeddings of the first seed get its scores as well
 (Luecken et al. 2022), a row for each data set and method; they are kept in embeddings/ beside FILE.csv if nothing else
@@ -19,6 +21,7 @@ is said. As they take long, ``--scib-datasets`` names those that are judged.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -32,11 +35,13 @@ from experiment import KEYS, ask_peer, command, measured_already, options, resum
 from made_batches import MADE, made
 from mixing import BESIDE, OF_BATCHES, OF_TYPES, distances_kept, distances_within_batches, isolated_f1, mixing_scores
 from peers import SCIB
+from seurat_peers import OF_BATCHES as OF_SEURAT
+from seurat_peers import Refused, ask_seurat
 from tables import in_common, markdown, mean_and_spread_of_known, publish
 
 import scrae
 
-SEEDS_OF_SCVI = 3  # each takes ten times as long as one of scRAE
+SEEDS = {"scvi_batch": 3} | dict.fromkeys(OF_SEURAT, 1)  # at most; SCVI takes ten times as long as scRAE
 REAL = ["cellbench_3cl", "kang_ifnb_2800", "baron_human2_4", "cao_worm_neuron", "zeisel_1799"]
 DATASETS = [*REAL, *MADE]
 SCORES = ["overall", "batches", "types", *BESIDE, *OF_BATCHES, *OF_TYPES]
@@ -60,8 +65,10 @@ def batches_in(data: Path, n_genes: int) -> Callable[[str], anndata.AnnData]:
 
 
 def embed_batches(adata: anndata.AnnData, method: str, seed: int, peer: str | None) -> Embedded:
-    """As :func:`accuracy.embed`, with one method more."""
+    """As :func:`accuracy.embed`, with three methods more."""
     name, _, changes = method.partition(":")
+    if name in OF_SEURAT:
+        return ask_seurat(adata, name, seed).to_numpy(), {}
     if name != "scrae":
         return embed(adata, method, seed, peer)
     model = scrae.SCRAE(random_state=seed, verbose=False, **settings(changes))
@@ -75,18 +82,21 @@ def judged_by_scib(adata: anndata.AnnData, embeddings: dict[str, np.ndarray], pe
     return pd.DataFrame(ask_peer(judged, "scib", 0, peer)[0], index=sorted(embeddings), columns=list(SCIB))
 
 
-def ranked(results: pd.DataFrame, scores: list[str]) -> str:
+def ranked(results: pd.DataFrame, scores: list[str], of: str = "data sets") -> str:
     """Methods by the mean of the first score over data sets, then a table for each data set, as Markdown.
 
-    Where some methods were not measured on all data sets, the first table is of the methods that were, and one of all
-    methods on the data sets that they share comes second.
+    ``of`` is what the table calls the values of the column ``dataset``.
+
+    Where some methods were not measured on all data sets, or failed on some, the first table is of the methods that
+    were, and one of all methods on the data sets that they share comes second.
     """
+    results = results.dropna(subset=scores[0])
     numbers = results.groupby("method")["dataset"].nunique()
     everywhere = results[results["method"].isin(numbers.index[numbers == results["dataset"].nunique()])]
-    parts = [_means(everywhere, scores)] if len(everywhere) else []
+    parts = [_means(everywhere, scores, of)] if len(everywhere) else []
     shared = in_common(results, "method")
     if len(everywhere) < len(results) and len(shared):
-        parts.append(_means(shared, scores))
+        parts.append(_means(shared, scores, of))
     order = results.groupby("method")[scores[0]].mean().sort_values(ascending=False).index
     for name, rows in results.groupby("dataset"):
         cells = rows.groupby("method")[scores].agg(mean_and_spread_of_known)
@@ -94,14 +104,15 @@ def ranked(results: pd.DataFrame, scores: list[str]) -> str:
     return "\n\n".join(parts)
 
 
-def _means(results: pd.DataFrame, scores: list[str]) -> str:
-    """Means over data sets of which all methods have each, as Markdown."""
+def _means(results: pd.DataFrame, scores: list[str], of: str) -> str:
+    """Means over data sets of which all methods have each, as Markdown; methods that tie are all first."""
     means = results.groupby(["method", "dataset"])[scores].mean()
     order = means.groupby("method").mean().sort_values(scores[0], ascending=False)
-    first = means[scores[0]].groupby("dataset").idxmax().str[0].value_counts()
+    best = means[scores[0]] == means[scores[0]].groupby("dataset").transform("max")
+    first = best.groupby("method").sum()
     table = order.apply(lambda column: column.map("{:.3f}".format).where(column.notna()))
-    table.insert(0, "first on", [str(first.get(method, 0)) for method in order.index])
-    return markdown(table, f"mean of {results['dataset'].nunique()} data sets")
+    table.insert(0, "first on", [str(first[method]) for method in order.index])
+    return markdown(table, f"mean of {results['dataset'].nunique()} {of}")
 
 
 def main() -> None:
@@ -139,18 +150,26 @@ def main() -> None:
 
     def measure(name: str, method: str, seed: int) -> dict[str, object]:
         batch, types = batch_and_types(name)
-        found = embedding(name, method, seed)
+        try:
+            found = embedding(name, method, seed)
+        except Refused as refused:
+            print(f"{name}, {method}: {refused}", file=sys.stderr)
+            return dict.fromkeys([*OF_BATCHES, *OF_TYPES, "batches", "types", "overall", *BESIDE], np.nan)
         beside = isolated_f1(found, batch, types), distances_kept(found, types, expected(name))
         return mixing_scores(found, batch, types, seed) | dict(zip(BESIDE, beside, strict=True))
 
     def judged(name: str, method: str) -> dict[str, object]:
-        return dict(judged_by_scib(load(name), {method: embedding(name, method, 0)}, typed.peer).iloc[0])
+        try:
+            found = embedding(name, method, 0)
+        except Refused:
+            return dict.fromkeys(SCIB, np.nan)
+        return dict(judged_by_scib(load(name), {method: found}, typed.peer).iloc[0])
 
     wanted = [
         (name, method, seed)
         for name in typed.datasets
         for method in typed.methods
-        for seed in range(min(SEEDS_OF_SCVI, typed.seeds) if method == "scvi_batch" else typed.seeds)
+        for seed in range(min(SEEDS.get(method, typed.seeds), typed.seeds))
     ]
     rows = measured_already(typed.out, KEYS, wanted) if typed.measured else resumed(typed.out, KEYS, wanted, measure)
     parts = [ranked(rows, SCORES)]

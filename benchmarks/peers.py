@@ -4,8 +4,10 @@
 
 Each with its own defaults. Embeddings (``EMBEDDINGS``): ``scvi``, SCVI of scvi-tools told nothing of batches;
 ``scvi_batch``, the same, told ``obs["batch"]``; ``harmony``, Harmony (harmonypy) on 30 scaled principal components,
-told ``obs["batch"]``. Other answers (``ANSWERS``): ``scanvi``, probabilities of types from ``obs["known"]``, "Unknown"
-where there is no label, told ``obs["batch"]`` if it is there; ``scvi_denoised`` and ``magic``, expected counts;
+told ``obs["batch"]``; ``scanorama`` and ``concord``, told it too. Other answers (``ANSWERS``): ``scanvi``,
+probabilities of types from ``obs["known"]``, "Unknown" where there is no label, told ``obs["batch"]`` if it is there;
+``scanvi_surgery``, codes of all cells and such probabilities, from SCANVI of the cells with a label and a surgery
+(scArches) for the batches of the others; ``scvi_denoised`` and ``magic``, expected counts;
 ``scvi_samples``, counts of as many cells from the prior; ``scvi_de``, of "a" against "b" of ``obs["group"]``;
 ``scib``, scores of scib-metrics for all of ``obsm``. Prints the peak of memory in MB. Called by
 :func:`experiment.ask_peer`.
@@ -83,6 +85,34 @@ def harmony(adata: anndata.AnnData, seed: int) -> np.ndarray:
     return np.asarray(harmonypy.run_harmony(adata.obsm["X_pca"], adata.obs, "batch", random_state=seed).Z_corr)
 
 
+def scanorama(adata: anndata.AnnData, seed: int) -> np.ndarray:
+    """100 dimensions, from log-normalised counts."""
+    import scanorama
+    import scanpy as sc
+
+    sc.pp.normalize_total(adata)
+    sc.pp.log1p(adata)
+    batch = adata.obs["batch"].astype(str).to_numpy()
+    cells = [np.flatnonzero(batch == level) for level in np.unique(batch)]
+    parts = [adata[of_batch].copy() for of_batch in cells]
+    scanorama.integrate_scanpy(parts, seed=seed, verbose=0)
+    found = np.vstack([part.obsm["X_scanorama"] for part in parts])
+    return found[np.concatenate(cells).argsort()]
+
+
+def concord(adata: anndata.AnnData, seed: int) -> np.ndarray:
+    """100 dimensions, from log-normalised counts."""
+    import concord
+    import scanpy as sc
+
+    sc.pp.normalize_total(adata)
+    sc.pp.log1p(adata)
+    genes = list(adata.var_names)
+    model = concord.Concord(adata, save_dir=None, input_feature=genes, domain_key="batch", seed=seed, num_workers=0)
+    model.fit_transform(output_key="concord", save_model=False)
+    return np.asarray(adata.obsm["concord"])
+
+
 def scanvi(adata: anndata.AnnData, seed: int) -> np.ndarray:
     """Probabilities, a column for each type that has a label, sorted by name."""
     from scvi.model import SCANVI
@@ -92,6 +122,30 @@ def scanvi(adata: anndata.AnnData, seed: int) -> np.ndarray:
     model.train(accelerator="cpu", enable_progress_bar=False)
     types = sorted(set(adata.obs["known"].astype(str)) - {"Unknown"})
     return model.predict(soft=True)[types].to_numpy()
+
+
+def scanvi_surgery(adata: anndata.AnnData, seed: int) -> np.ndarray:
+    """Codes of all cells, then probabilities, a column for each type that has a label, sorted by name.
+
+    Networks, epochs and the decay of weights in the surgery are those of scvi-tools' tutorial on scArches.
+    """
+    import scvi
+    from scvi.model import SCANVI, SCVI
+
+    scvi.settings.seed = seed
+    labelled = (adata.obs["known"] != "Unknown").to_numpy()
+    reference, query = adata[labelled].copy(), adata[~labelled].copy()
+    SCVI.setup_anndata(reference, batch_key="batch")
+    networks = {"n_layers": 2, "encode_covariates": True, "dropout_rate": 0.2}
+    pretrained = SCVI(reference, use_layer_norm="both", use_batch_norm="none", **networks)
+    quiet = {"accelerator": "cpu", "enable_progress_bar": False}
+    pretrained.train(**quiet)
+    model = SCANVI.from_scvi_model(pretrained, "Unknown", "known")
+    model.train(max_epochs=20, n_samples_per_label=100, **quiet)
+    of_query = SCANVI.load_query_data(query, model)
+    of_query.train(max_epochs=100, plan_kwargs={"weight_decay": 0.0}, **quiet)
+    types = sorted(set(reference.obs["known"].astype(str)))
+    return np.hstack([of_query.get_latent_representation(adata), of_query.predict(adata, soft=True)[types].to_numpy()])
 
 
 def scvi_denoised(adata: anndata.AnnData, seed: int) -> np.ndarray:
@@ -143,9 +197,16 @@ def scib(adata: anndata.AnnData, seed: int) -> np.ndarray:
     return judge.get_results().loc[embeddings, list(SCIB)].to_numpy(dtype=np.float64)
 
 
-EMBEDDINGS = {"scvi": scvi, "scvi_batch": scvi_batch, "harmony": harmony}
+EMBEDDINGS = {
+    "scvi": scvi,
+    "scvi_batch": scvi_batch,
+    "harmony": harmony,
+    "scanorama": scanorama,
+    "concord": concord,
+}
 ANSWERS = {
     "scanvi": scanvi,
+    "scanvi_surgery": scanvi_surgery,
     "scib": scib,
     "scvi_denoised": scvi_denoised,
     "scvi_samples": scvi_samples,

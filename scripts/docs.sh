@@ -45,6 +45,11 @@ render_vignettes() {
 
 .venv/bin/python docs/site/stage.py "$made/source"
 unset MPLBACKEND
+# A profile of its own for the tutorials: that of the user plays no part, and the kernel does not warn of its own transport.
+IPYTHONDIR=$root/$made/ipython
+export IPYTHONDIR
+mkdir -p "$IPYTHONDIR/profile_default"
+echo 'c.IPKernelApp.log_level = "ERROR"' >"$IPYTHONDIR/profile_default/ipython_kernel_config.py"
 "$python" -m sphinx -W --keep-going -q -c docs/site -d "$made/doctrees" -b html "$made/source" "$made/html"
 "$python" docs/site/check.py "$made/html"
 say "the site is in $made/html/index.html"

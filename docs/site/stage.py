@@ -18,6 +18,8 @@ import rd
 ROOT = Path(__file__).resolve().parents[2]
 SITE = PurePosixPath("docs/site")
 LINK = re.compile(r"(\]\()([^)\s]+)(\))")
+FILE_NAME = re.compile(r"\[[\w/]+\.md\](?=\((?![^)]*NEWS\.md))")  # as the text of a link
+PAIR = re.compile(r"(?<=\d) / (?=[\d-])")  # two scores
 MADE = re.compile(r"docs/(reference|tutorials)/r(/\w+(-\w+)*)?\.md")  # pages that are made in the build
 ELSEWHERE = ("http://", "https://", "mailto:", "#")
 NOTHING_HERE = """\
@@ -33,6 +35,11 @@ def place(path: PurePosixPath) -> PurePosixPath:
     if path.parts[0] == "docs":
         return PurePosixPath(*path.parts[1:])
     return "project" / path
+
+
+def legible(text: str) -> str:
+    """The text with the titles of pages in place of the names of their files, and with pairs of scores on one line."""
+    return PAIR.sub("\u00a0/\u00a0", FILE_NAME.sub("[]", text))
 
 
 def resolve(link: str, page: PurePosixPath) -> PurePosixPath:
@@ -75,7 +82,7 @@ class Stage:
     def page(self, path: PurePosixPath, text: str) -> str:
         """The text with its links as they are in the site, and with a title where it has none."""
         pieces = re.split(r"(^```.*?^```\n|^~~~.*?^~~~\n)", text, flags=re.M | re.S)
-        pieces[::2] = [LINK.sub(lambda match: self.link(match, path), piece) for piece in pieces[::2]]
+        pieces[::2] = [LINK.sub(lambda match: self.link(match, path), legible(piece)) for piece in pieces[::2]]
         text = "".join(pieces)
         if path.parts[:2] == ("benchmarks", "results") or path.parts[:3] == ("benchmarks", "studies", "results"):
             kind = "study" if "studies" in path.parts else "benchmark"
@@ -108,21 +115,36 @@ def r_reference(stage: Stage) -> None:
     )
 
 
+def number(page: Path) -> int:
+    """The number of a vignette, with which its entry in R's index begins."""
+    source = (ROOT / "vignettes" / f"{page.stem}.Rmd").read_text(encoding="utf-8")
+    entry = re.search(r"VignetteIndexEntry\{(\d+)", source)
+    if entry is None:
+        raise SystemExit(f"docs: the index entry of the vignette {page.stem} has no number")
+    return int(entry[1])
+
+
 def vignettes(stage: Stage, rendered: Path) -> None:
     """Pages that R has rendered, with their figures; a page that says so where there are none."""
-    pages = sorted(rendered.glob("*.md"))
+    pages = sorted(rendered.glob("*.md"), key=number)
     if not pages:
         stage.write(PurePosixPath("tutorials/r.md"), NOTHING_HERE)
         return
+    rows, entries = [], []
     for page in pages:
-        stage.write(PurePosixPath("tutorials/r", page.name), page.read_text(encoding="utf-8"))
+        text = page.read_text(encoding="utf-8")
+        stage.write(PurePosixPath("tutorials/r", page.name), text)
+        name, _, shown = text.splitlines()[0].removeprefix("# ").partition(": ")
+        rows.append(f"| [{name}](r/{page.name}) | {shown} |")
+        entries.append(f"{name} <r/{page.stem}>")
     if (rendered / "figure").exists():
         shutil.copytree(rendered / "figure", stage.target / "tutorials/r/figure", dirs_exist_ok=True)
-    listing = "\n".join(f"r/{page.stem}" for page in pages)
+    listing, toctree = "\n".join(rows), "\n".join(entries)
     stage.write(
         PurePosixPath("tutorials/r.md"),
-        "# R vignettes\n\nThe vignettes of the R package, rendered with their output. The fourth is about Python and "
-        f"the fifth about published models as presets.\n\n```{{toctree}}\n:maxdepth: 1\n\n{listing}\n```\n",
+        "# R vignettes\n\nThe vignettes of the R package, rendered with their output. Begin with Seurat or with "
+        f"Bioconductor, whichever you use.\n\n| vignette | what it shows |\n|---|---|\n{listing}\n\n"
+        f"```{{toctree}}\n:hidden:\n\n{toctree}\n```\n",
     )
 
 

@@ -1,21 +1,22 @@
 #' Are there batches, and are they gone?
 #'
-#' Says before a training whether batches part cells of one group, so that
-#' `group.by.vars` is worth it, and after a training whether the embedding is rid of
-#' them, and whether too much went with them. No type of a cell has to be known.
+#' Before training, the report says whether batches separate cells of the same type,
+#' so that `group.by.vars` is worth setting. After training, it says whether the
+#' embedding still shows the batches, and whether the correction removed too much.
+#' Cell types need not be known.
 #'
 #' @inheritParams DenoiseSCRAE
 #' @param batch.by Name of the column of cell metadata with batches: donors, plates,
 #'   protocols.
-#' @param keep Names of columns whose differences are to stay, such as a condition:
-#'   what they explain is measured, too.
+#' @param keep Names of columns whose differences should be kept, such as a condition.
+#'   The report measures how much of the variance they explain.
 #' @param group.by Name of a column with types or clusters, within which batches are
-#'   compared. NULL: groups are found on principal components from which Harmony has
-#'   taken the batches.
-#' @param reduction.name,name Name of the embedding. Where the object has none of
-#'   that name, the report is one of before a training.
-#' @param embedding What [RunSCRAE()] gave for a matrix of counts; NULL: the report
-#'   is one of before a training.
+#'   compared. NULL: groups are found on principal components that Harmony has
+#'   corrected for the batches.
+#' @param reduction.name,name Name of the embedding. If the object has none of that
+#'   name, the report is about principal components alone.
+#' @param embedding What [RunSCRAE()] returned for a matrix of counts; NULL: the
+#'   report is about principal components alone.
 #' @param meta.data data.frame with a row per cell and the columns that are named.
 #' @param seed.use Seed.
 #' @param ... `device`, `threads`, `in.process` or `.options` as in [RunSCRAE()].
@@ -25,13 +26,14 @@
 #'     components) and `after` (the embedding). `variance`: share of the variance that
 #'     the batches explain; `variance_within`: the same within groups; `mixing`: how
 #'     well batches mix among a cell's neighbours, 1 if at random; `kbet`: share of
-#'     cells around which batches have the shares of the group; `connectivity`: share
-#'     of a group that hangs together; `groups_kept`: share of a cell's neighbours in
-#'     its batch that are of its group there, which falls where too much was taken
-#'     out; and for each column of `keep` the share of the variance within groups that
+#'     cells around which batches have the shares of the group; `connectivity`:
+#'     share of a group's cells that its neighbour graph connects; `groups_kept`: share
+#'     of a cell's neighbours in its batch that are of its group there, which falls if
+#'     the correction removed too much; and for each column of `keep` the share of the
+#'     variance within groups that
 #'     it explains.}
-#'     \item{`groups`}{data.frame with a row per group: cells, batches, the batch that
-#'     it is of alone, mixing before and after.}
+#'     \item{`groups`}{data.frame with a row per group: cells, batches, the batch
+#'     if all cells are from one, mixing before and after.}
 #'     \item{`findings`}{data.frame of what follows: a code, the column that it is
 #'     about, and a sentence.}
 #'   }

@@ -1,4 +1,4 @@
-#' Does denoising help on these data?
+#' Test whether denoising helps on these data
 #'
 #' Molecular cross-validation splits the molecules of each cell in two at random. A
 #' model is trained on one side, and its denoised means are compared with the other
@@ -9,12 +9,12 @@
 #' @param seed.use Seed of the split and of the model.
 #' @param ... As in [RunSCRAE()]: `device`, `threads`, `in.process`, settings of
 #'   the model.
-#' @return data.frame with a row for each `predictor` of the other side:
-#'   `"denoised"` (the model's means), `"counts"` (the training side itself) and
-#'   `"mean"` (the gene's mean at the cell's library size); and its scores:
-#'   `poisson` (deviance per gene, nats; infinite where a predictor says zero and a
-#'   molecule is there), `squared_error` and `correlation` (of log counts). Lower
-#'   is better but for the correlation.
+#' @return data.frame with a row for each `predictor` of the other side: `"denoised"`
+#'   (the model's means), `"counts"` (the training side itself) and `"mean"` (the
+#'   gene's mean at the cell's library size); and its scores: `poisson` (deviance per
+#'   gene, nats; infinite where a predictor says zero and a molecule is there),
+#'   `squared_error` and `correlation` (of log counts). Lower is better, except for
+#'   the correlation.
 #' @references Batson J, Royer L, Webber J (2019) Molecular cross-validation for
 #'   single-cell RNA-seq. bioRxiv.
 #' @seealso [DenoiseSCRAE()]

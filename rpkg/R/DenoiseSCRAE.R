@@ -1,4 +1,4 @@
-#' Expected counts without counting noise
+#' Denoise expression: expected counts without counting noise
 #'
 #' Adds denoised expression for the genes of the model: the means of the trained
 #' decoder, which are the counts to be expected on average.

@@ -3,21 +3,22 @@
 
 #' Keep the trained model of an object on disk
 #'
-#' `DetachSCRAE()` writes the model into a folder, once, and leaves in the object
-#' where it is, so that objects with several models stay small. Every question finds
-#' it there. `AttachSCRAE()` takes it back into the object, to give the object away,
-#' say. The history and what else is told of the training stays in the object.
+#' `DetachSCRAE()` writes the model into a folder and keeps only its place in the
+#' object, so that objects with several models stay small. Every function that asks
+#' the model reads it from there. `AttachSCRAE()` takes the model back into the
+#' object, for example before you give the object to somebody else. History, settings
+#' and summary of the training stay in the object.
 #'
 #' @section A folder that moved or changed:
 #' The object knows the model by its description, which lists the digests of its
-#' files. A folder that is not there, or holds another model by now, is refused by
-#' every question. Where it has moved, `object <- DetachSCRAE(object, "its new
-#' place")` says so, and writes nothing.
+#' files. If the folder is missing or holds another model, every function that asks
+#' the model stops with an error. If the folder has moved, `object <-
+#' DetachSCRAE(object, "its new place")` tells the object, and writes nothing.
 #'
 #' @param object A Seurat object, a SingleCellExperiment or an embedding that
 #'   [RunSCRAE()] returned.
-#' @param folder Folder to write to, made where it is missing. One that has this
-#'   model already is taken as it is; one with another model is refused.
+#' @param folder Folder to write to, made where it is missing. A folder that already
+#'   holds this model is left as it is; a folder with another model is refused.
 #' @param name Name of the reduction; NULL: the one that was trained last.
 #' @return The object.
 #' @seealso [SaveSCRAE()] writes a folder and leaves the object as it is.

@@ -1,27 +1,27 @@
 #' Genes that differ between groups of cells, or between conditions
 #'
-#' Cell by cell: sizes come from the model's means at one library size, error rates
-#' from permuting the groups over the cells. A gene has to pass twice, by its
-#' denoised means and by its own counts, because denoised values borrow from other
-#' genes.
+#' Cell by cell, fold changes come from the model's denoised means at one library
+#' size, and p values from permuting the groups over the cells. A gene has to pass two
+#' tests, of its denoised means and of its own counts, because denoised values borrow
+#' from other genes. Donor by donor, with `sample.by`, raw counts are compared as bulk
+#' samples are.
 #'
-#' Donor by donor, with `sample.by`: raw counts of all genes are summed over the
-#' cells of each donor in each group, and these sums are compared as bulk samples
-#' are (pseudobulk). No model is needed. Where each donor is on one side, donors are
-#' independent samples. Where each is on both (a cluster beside the other cells, a
-#' treatment of the same donors' cells), they are pairs.
+#' With `sample.by`, raw counts of all genes are summed over the cells of each donor
+#' in each group, and these sums are compared as bulk samples are (pseudobulk). No
+#' model is needed. Donors that are on one side only are independent samples. Donors
+#' that are on both sides (a cluster and the other cells, or a treatment of the same
+#' donors' cells) are pairs.
 #'
 #' @section Which of the two:
-#' Between conditions (treated and control, patients and healthy donors) the
-#' question is whether other donors would differ, too: name the donors with
-#' `sample.by`. Cells of one donor are alike, so that a test that takes cells for
-#' samples finds genes between any two sets of donors. Look at one type of cells at a
-#' time, `object[, object$cell_type == "B cell"]`, or the difference is one of
-#' numbers of cells of each type. Markers of types within one sample are found cell
-#' by cell.
+#' Between conditions (treated and control, patients and healthy donors) the question
+#' is whether other donors would differ, too: name the donors with `sample.by`. Cells
+#' of one donor are alike, so a test that treats cells as samples finds genes between
+#' any two sets of donors. Compare one cell type at a time, `object[, object$cell_type
+#' == "B cell"]`; otherwise a difference in the composition of the samples looks like
+#' one in expression. Markers of types within one sample are found cell by cell.
 #'
-#' Groups that were found on the same counts, as clusters are, differ by
-#' construction: p values then rank genes, no more, in either way.
+#' Groups that were found on the same counts, as clusters are, differ by construction:
+#' their p values can rank genes but mean nothing else, whichever way you choose.
 #'
 #' @section Groups that are left out:
 #' Groups of fewer than ten cells, or that share no batch with the others, are left
@@ -42,8 +42,8 @@
 #' @param ident.2 Group to compare with; several are taken together; NULL: all other
 #'   cells.
 #' @param batch.by Name of the column of cell metadata with batches (donors, say):
-#'   groups are compared, and permuted, within them. With `sample.by` a term of the
-#'   design: each donor is of one batch.
+#'   groups are compared, and permuted, within them. With `sample.by` the batch is a
+#'   term of the design, and each donor has to be from one batch.
 #' @param sample.by Name of the column of cell metadata with donors or other
 #'   replicates: these are compared, not cells.
 #' @param test.use With `sample.by`: `"edgeR"` (quasi-likelihood), `"DESeq2"`, or

@@ -20,10 +20,10 @@
 #' @param reference.meta.data As `meta.data`, for the reference.
 #' @param col.name,name Name of the new column of cell metadata.
 #' @param ... `device`, `threads`, `in.process` or `.options` as in [RunSCRAE()].
-#' @return The object with the score in its cell metadata. Matrix: a data.frame
-#'   with a row per cell: `surprise` (-log p of the counts, nats), `expected` (the
-#'   median of compared cells with as many counts) and `score`, their difference over its
-#'   spread.
+#' @return The object with the score in its cell metadata. Matrix: a data.frame with a
+#'   row per cell: `surprise` (-log p of the counts, nats), `expected` (the median of
+#'   compared cells with as many counts) and `score`, the difference divided by the
+#'   spread of these cells.
 #' @examples
 #' counts <- matrix(rpois(60 * 30, 2), 30, 60)
 #' if (SCRAEStatus(verbose = FALSE)$ready) {

@@ -7,27 +7,26 @@
 #' Ubuntu: `apt-get install r-base-dev python3-venv`). scRAE's own Python code is
 #' part of this R package and is not downloaded.
 #'
-#' Every Python that this package starts imports what is installed with it and
-#' that code, and nothing of the working directory or of `PYTHONPATH`. Folders that
-#' it shall look into besides are named by `options(scrae.pythonpath = folders)`.
-#' With `in.process = TRUE` the same holds while scRAE works, also in a Python that
-#' reticulate has started before. What the session has loaded by then cannot be taken
-#' back: a warning names modules that are not the installed ones, and another scrae is
-#' refused.
+#' Every Python process that this package starts imports its own installed packages
+#' and scRAE's code, and nothing from the working directory or from `PYTHONPATH`.
+#' `options(scrae.pythonpath = folders)` adds further folders. With `in.process =
+#' TRUE` the same holds while scRAE works, also in a Python that reticulate has
+#' started before. Modules that the session has already loaded cannot be replaced: a
+#' warning names those that are not the installed ones, and another version of scrae
+#' is refused.
 #'
 #' [RunSCRAE()] looks for Python in this order: `options(scrae.python = path)`,
 #' the environment variable `RETICULATE_PYTHON`, the environment made here, and
 #' what reticulate is configured to use.
 #'
 #' @section Without a network:
-#' On a machine like this one that has a network, and this package, in a shell
-#' (`CORE` stands for what `system.file("core", package = "scRAE")` gives; leave
-#' requirements-r.lock out from R 4.5 on):
-#' \preformatted{cp -r CORE core
-#' python3 -m pip download --dest wheels --constraint core/requirements.lock \\
-#'   --constraint core/requirements-r.lock './core[r]' setuptools wheel}
-#' Then `InstallSCRAE(offline = "wheels")`, wherever that folder is copied to. An
-#' error names what it lacks.
+#' On a machine like this one that has a network, and this package, in a shell (`CORE`
+#' stands for what `system.file("core", package = "scRAE")` gives; leave
+#' requirements-r.lock out from R 4.5 on): \preformatted{cp -r CORE core python3 -m
+#' pip download --dest wheels --constraint core/requirements.lock \\ --constraint
+#' core/requirements-r.lock './core[r]' setuptools wheel} Then `InstallSCRAE(offline =
+#' "wheels")`, wherever that folder is copied to. An error names packages that are
+#' missing there.
 #'
 #' @param device `"cpu"`, or `"cuda"` to fail if torch finds no CUDA device
 #'   afterwards. Which build of torch is installed is decided by pip: on Linux the
@@ -36,10 +35,10 @@
 #' @param envname Folder of the environment. NULL: a folder of this package below
 #'   `tools::R_user_dir()`, where [RunSCRAE()] finds it; for another folder it
 #'   must be told by `options(scrae.python = file.path(envname, "bin/python"))`.
-#' @param offline Folder with wheels and source archives, see below; nothing else
-#'   is looked at then.
-#' @param python Python 3.11 or newer to make the environment with; NULL: the
-#'   first on the path that is.
+#' @param offline Folder with wheels and source archives, see below; no other source
+#'   is used then.
+#' @param python Python 3.11 or newer to make the environment with; NULL: the first
+#'   suitable one on the path.
 #' @param torch.index Address of a package index to take torch from.
 #' @param verbose Show what is done.
 #' @return The path of the new environment's Python, invisibly.

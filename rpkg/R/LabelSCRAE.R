@@ -1,4 +1,4 @@
-#' Types of cells from partial labels
+#' Predict cell types from partial labels
 #'
 #' Learns cell types from the cells that have a label, and predicts the type of
 #' every cell with calibrated probabilities. Cells that are unlike every known type
@@ -28,8 +28,9 @@
 #' @param labels Name of the column of cell metadata that holds the types; for a
 #'   matrix one value per cell.
 #' @param model As in [PredictSCRAE()].
-#' @param unlabeled What stands there for cells without a label (a missing value and
-#'   a blank say the same), and what unknown cells are called; NA: they have no label.
+#' @param unlabeled The entry of cells without a label (a missing value or a blank
+#'   means the same). Cells that are called unknown get it, too; NA: they get no
+#'   label.
 #' @param unknown.rate Share of cells of known types that may be called unknown;
 #'   0: every cell gets a type.
 #' @param name Name of the reduction with the model, where there are several.

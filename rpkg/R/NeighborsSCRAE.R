@@ -1,4 +1,4 @@
-#' A neighbour graph on which the clusterings of Seurat and igraph work
+#' Neighbour graph for clustering with Seurat or igraph
 #'
 #' Two cells are connected by the neighbours that they share in the embedding
 #' (Jaccard index, from 1/15 to 1). Seurat's `FindNeighbors()` does the same with 20

@@ -7,9 +7,9 @@
 #' is labelled, too.
 #'
 #' The query may come from batches that the model was not trained on. Its cells are
-#' placed as the training cells that are most like them, and what sets the new batches
-#' apart is not taken out. Where the query has the batch column of the training, a
-#' warning names those batches.
+#' placed as the training cells that are most like them, and differences between the
+#' new batches are not removed. Where the query has the batch column of the training,
+#' a warning names those batches.
 #'
 #' @inheritParams RunSCRAE
 #' @param object Query: Seurat object, SingleCellExperiment or matrix of raw

@@ -13,24 +13,25 @@
 #' threads give the same numbers to the last bit, in R and in Python.
 #'
 #' @section Which genes:
-#' `features` is a method (see [SelectGenes()]): `"HVG"`, `"seurat_v3"`,
-#' `"M3Drop"`, `"DANB"`, `"SCMarker"`; or `"all"`; or gene names. NULL takes the
+#' `features` is a method (see [SelectGenes()]): `"HVG"`, `"seurat_v3"`, `"M3Drop"`,
+#' `"DANB"`, `"SCMarker"`; or `"all"`; or gene names. NULL takes the
 #' `VariableFeatures()` of a Seurat object where they are set, `subset_row` of a
-#' SingleCellExperiment where it is given, and `"HVG"` otherwise. Whatever the
-#' order in which genes are named, the model sees them in that of the object.
+#' SingleCellExperiment where it is given, and `"HVG"` otherwise. The model always
+#' sees the genes in the order of the object.
 #'
 #' @section Which model:
-#' `preset` is `"default"` or `"reference"` (scRAE as published), or one of:
-#' `"ae"` (plain autoencoder), `"dca"`, `"aae"` and `"wae"` (critic against a
-#' fixed prior), `"wae_mmd"`, `"beta_vae"`, `"beta_vsc"`, `"scvi"`, `"scvae"` and
-#' `"scvae_gm"` (normal and mixture prior), `"dr_a"`, `"saucie"`,
-#' `"scdeepcluster"`, `"sczidesk"`, `"scdcc"`, `"contrastive_sc"`, `"vasc"`. Each is the model as published, with its own
-#' `n.latent` and number of epochs; any setting of it is changed by naming it.
-#' `help("scRAE-presets")` has the table. `"scdeepcluster"`, `"scdcc"` and `"sczidesk"` cluster while they train: `n.clusters` is given, or
-#' estimated from the codes without labels, and the clusters become the column
-#' `scrae_clusters` of the cell metadata (named after `reduction.name` or `name`;
-#' for a matrix the attribute `"clusters"` of the embedding). It goes when another
-#' model takes that name.
+#' `preset` is `"default"` or `"reference"` (scRAE as published), or one of: `"ae"`
+#' (plain autoencoder), `"dca"`, `"aae"` and `"wae"` (critic against a fixed prior),
+#' `"wae_mmd"`, `"beta_vae"`, `"beta_vsc"`, `"scvi"`, `"scvae"` and `"scvae_gm"`
+#' (normal and mixture prior), `"dr_a"`, `"saucie"`, `"scdeepcluster"`, `"sczidesk"`,
+#' `"scdcc"`, `"contrastive_sc"`, `"vasc"`. Each is the model as published, with its
+#' own `n.latent` and number of epochs; any setting of it is changed by naming it.
+#' `help("scRAE-presets")` has the table. `"scdeepcluster"`, `"scdcc"` and
+#' `"sczidesk"` cluster while they train: `n.clusters` is given, or estimated from the
+#' codes without labels, and the clusters become the column `scrae_clusters` of the
+#' cell metadata (named after `reduction.name` or `name`; for a matrix the attribute
+#' `"clusters"` of the embedding). The column is removed when another model takes that
+#' name.
 #'
 #' @section How many axes:
 #' By default the embedding has 30 axes. **Use all of them for neighbour graphs**:
@@ -58,15 +59,16 @@
 #' @param group.by.vars Names of columns of cell metadata, such as the donor. The
 #'   decoder explains their effect, and Harmony removes it from the embedding. The
 #'   first is the batch: genes are selected within its levels as well.
-#' @param vars.to.regress Names of columns of numbers (a cell-cycle score, a share
-#'   of mitochondrial counts) of which the same is asked: the decoder is told
-#'   them, and a line that is the same in all types is taken out of the
+#' @param vars.to.regress Names of numeric columns to correct for (a cell-cycle score,
+#'   the share of mitochondrial counts). The decoder explains their effect, and a
+#'   straight line along each, the same in all cell types, is removed from the
 #'   embedding.
 #' @param n.latent First axes of the embedding; NULL: those of the preset,
 #'   10 by default.
-#' @param max.epochs Most passes over the cells; NULL: by the number of cells.
-#' @param seed.use Seed; NULL: one that is drawn from R's random numbers and kept with
-#'   what is made (`parameters$random_state`), so that it can be used again.
+#' @param max.epochs Largest number of passes over the cells; NULL: chosen by the
+#'   number of cells.
+#' @param seed.use Seed; NULL: a seed is drawn from R's random numbers and kept with
+#'   the result (`parameters$random_state`), so that the run can be repeated.
 #' @param verbose Show progress and messages.
 #' @param assay Assay with raw counts; NULL: the default assay. For an SCTransform
 #'   assay the raw counts that it was made from are used.
@@ -80,21 +82,21 @@
 #' @param meta.data data.frame with a row per cell, for `group.by.vars` and
 #'   `vars.to.regress`.
 #' @param model.dir Folder for the model and checkpoints while training.
-#' @param resume Go on from the checkpoint in `model.dir`; needs the same data
-#'   and settings.
+#' @param resume Continue from the checkpoint in `model.dir`; needs the same data and
+#'   settings.
 #' @param round.counts Round estimated counts (SoupX, DecontX, CellBender, RSEM,
 #'   salmon, alevin) to whole ones for the model; a warning says how many values
 #'   that moved, and by how much at most. FALSE: they are refused.
-#' @param overwrite Replace the model in `model.dir` also where it was trained on
-#'   other data or with other settings or seed.
+#' @param overwrite Replace the model in `model.dir` even if it was trained on other
+#'   data, with other settings or with another seed.
 #' @param must.link,cannot.link Pairs of cells of one type, and of different types, as
 #'   far as they are known: a data.frame or matrix of two columns with names of cells (numbers
 #'   of columns for a matrix without names). The model draws the codes of the first together and those of the
 #'   second apart; see `must.link.weight` and `cannot.link.weight`.
-#' @param labels Name of the column of cell metadata with the types of some cells (for a matrix one value
-#'   per cell), of which such pairs are made: ten for each labelled cell. [LabelSCRAE()] learns
-#'   the types themselves.
-#' @param unlabeled What stands there for cells without a label, as in [LabelSCRAE()].
+#' @param labels Name of the column of cell metadata with the types of some cells (for
+#'   a matrix one value per cell), from which such pairs are made: ten for each
+#'   labelled cell. [LabelSCRAE()] learns the types themselves.
+#' @param unlabeled The entry of cells without a label, as in [LabelSCRAE()].
 #' @param preset `"default"`, `"reference"` for the published code, or another
 #'   model of the field, see `help("scRAE-presets")`.
 #' @param ... `.options`, a [SCRAEOptions()]; or what can stand in it: `device`

@@ -1,10 +1,10 @@
 #' scRAE as a method of Seurat's `IntegrateLayers()`
 #'
-#' For Seurat v5: each layer of counts (split by sample, say) is a batch whose
-#' effect the decoder explains and the embedding is freed of. The names of the
-#' split are the levels of the batch, which the model calls `layer`; what asks for
-#' them later ([DenoiseSCRAE()], [FindMarkersSCRAE()], ...) finds them in the layers,
-#' or in the column of cell metadata that the layers were split by.
+#' For Seurat v5. Each layer of counts (for example one per sample) is a batch, whose
+#' effect is explained by the decoder and removed from the embedding. The names of the
+#' layers are the levels of the batch, which the model calls `layer`. Functions that
+#' need the batch later ([DenoiseSCRAE()], [FindMarkersSCRAE()], ...) find it in the
+#' layers, or in the column of cell metadata by which the layers were split.
 #'
 #' @param object Assay of Seurat v5 with split layers, as `IntegrateLayers()`
 #'   hands it over.

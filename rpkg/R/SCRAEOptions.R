@@ -1,16 +1,15 @@
 #' Settings that are rarely changed, as one object
 #'
 #' Settings of the model and of how Python is run, checked when the object is made.
-#' Every function of this package takes it as `.options`: those that train use all of
-#' it, those that ask a model the last three. The same settings can be given to a
-#' function that trains one by one.
+#' Every function of this package accepts it as `.options`. Functions that train a
+#' model use all settings, and functions that ask a trained model use the last three.
+#' Functions that train also accept each setting as an argument.
 #'
 #' @section Names of arguments:
 #' Arguments are written as Seurat writes them, in small letters with dots between
-#' words: `n.latent`, `group.by.vars`. Where Bioconductor has a name for a thing of its
-#' own it is kept (`subset_row`). The names that the Python package has are taken for
-#' the same arguments by every function: `n_latent`, `max_epochs`, `batch_key`,
-#' `random_state`, ...
+#' words: `n.latent`, `group.by.vars`. Bioconductor's own names are kept
+#' (`subset_row`). Every function also accepts the names of the Python package:
+#' `n_latent`, `max_epochs`, `batch_key`, `random_state`, ...
 #'
 #' @param ... Of the model: `likelihood`, `n.hidden` (widths of the encoder's layers),
 #'   `decoder.hidden`, `activation`, `normalisation`, `dropout.rate`, `mask.rate`,

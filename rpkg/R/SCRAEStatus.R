@@ -1,9 +1,9 @@
 #' Which Python is used, and does it work?
 #'
-#' Starts the Python that [RunSCRAE()] would use, has it look for what scRAE needs,
-#' and says what is missing and what to do. The answer is remembered for the
-#' session. After a Python process has died it imports everything, which takes some
-#' seconds, to find out what is wrong.
+#' Starts the Python that [RunSCRAE()] would use, checks that everything scRAE needs
+#' is there, and says what is missing and how to get it. The answer is remembered for
+#' the session. After a Python process has died it imports everything, which takes
+#' some seconds, to find out what is wrong.
 #'
 #' @param verbose Print the findings.
 #' @param refresh Look again instead of using what was remembered, and import

@@ -1,4 +1,4 @@
-#' How like real cells are synthetic ones?
+#' Compare synthetic cells with real ones
 #'
 #' Draws cells as [SampleSCRAE()] does and compares them with real cells: gene by
 #' gene, by pairs of genes, and by a classifier that tries to tell them apart. Use

@@ -1,14 +1,14 @@
 #' Draw synthetic cells
 #'
 #' Codes and library sizes are drawn together from a mixture that is fitted to those
-#' of the training cells, or of the cells given as `like`, counts from the likelihood
-#' that the decoder describes.
+#' of the training cells, or of the cells given as `like`. Counts are then drawn from
+#' the likelihood that the decoder describes.
 #'
 #' @param object What [RunSCRAE()] returned, or the folder of a model.
 #' @param n Number of cells.
-#' @param like Cells to draw others like, ten or more: a Seurat object, a
-#'   SingleCellExperiment or raw counts (genes x cells) with the model's genes, such as
-#'   `object[, object$cell_type == "B"]`; NULL: the training cells.
+#' @param like Ten or more cells that the synthetic ones should resemble: a Seurat
+#'   object, a SingleCellExperiment or raw counts (genes x cells) with the model's
+#'   genes, such as `object[, object$cell_type == "B"]`; NULL: the training cells.
 #' @param codes `"cells"`, as above, or `"prior"`: codes from the prior that was learned
 #'   in training, which gives cells that are less like real ones.
 #' @param batch Level of the first of `group.by.vars` to draw from; NULL: levels in

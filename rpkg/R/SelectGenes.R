@@ -1,5 +1,9 @@
 #' Select informative genes
 #'
+#' Ranks genes by how much they vary between cells, or by markers of groups of cells, and
+#' returns the best. [RunSCRAE()] calls it for `features = "M3Drop"` and so on, so call it
+#' yourself only to look at the genes or to use them elsewhere.
+#'
 #' @section Methods:
 #' \describe{
 #'   \item{`"HVG"`}{normalised dispersion within bins of the mean, as scanpy does
@@ -22,6 +26,8 @@
 #' @inheritParams RunSCRAE
 #' @param method One of the methods below; capitals do not matter.
 #' @param n Number of genes.
+#' @param group.by.vars Names of columns of cell metadata. The first is the batch: genes
+#'   are selected within each batch, and the ranks are combined.
 #' @param meta.data data.frame with a row per cell, for `group.by.vars`.
 #' @param engine `"native"`: the R package of the method; `"scrae"`: the Python
 #'   core, which computes the same from sparse counts. NULL: native for M3Drop,
@@ -33,8 +39,9 @@
 #'   `in.process`.
 #' @return Names of genes, best first where the method ranks them.
 #' @section Errors:
-#' No gene passes. With `engine = "native"`: the R package of a method is missing
-#' (how to install it is said), its dense copies would not fit into memory.
+#' No gene passes the method. With `engine = "native"`: the R package of the method is
+#' missing (the message says how to install it), or its dense copies of the counts
+#' would not fit into memory.
 #' @references Andrews TS, Hemberg M (2019) M3Drop: dropout-based feature
 #'   selection for scRNASeq. Bioinformatics. Wang F and others (2019) SCMarker.
 #'   PLoS Computational Biology.

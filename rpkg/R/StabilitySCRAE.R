@@ -1,4 +1,4 @@
-#' How much of a clustering is chance?
+#' Measure how much of a clustering is chance
 #'
 #' Trains several models with different seeds, clusters each embedding (Leiden) and
 #' compares the clusterings. Values near 1 mean that the clusters are a property of

@@ -111,14 +111,15 @@ print.scrae_fit <- function(x, ...) {
     invisible(x)
 }
 
-#' The trained model of an object, and its folder
+#' Save the trained model of an object in a folder
 #'
-#' `RunSCRAE()` keeps the trained model inside the object: with the reduction of
-#' a Seurat object (`object[["scrae"]]@misc`), in the `metadata()` of a
-#' SingleCellExperiment, or as the attribute `"scrae"` of a matrix. It is saved
-#' and loaded with the object. `SaveSCRAE()` writes it into a folder, which
-#' Python (`scrae.SCRAE.load(folder)`) and [PredictSCRAE()] read. What is in the
-#' folder stays until the model is whole, and one process at a time writes there.
+#' `RunSCRAE()` keeps the trained model inside the object: with the reduction of a
+#' Seurat object (`object[["scrae"]]@misc`), in the `metadata()` of a
+#' SingleCellExperiment, or as the attribute `"scrae"` of a matrix. It is saved and
+#' loaded with the object. `SaveSCRAE()` writes it into a folder, which Python
+#' (`scrae.SCRAE.load(folder)`) and [PredictSCRAE()] read. An earlier model in the
+#' folder is replaced only when the new one is complete, and one process at a time
+#' writes there.
 #'
 #' @param object A Seurat object, a SingleCellExperiment or an embedding that
 #'   [RunSCRAE()] returned.

@@ -1,5 +1,8 @@
 #' Draw clusters, their tree, and how stable they are
 #'
+#' Three panels: the cells by cluster, the tree that was cut into clusters, and how
+#' well each cluster is found again when a fifth of the cells is left out.
+#'
 #' @param object What [ClusterSCRAE()] returned: a Seurat object or a
 #'   SingleCellExperiment.
 #' @param col.name Name of the column with the clusters; NULL: the last that were

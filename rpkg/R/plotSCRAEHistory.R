@@ -1,5 +1,9 @@
 #' Plot how a training went
 #'
+#' Two panels by epoch: how well training and held-out cells are reconstructed, and the
+#' distance between codes and prior. Training stops when the held-out cells are no longer
+#' explained any better.
+#'
 #' @param object What [RunSCRAE()] returned.
 #' @param name Name of the reduction, where there are several.
 #' @return A ggplot: the reconstruction loss of training and held-out cells (nats

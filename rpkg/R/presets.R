@@ -1,6 +1,6 @@
 # The table of presets, as a help page.
 
-#' The models that `preset` names
+#' Published models as presets
 #'
 #' Each is one choice of two terms, reconstruction and regulariser, on the same
 #' encoder, decoder and training loop, and is the model as published. Any setting,

@@ -84,12 +84,12 @@ end_worker <- function(worker) {
     unlink(worker$home, recursive = TRUE)
 }
 
-#' End the Python process that stays
+#' Stop the Python process of the session
 #'
-#' The first call that needs Python starts a process, which stays for the session: it
-#' has all packages loaded, and the models that were asked last, so that the next call
-#' begins at once. It holds no counts between calls. It ends with the session, after ten
-#' minutes without a call, or by `StopSCRAE()`; the next call starts another. With
+#' The first call that needs Python starts a process that stays for the session. It
+#' keeps packages and recently used models loaded, so that the next call begins at
+#' once. It holds no counts between calls. It ends with the session, after ten minutes
+#' without a call, or by `StopSCRAE()`; the next call starts another. With
 #' `options(scrae.keep.worker = FALSE)` each call has a process of its own.
 #'
 #' Each session has its own, and so has each process of `parallel::mclapply()`. Another

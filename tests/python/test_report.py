@@ -123,8 +123,8 @@ def test_the_page_holds_everything_and_needs_nothing(trained, tmp_path):
     assert len(made.pictures) == 9
     assert all(np.asarray(picture.convert("L")).std() > 3 for picture in made.pictures)
     for section, said in {
-        "run": ("120, and 120 in training", "seed4", "donor", "n_latent = 3", "torch 2"),
-        "quality": ("No cell was dropped", "0 of 50 genes were not modelled", "1 genes have no count"),
+        "run": ("120, all in training", "seed4", "donor", "n_latent = 3", "torch 2"),
+        "quality": ("No cell was dropped", "All 50 genes were modelled", "1 gene has no count"),
         "training": (stop_in_words(run_of(trained, **WHOLE)),),
         "clusters": ("type, most frequent", "(100%)"),
         "batches": ("mixing within groups",),
@@ -175,7 +175,7 @@ def test_counts_that_are_gone_and_a_batch_column_that_is_gone_are_told(trained, 
     del trained.obs["donor"]
     scrae.pl.report(trained, tmp_path / "run.html", basis="X_axes")
     made = page(tmp_path / "run.html")
-    assert "no raw counts where the training had them" in made.sections["quality"]
+    assert "The raw counts that the training had are no longer there" in made.sections["quality"]
     assert "told of batches in the column 'donor', which the object does not have any more" in made.sections["notes"]
     assert "donor" in made.sections["run"]
 

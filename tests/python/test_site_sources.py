@@ -58,6 +58,32 @@ def test_links_follow_pages_to_their_place_in_the_site(site, tmp_path) -> None:
     assert stage.seen == {PurePosixPath("docs/MODEL.md"), PurePosixPath("NEWS.md")}
 
 
+def test_a_link_by_the_name_of_a_file_gets_the_title_of_its_page(site, tmp_path) -> None:
+    text = "[MODEL.md](MODEL.md#x) [the model](MODEL.md) [rpkg/NEWS.md](../rpkg/NEWS.md)\n"
+    made = site.stage.Stage(tmp_path).page(PurePosixPath("docs/x.md"), text)
+    assert made == "[](MODEL.md#x) [the model](MODEL.md) [rpkg/NEWS.md](project/rpkg/NEWS.md)\n"
+
+
+def test_a_pair_of_scores_is_not_torn_apart_at_the_end_of_a_line(site, tmp_path) -> None:
+    text = "0.8 / 0.7, 6 / 3 / 5, and / or\n```\n0.8 / 0.7\n```\n"
+    made = site.stage.Stage(tmp_path).page(PurePosixPath("docs/x.md"), text)
+    assert made == "0.8\u00a0/\u00a00.7, 6\u00a0/\u00a03\u00a0/\u00a05, and / or\n```\n0.8 / 0.7\n```\n"
+
+
+def test_vignettes_are_listed_by_their_number_with_what_they_show(site, tmp_path) -> None:
+    (tmp_path / "vignettes").mkdir()
+    for name in ("bioconductor", "family", "seurat"):
+        (tmp_path / "vignettes" / f"{name}.md").write_text(f"# About {name}: what it shows\n\nText\n")
+    site.stage.vignettes(site.stage.Stage(tmp_path / "source"), tmp_path / "vignettes")
+    listing = (tmp_path / "source" / "tutorials" / "r.md").read_text()
+    assert re.findall(r"^\| \[(.*?)\]\((.*?)\) \| (.*?) \|$", listing, flags=re.M) == [
+        ("About seurat", "r/seurat.md", "what it shows"),
+        ("About bioconductor", "r/bioconductor.md", "what it shows"),
+        ("About family", "r/family.md", "what it shows"),
+    ]
+    assert re.findall(r"^About \w+ <r/(\w+)>$", listing, flags=re.M) == ["seurat", "bioconductor", "family"]
+
+
 def test_a_link_to_a_file_that_is_not_there_stops_the_build(site, tmp_path) -> None:
     stage = site.stage.Stage(tmp_path)
     stage.page(PurePosixPath("docs/x.md"), "[a](gone.md)")

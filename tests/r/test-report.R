@@ -34,7 +34,7 @@ test_that("a Seurat object is reported on, in words of R, and stays as it is", {
     expect_self_contained(page)
     expect_equal(lengths(regmatches(page, gregexpr("<img ", page))), 9L)
     for (said in c(
-        "80, and 80 in training", "seed 42", "<script>alert(1)</script>", "computed from the embedding for this report",
+        "80, all in training", "seed 42", "<script>alert(1)</script>", "computed from the embedding for this report",
         "Training ran for 3 epochs", "2 clusters in the column 'scrae_clusters'", "Histogram", "mixing within groups",
         "object <- RunSCRAE(", "features = object[[\"scrae\"]]@misc$genes", "group.by.vars = \"replicate\"",
         "max.epochs = 3", "n.latent = 3", "object <- ClusterSCRAE(object, level = 2, seed.use = 42)"

@@ -15,16 +15,21 @@ if TYPE_CHECKING:
     from scrae.model import SCRAE
 
 
+NEW_BATCHES = "column of obs with batches that the model was not trained on: what sets them apart is taken out"
+
+
 def add_to(commands: Any) -> None:
     """Add the commands to the parser."""
     mapping = _command(commands, "map", _map, "embed new cells with a trained model, without training again")
     _add_model(mapping)
+    mapping.add_argument("--batch-key", help=NEW_BATCHES)
     mapping.add_argument("--round", action="store_true", help="round estimated counts to whole ones")
     mapping.add_argument("--key-added", default="scrae", help="name of the embedding (default: %(default)s)")
 
     predict = _command(commands, "predict", _predict, "name the types of cells as labelled cells have them")
     _add_model(predict)
     predict.add_argument("--reference", type=Path, help="h5ad or zarr with labelled cells, for a model without types")
+    predict.add_argument("--batch-key", help=NEW_BATCHES)
     predict.add_argument("--labels-key", help="column of the reference's obs with the types")
     predict.add_argument(
         "--unlabeled", default="Unknown", help="how cells of no type are called (default: %(default)s)"
@@ -104,7 +109,7 @@ def _map(options: argparse.Namespace) -> int:
     adata = _cells(options)
     counts = "round" if options.round else "raw"
     key = f"X_{options.key_added}"
-    adata.obsm[key] = _model(options).map(adata, layer=options.layer, counts=counts)
+    adata.obsm[key] = _model(options).map(adata, layer=options.layer, counts=counts, batch_key=options.batch_key)
     return _written(options, adata, f"{adata.n_obs:,} cells: obsm[{key!r}]")
 
 
@@ -124,7 +129,12 @@ def _predict(options: argparse.Namespace) -> int:
     from scrae.tl.predicted import predicted_types
 
     table = predicted_types(
-        model, adata, layer=options.layer, unknown_rate=options.unknown_rate, unlabeled=options.unlabeled
+        model,
+        adata,
+        layer=options.layer,
+        unknown_rate=options.unknown_rate,
+        unlabeled=options.unlabeled,
+        batch_key=options.batch_key,
     )
     for name, column in table.items():
         adata.obs[f"{options.key_added}_{name}"] = column

@@ -20,20 +20,20 @@ ALONE = 0.95  # share of a group's cells from which on it is said to be of one b
 
 
 def mixing(embedding: np.ndarray, batch: np.ndarray, groups: np.ndarray, random_state: int = 0) -> np.ndarray:
-    """How well batches mix around each cell, beside batches that are dealt out at random within its group.
+    """Return how well batches mix around each cell, relative to batches that are assigned at random within its group.
 
         m_i = (L_i - 1) / (mean(L') - 1)
 
     L is the inverse Simpson index of the batches among the 30 nearest cells of the group (LISI; Korsunsky et al. 2019,
-    here with equal weights; a third of the group where it is small), L' the same after the batches of the group's cells
-    are shuffled. 0: every neighbour is of one batch; 1: as mixed as chance makes it.
+    here with equal weights; in a small group among a third of its cells). L' is the same after the batches of the
+    group's cells are shuffled. 0 means that all neighbours are from one batch, 1 that mixing is as good as by chance.
 
     Parameters
     ----------
     embedding
         (n_cells, n_dimensions).
     batch, groups
-        Of each cell, (n_cells,).
+        Batch and group of each cell, (n_cells,).
     random_state
         Seed of the shuffles.
 
@@ -67,8 +67,9 @@ def mixing(embedding: np.ndarray, batch: np.ndarray, groups: np.ndarray, random_
 
 
 def kbet(embedding: np.ndarray, batch: np.ndarray, groups: np.ndarray) -> float:
-    """Share of cells whose neighbourhood has the batches of its group in their shares, by a chi-square test at 0.05.
+    """Return the share of cells whose neighbours come from the batches in the shares that these have in the group.
 
+    A chi-square test at 0.05 decides for each cell.
     Büttner et al. (2019), A test metric for assessing single-cell RNA-seq batch correction: 1 - rejection rate, here
     with every cell tested. Mean over the groups that have two batches and enough cells, as in scIB; missing where there
     is none.
@@ -106,7 +107,9 @@ def kbet(embedding: np.ndarray, batch: np.ndarray, groups: np.ndarray) -> float:
 
 
 def connectivity(embedding: np.ndarray, groups: np.ndarray) -> float:
-    """Mean over groups of the share of its cells in the largest component of its part of the neighbour graph.
+    """Return how well the cells of a group hang together in the neighbour graph, as a mean over groups.
+
+    For each group this is the share of its cells in the largest connected component of its part of the graph.
 
     Parameters
     ----------
@@ -134,7 +137,7 @@ def connectivity(embedding: np.ndarray, groups: np.ndarray) -> float:
 
 
 def variance_explained(embedding: np.ndarray, levels: np.ndarray, groups: np.ndarray | None = None) -> float:
-    """Share of the variance within groups that the levels of a column explain, beyond what chance explains.
+    """Return the share of the variance within groups that the levels of a column explain beyond chance.
 
         1 - [SS(within levels and groups) / (n - n_both)] / [SS(within groups) / (n - n_groups)]
 
@@ -173,7 +176,7 @@ def variance_explained(embedding: np.ndarray, levels: np.ndarray, groups: np.nda
 
 
 def purity(embedding: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """Share of each cell's 15 nearest cells that are of its own group, float (n_cells,).
+    """Return the share of each cell's 15 nearest cells that are of its own group.
 
     Parameters
     ----------
@@ -181,6 +184,10 @@ def purity(embedding: np.ndarray, groups: np.ndarray) -> np.ndarray:
         (n_cells, n_dimensions).
     groups
         Group of each cell, (n_cells,).
+
+    Returns
+    -------
+    float (n_cells,), from 0 to 1.
 
     Examples
     --------

@@ -211,7 +211,7 @@ class SCRAE:
         Parameters
         ----------
         deep
-            Without a meaning here; scikit-learn has it.
+            Accepted for scikit-learn, without effect.
 
         Returns
         -------
@@ -297,7 +297,7 @@ class SCRAE:
             Column of ``adata.obs`` with the types of some cells, of which such pairs are made: ten for each labelled
             cell, drawn at random.
         unlabeled_category
-            What this column says of the other cells; a missing value says the same.
+            The entry of cells without a label in this column; a missing value means the same.
         max_epochs
             Total number of epochs, instead of the setting.
         resume
@@ -560,7 +560,7 @@ class SCRAE:
         """Return the codes of cells, which the decoder takes as its input.
 
         The embedding is read out of the codes (:class:`scrae.posthoc.readout.Readout`). With ``n_pcs=0, smoothing=0``
-        it is the codes.
+        the embedding is the codes.
 
         Parameters
         ----------
@@ -574,15 +574,19 @@ class SCRAE:
         """
         return embedding.codes(self.fitted, data, layer)
 
-    def map(self, query: Any, *, layer: str | None = None, counts: str = "raw") -> np.ndarray:
+    def map(
+        self, query: Any, *, layer: str | None = None, counts: str = "raw", batch_key: str | None = None
+    ) -> np.ndarray:
         """Return the embedding of new cells without training again. Genes are matched by name.
 
         Genes of the model that the query lacks count as zero, and a warning says how many these are. Genes that the
         model does not know are left out.
 
-        The cells may be from batches that the model was not trained on. They are placed as the training cells that are
-        most like them, and what sets the new batches apart is not taken out. Where ``query.obs`` has the batch column
-        of the training, a warning names those batches.
+        If the cells are from batches that the model was not trained on, name their column as ``batch_key``. What sets
+        each new batch apart is then learned from the cells that are most like training cells, and taken out: a factor
+        for each gene, then a shift for each group of cells (:mod:`scrae.posthoc.new_batch`). The model does not change,
+        and neither does the embedding of any other cell. Without ``batch_key`` nothing is taken out, and where
+        ``query.obs`` has the batch column of the training, a warning names the new batches.
 
         Parameters
         ----------
@@ -592,6 +596,10 @@ class SCRAE:
             Layer of the AnnData with raw counts.
         counts
             ``"raw"``, or ``"round"`` for estimated counts, as in :meth:`fit`.
+        batch_key
+            Column of ``query.obs`` with batches. Batches of the training are left as they are, if the column has the
+            name that it had there. New ones need 30 cells; a warning names those that are too small, and those whose
+            cells do not come to lie among the training cells.
 
         Returns
         -------
@@ -600,14 +608,19 @@ class SCRAE:
         Raises
         ------
         ValueError
-            The query has none of the model's genes.
+            The query has none of the model's genes, or the column lacks values; or the embedding of the preset knows no
+            training cells to compare with.
 
         Examples
         --------
-        >>> model.map(adata[:50]).shape
+        >>> query = adata[:50].copy()
+        >>> query.obs["donor"] = "new"
+        >>> model.map(query).shape
+        (50, 30)
+        >>> model.map(query, batch_key="donor").shape
         (50, 30)
         """
-        return embedding.map_query(self.fitted, query, layer, counts)
+        return embedding.map_query(self.fitted, query, layer, counts, batch_key)
 
     def clusters(self, data: Any = None, *, layer: str | None = None) -> np.ndarray:
         """Return the clusters of a model that makes them while it trains (``"scdeepcluster"`` and ``"sczidesk"``).
@@ -682,6 +695,7 @@ class SCRAE:
         return_probabilities: bool = False,
         unknown_rate: float = 0.01,
         unlabeled_category: str = "Unknown",
+        batch_key: str | None = None,
     ) -> np.ndarray | pd.DataFrame:
         """Predict the types of cells, as learned by :meth:`fit_labels`.
 
@@ -699,6 +713,9 @@ class SCRAE:
             every cell gets a type.
         unlabeled_category
             The name that unknown cells get.
+        batch_key
+            Column of ``data.obs`` with batches that the model was not trained on. What sets them apart is taken out
+            first, as in :meth:`map`.
 
         Returns
         -------
@@ -715,7 +732,8 @@ class SCRAE:
         >>> len(types)
         50
         """
-        return labelling.predict(self.fitted, data, layer, return_probabilities, unknown_rate, unlabeled_category)
+        found = labelling.predict(self.fitted, data, layer, unknown_rate, unlabeled_category, batch_key)
+        return found.table() if return_probabilities else found.names
 
     # -- what they express ---------------------------------------------------------------------------------------------
 
@@ -808,7 +826,7 @@ class SCRAE:
         layer
             Layer of ``like`` with raw counts; None: its ``X``.
         random_state
-            Seed. None: other cells at each call. The calls on one model object give the same cells in every session,
+            Seed. None: new cells at each call. The calls on one model object give the same cells in every session,
             because the first call takes the model's seed and the others go on from there.
         batch
             Batch to draw from. None: batches and further covariates in the shares of the training cells. Continuous

@@ -106,6 +106,11 @@ class FittedModel:
             return self.module.encode(minibatch)
         return self.readout(self.module.features(minibatch), minibatch.counts)
 
+    def coordinates(self, minibatch: Minibatch) -> Tensor:
+        """What the read-out makes the embedding of, (n_cells, n_dimensions); only where there is a read-out."""
+        assert self.readout is not None
+        return self.readout.coordinates(self.module.features(minibatch), minibatch.counts)
+
     # -- cells in the form that the networks take ---------------------------------------------------------------------
 
     def counts_or_training(self, data: Any, layer: str | None, raw_or_round: str = "raw") -> sp.csr_array:

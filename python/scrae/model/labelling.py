@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from scrae._messages import first_few, some
 from scrae.data.cells import Cells, read_cells
 from scrae.data.covariates import Covariates
 from scrae.data.links import Links
+from scrae.model import new_batches
 from scrae.model.fitted import FittedModel, NotFittedError
 from scrae.posthoc.cell_types import CellTypes, fit_cell_types
 
@@ -77,19 +79,50 @@ def labelled_cells(cells: Cells, labels_key: str, unlabeled_category: str) -> tu
     return labels, labelled
 
 
+@dataclass(frozen=True)
+class Predicted:
+    """What the types that a model has learned are for some cells.
+
+    Attributes
+    ----------
+    names
+        Type of each cell, or how cells of no type are called, (n_cells,).
+    probabilities
+        Of each of the known types, (n_cells, n_types), rows sum to 1.
+    p_values
+        See :meth:`scrae.posthoc.cell_types.CellTypes.conformal_p_values`, (n_cells,).
+    types
+        Names of the known types, (n_types,).
+    index
+        Names of the cells; None: they have none.
+    """
+
+    names: np.ndarray
+    probabilities: np.ndarray
+    p_values: np.ndarray
+    types: np.ndarray
+    index: pd.Index | None
+
+    def table(self) -> pd.DataFrame:
+        """Probabilities, then the p value, (n_cells, n_types + 1)."""
+        import pandas as pd
+
+        from scrae._renamed_columns import RenamedColumns
+
+        table = pd.DataFrame(self.probabilities, index=self.index, columns=list(self.types))
+        table[P_VALUE] = self.p_values
+        return RenamedColumns.of(table, {"familiarity": P_VALUE})
+
+
 def predict(
     model: FittedModel,
     data: Any,
     layer: str | None,
-    return_probabilities: bool,
     unknown_rate: float,
     unlabeled_category: str,
-) -> np.ndarray | pd.DataFrame:
+    batch_key: str | None,
+) -> Predicted:
     """See :meth:`scrae.SCRAE.predict`."""
-    import pandas as pd
-
-    from scrae._renamed_columns import RenamedColumns
-
     if model.cell_types is None:
         raise NotFittedError("the model knows no types of cells yet: call fit_labels(adata, labels_key) first")
     if not 0 <= unknown_rate < 1:
@@ -101,18 +134,31 @@ def predict(
             high=1,
             value=float(unknown_rate),
         )
+    features, index = _features(model, data, layer, batch_key)
+    probabilities = model.cell_types.probabilities(features)
+    p_values = model.cell_types.conformal_p_values(features)
+    likeliest = model.cell_types.types[probabilities.argmax(1)]
+    names = np.where(p_values <= unknown_rate, unlabeled_category, likeliest).astype(object)
+    return Predicted(names, probabilities, p_values, model.cell_types.types, index)
+
+
+def _features(
+    model: FittedModel, data: Any, layer: str | None, batch_key: str | None
+) -> tuple[np.ndarray, pd.Index | None]:
+    """What types are told by, (n_cells, n_hidden), and the names of the cells."""
+    hidden = model.module.encode_hidden
     if data is None:
+        if batch_key is not None:
+            raise ValueError("batch_key names the batches of new cells, but the training cells were asked for")
         counts, index = model.known_cells()[0], None
     else:
         cells = read_cells(data, layer)
         counts = model.match_genes(cells, missing_allowed=True)
         index = None if cells.source is None else cells.source.obs_names
-    features = model.row_of_each(counts, Covariates.none(counts.shape[0]), model.module.encode_hidden)
-    probabilities = model.cell_types.probabilities(features)
-    p_values = model.cell_types.conformal_p_values(features)
-    if return_probabilities:
-        table = pd.DataFrame(probabilities, index=index, columns=list(model.cell_types.types))
-        table[P_VALUE] = p_values
-        return RenamedColumns.of(table, {"familiarity": P_VALUE})
-    names = model.cell_types.types[probabilities.argmax(1)]
-    return np.where(p_values <= unknown_rate, unlabeled_category, names).astype(object)
+        if batch_key is not None:
+            # The factors of a batch alone: a shift as in an embedding costs more right types than it gives.
+            of_new = new_batches.row_of_each(
+                model, cells, counts, batch_key, hidden, lambda _, divided: hidden(divided)
+            )
+            return of_new, index
+    return model.row_of_each(counts, Covariates.none(counts.shape[0]), hidden), index

@@ -40,13 +40,13 @@ def cells_with_covariates(
         cells = read_cells(data, layer)
         counts, covariates = model.match_genes(cells, missing_allowed=False), model.coding.code(cells)
         if (covariates.codes == AVERAGE).any():
-            covariates = replace(covariates, shares=_shares(model))
+            covariates = replace(covariates, shares=shares_of_levels(model))
             if not told:
                 warn_of_new_levels(model, cells, without=None if batch is None else model.coding.batch_key)
     return counts, covariates if batch is None else model.as_if_from(batch, covariates)
 
 
-def _shares(model: FittedModel) -> tuple[np.ndarray, ...]:
+def shares_of_levels(model: FittedModel) -> tuple[np.ndarray, ...]:
     """Of each categorical covariate: the shares of its levels among the training cells."""
     population = model.population
     return tuple(
@@ -88,7 +88,7 @@ def warn_of_new_batches(model: FittedModel, cells: Cells) -> None:
             Notice(
                 f"adata.obs[{key!r}] has {len(new):,} batch(es) that the model was not trained on ({some(new)}). Their "
                 f"{n_cells:,} cell(s) are placed as the training cells that are most like them; what sets the new "
-                "batches apart is not taken out",
+                f"batches apart is not taken out (batch_key={key!r} takes it out)",
                 "new_batches_mapped",
                 column=key,
                 n=len(new),

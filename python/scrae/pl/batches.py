@@ -35,7 +35,7 @@ def batches(
     save: str | os.PathLike[str] | None = None,
     return_fig: bool | None = None,
 ) -> Figure | None:
-    """What :func:`scrae.tl.batch_report` has found: its measures, and the mixing within each group.
+    """Draw the report of :func:`scrae.tl.batch_report`: its measures, and the mixing within each group.
 
     Parameters
     ----------

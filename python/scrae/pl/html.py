@@ -18,7 +18,7 @@ ALONE = ("br", "img", "meta")  # tags without an end
 STYLE = """
 :root { color-scheme: light; }
 * { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 68rem; padding: 0 1rem 4rem; background: #fff; color: #1d232b;
+body { margin: 0 auto; max-width: 74rem; padding: 0 1rem 4rem; background: #fff; color: #1d232b;
   font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif;
   overflow-wrap: break-word; }
 h1 { font-size: 1.7rem; line-height: 1.25; margin: 2rem 0 .3rem; }
@@ -46,8 +46,12 @@ td:not(.number):not(:first-child) { min-width: 9rem; }
 figure { margin: .8rem 0; overflow-x: auto; }
 figure img { max-width: 100%; height: auto; display: block; }
 figcaption { color: #5b6573; font-size: .92rem; }
-.pictures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(24rem, 100%), 1fr)); gap: 1rem; }
-@media screen and (max-width: 40rem) { figure.broad img { max-width: none; } }
+.pictures { display: flex; flex-wrap: wrap; gap: 1rem; }
+.pictures figure { flex: none; max-width: 100%; }
+@media screen and (max-width: 40rem) {
+  figure.broad img { max-width: none; }
+  td:not(.number):not(:first-child) { min-width: 14rem; }
+}
 @media print { body { max-width: none; } h2 { break-after: avoid; } figure, table { break-inside: avoid; } }
 """
 

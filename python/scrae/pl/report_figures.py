@@ -50,12 +50,14 @@ def quality(found: Quality) -> Figure:
 
 
 def outliers(score: np.ndarray) -> Figure:
-    """How the outlier scores are spread; the few beyond the picture are drawn at its end."""
+    """How the outlier scores are spread, from -5 to 15; the few beyond are drawn at the ends."""
     figure = new_figure(6.4, 2.8)
     panel = figure.subplots()
-    panel.hist(np.clip(score, -5, 15), bins=np.linspace(-5, 15, 61).tolist(), color=ACCENT)
+    highest = float(np.clip(score.max(), 5, 15))
+    panel.hist(np.clip(score, -5, highest), bins=np.linspace(-5, highest, 61).tolist(), color=ACCENT)
     panel.axvline(3.0, color="0.3", linewidth=0.9, linestyle=":")
-    panel.set(yscale="log", xlabel="outlier score (15: 15 or more)", ylabel="cells", xlim=(-5.2, 15.2))
+    name = "outlier score (15: 15 or more)" if score.max() > highest else "outlier score"
+    panel.set(yscale="log", xlabel=name, ylabel="cells", xlim=(-5.2, highest + 0.2))
     panel.spines[["top", "right"]].set_visible(False)
     return figure
 

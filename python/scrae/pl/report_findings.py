@@ -71,13 +71,13 @@ def _of_cells(run: Run) -> Iterator[str]:
     n_trained = int(run.summary.get("n_cells", run.adata.n_obs))
     if n_trained != run.adata.n_obs:
         yield (
-            f"The training saw {n_trained:,} cells, and the object has {run.adata.n_obs:,} now. What is said here of "
-            "cells is said of those in the object."
+            f"The training saw {n_trained:,} cells, and the object has {run.adata.n_obs:,} now. This report is "
+            "about the cells in the object."
         )
     if run.quality is None:
         yield (
-            "The object has no raw counts where the training had them, so that counts and genes per cell are not "
-            f"shown. Keep raw counts in {run.calls.counts}."
+            "The raw counts that the training had are no longer there, so counts and genes per cell are not shown. "
+            f"Keep raw counts in {run.calls.counts}."
         )
     if run.outliers is not None:
         score = run.adata.obs[run.outliers].to_numpy(dtype=float)

@@ -64,8 +64,9 @@ def _notes(run: Run) -> Html:
 
 def _what_was_done(run: Run) -> Html:
     params, summary = run.params, run.summary
+    n_cells, n_trained = run.adata.n_obs, int(summary.get("n_cells", 0))
     rows = [
-        ("cells", f"{run.adata.n_obs:,}, and {int(summary.get('n_cells', 0)):,} in training"),
+        ("cells", f"{n_cells:,}, {'all' if n_trained == n_cells else f'and {n_trained:,}'} in training"),
         ("genes", f"{run.adata.n_vars:,}, of which {int(summary.get('n_genes', 0)):,} were modelled"),
         ("choice of genes", _origin(str(params.get("genes", "not known")))),
         ("counts from", str(params.get("counts_from", _place(str(params.get("layer", "X")))))),
@@ -99,7 +100,9 @@ def _times(run: Run) -> str:
         return "not known"
     rate = f", {summary['training_cells_per_second']:,.0f} cells a second" if summary.get("epochs") else ""
     how_long = f"{summary.get('epochs', 0)} epochs in {_duration(float(summary['seconds']))}"
-    return f"{how_long} on {summary.get('device', 'cpu')} with {summary.get('threads', 1)} thread(s){rate}"
+    threads = int(summary.get("threads", 1))
+    with_threads = "1 thread" if threads == 1 else f"{threads} threads"
+    return f"{how_long} on {summary.get('device', 'cpu')} with {with_threads}{rate}"
 
 
 def _duration(seconds: float) -> str:
@@ -116,15 +119,19 @@ def _quality(run: Run) -> Html:
         if n_trained == run.adata.n_obs
         else f"The training had {n_trained:,} cells, and the object has {run.adata.n_obs:,} now."
     )
-    left_out = f"{n_genes - n_modelled:,} of {n_genes:,} genes were not modelled."
+    left_out = (
+        f"All {n_genes:,} genes were modelled."
+        if n_modelled == n_genes
+        else f"{n_modelled:,} of {n_genes:,} genes were modelled."
+    )
     quality = run.quality
     if quality is None:
         return together(
             [
                 tag(
                     "p",
-                    "There are no raw counts where the training had them, so that nothing can be said of counts and "
-                    "genes per cell. Keep them in ",
+                    "The raw counts that the training had are no longer there, so nothing can be said about counts "
+                    "and genes per cell. Keep them in ",
                     tag("code", run.calls.counts),
                     ".",
                     class_="missing",
@@ -133,7 +140,8 @@ def _quality(run: Run) -> Html:
             ]
         )
     unseen = int((quality.seen_in == 0).sum())
-    texts = [dropped, left_out, f"{unseen:,} genes have no count in any cell." if unseen else ""]
+    have = "gene has" if unseen == 1 else "genes have"
+    texts = [dropped, left_out, f"{unseen:,} {have} no count in any cell." if unseen else ""]
     rows = [_five_numbers("counts per cell", quality.counts), _five_numbers("genes per cell", quality.genes)]
     parts = [
         paragraph(" ".join(filter(None, texts))),
@@ -291,12 +299,12 @@ def _markers(run: Run) -> Html:
     unit = "log-normalised counts" if run.quality is not None else "the values in the object"
     parts = [
         paragraph(
-            f"The {MARKERS} genes of each cluster that are most surely higher there than in all other cells (by "
-            f"Welch's t of {unit}).{sampled} There are no p values: the clusters were found on the same counts, so "
-            "that every test between them would come out."
+            f"The {MARKERS} genes that are most clearly higher in each cluster than in all other cells (by Welch's t "
+            f"of {unit}).{sampled} There are no p values: the clusters were found on the same counts, so almost every "
+            "test between them would be significant."
         ),
         picture(figures.dots(profiles, markers, names, order, symbols), "Dot plot of the genes of each cluster"),
-        table(("cluster", "gene", "mean", "cells with it", "of all others"), rows, numbers=(2, 3, 4)),
+        table(("cluster", "gene", "mean", "cells with it", "other cells with it"), rows, numbers=(2, 3, 4)),
     ]
     if without:
         parts.append(paragraph(f"No gene is higher in: {', '.join(without)}."))

@@ -75,7 +75,7 @@ class GeneFactors:
         logs = np.zeros((n_batches, counts.shape[1]))
         for level in large:
             own = shares[np.flatnonzero(batch == level)].mean(axis=0)
-            logs[level] = _log_ratio(len(cells) * own, len(cells) * shares.mean(axis=0))
+            logs[level] = log_ratio(len(cells) * own, len(cells) * shares.mean(axis=0))
         for _ in range(ROUNDS):
             points = _components(_divided(counts, batch, logs))
             pairs = _pairs(points, batch, large[np.argsort(-sizes[large], kind="stable")])
@@ -110,11 +110,18 @@ def _pairs(points: torch.Tensor, batch: np.ndarray, by_size: np.ndarray) -> dict
     for place, first in enumerate(map(int, by_size[:REFERENCES])):
         for second in map(int, by_size[place + 1 :]):
             one, other = cells[first], cells[second]
-            there = _near(points[one], points[other])
-            back = _near(points[other], points[one]).T
-            i, j = sp.coo_array(there * back).coords
+            i, j = mutual_neighbours(points[one], points[other])
             found[first, second] = one[i], other[j]
     return found
+
+
+def mutual_neighbours(points: torch.Tensor, others: torch.Tensor) -> Pairs:
+    """Pairs of a point and another one that are among the :data:`NEIGHBOURS` nearest of each other, positions in each.
+
+    ``points`` are (n_points, n_dimensions) and ``others`` (n_others, n_dimensions), at unit length.
+    """
+    i, j = sp.coo_array(_near(points, others) * _near(others, points).T).coords
+    return i, j
 
 
 def _near(points: torch.Tensor, others: torch.Tensor) -> sp.csr_array:
@@ -131,8 +138,8 @@ def _least_squares(shares: sp.csr_array, pairs: dict[tuple[int, int], Pairs], n_
     for (first, second), (i, j) in pairs.items():
         if len(i) < LEAST_PAIRS:
             continue
-        weight = 1 / np.sqrt(np.bincount(i)[i] * np.bincount(j)[j])
-        difference = weight.sum() * _log_ratio(*(_weighted_sum(shares, cells, weight) for cells in (i, j)))
+        weight = weight_of_pairs(i, j)
+        difference = weight.sum() * log_ratio(*(weighted_sum(shares, cells, weight) for cells in (i, j)))
         for one, other, sign in ((first, second, 1.0), (second, first, -1.0)):
             laplacian[one, one] += weight.sum()
             laplacian[one, other] -= weight.sum()
@@ -141,12 +148,19 @@ def _least_squares(shares: sp.csr_array, pairs: dict[tuple[int, int], Pairs], n_
     return result
 
 
-def _weighted_sum(shares: sp.csr_array, cells: np.ndarray, weight: np.ndarray) -> np.ndarray:
+def weight_of_pairs(i: np.ndarray, j: np.ndarray) -> np.ndarray:
+    """w of each pair, (n_pairs,), see :meth:`GeneFactors.fit`."""
+    weight: np.ndarray = 1 / np.sqrt(np.bincount(i)[i] * np.bincount(j)[j])
+    return weight
+
+
+def weighted_sum(shares: sp.csr_array | np.ndarray, cells: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Of the rows at these positions, a row as often as it is named, (n_genes,)."""
     total: np.ndarray = shares.T @ np.bincount(cells, weight, shares.shape[0])
     return total
 
 
-def _log_ratio(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+def log_ratio(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     """Of each gene; 0 in the mean of the genes that are seen, since depth is no factor of a gene."""
     ratio = np.log((one + PRIOR) / (other + PRIOR))
     result: np.ndarray = ratio - np.average(ratio, weights=np.sqrt(one + other + 1))

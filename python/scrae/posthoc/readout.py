@@ -167,14 +167,29 @@ class Readout:
 
     def __call__(self, features: Tensor, counts: SparseRows) -> Tensor:
         """The embedding, (n_cells, n_latent + n_residual)."""
-        x = self.coordinates(features, counts)
-        near = self._near(x)
-        first = (self._moved(x, self.shift, near) - self.centre) @ self.axes
+        return self.embedding(self.coordinates(features, counts))
+
+    def embedding(self, coordinates: Tensor) -> Tensor:
+        """e(x), (n_cells, n_latent + n_residual)."""
+        near = self._near(coordinates)
+        first = (self._moved(coordinates, self.shift, near) - self.centre) @ self.axes
         if not self.residual_axes.shape[1]:
             return first
-        return torch.cat(
-            [first, (self._moved(x, self.correction, near) - self.residual_centre) @ self.residual_axes], 1
-        )
+        rest = (self._moved(coordinates, self.correction, near) - self.residual_centre) @ self.residual_axes
+        return torch.cat([first, rest], 1)
+
+    def features(self, coordinates: Tensor) -> Tensor:
+        """Codes and hidden layer side by side that have these coordinates, (n_cells, n_latent + n_hidden)."""
+        factor = torch.where(self.feature_factor > 0, self.feature_factor, 1.0)  # what never varies is its mean
+        return coordinates[:, : len(factor)] / factor + self.feature_mean
+
+    def without_covariates(self) -> Readout:
+        """The same for cells whose x is without what batches add: landmarks stand at u, and move by y - u."""
+        if not len(self.correction):
+            return self
+        none = self.correction.new_zeros(0, self.correction.shape[1])
+        landmarks, shift = self.landmarks + self.correction, self.shift - self.correction
+        return replace(self, landmarks=landmarks, shift=shift, correction=none)
 
     def _near(self, coordinates: Tensor) -> Tensor | None:
         """The landmarks around each cell, int64 (n_cells, AVERAGED); None: there are none."""

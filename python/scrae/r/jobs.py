@@ -69,7 +69,7 @@ def _train(arguments: dict[str, Any], cells: Callable[[], AnnData], folder: Path
 def _map(arguments: dict[str, Any], cells: Callable[[], AnnData], folder: Path, emit: Emit) -> dict[str, Any]:
     model, adata = _load(arguments), cells()
     emit("stage", text=f"mapping {adata.n_obs:,} cells")
-    answer = {"embedding": write_array(folder, "embedding", model.map(adata))}
+    answer = {"embedding": write_array(folder, "embedding", model.map(adata, batch_key=arguments.get("batch_key")))}
     return (
         answer
         if model.cell_types is None
@@ -361,7 +361,8 @@ def _labels(arguments: dict[str, Any], model: SCRAE, adata: AnnData) -> pd.DataF
     from scrae.tl.predicted import predicted_types
 
     unlabeled, rate = arguments["unlabeled_category"], arguments["unknown_rate"]
-    table = predicted_types(model, adata, unknown_rate=rate, unlabeled=unlabeled)
+    batch_key = arguments.get("batch_key")
+    table = predicted_types(model, adata, unknown_rate=rate, unlabeled=unlabeled, batch_key=batch_key)
     return table.reset_index(drop=True).rename(columns={"conformal_p_value": "familiarity"})
 
 

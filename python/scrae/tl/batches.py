@@ -1,4 +1,4 @@
-"""Whether batches are there, whether they were taken out, and whether too much went with them."""
+"""Whether there are batches, whether they were removed, and whether too much was removed with them."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ def batch_report(
     random_state: int = 0,
     key_added: str = "scrae_batches",
 ) -> pd.DataFrame:
-    """Say whether batches are there, whether an embedding is rid of them, and whether too much went with them.
+    """Report whether there are batches, whether an embedding still shows them, and whether too much was removed.
 
-    No type of a cell has to be known. Before a training the report looks at principal components and says whether a
-    ``batch_key`` is worth it. After a training it puts the embedding beside them.
+    Cell types need not be known. Before training, the report looks at principal components and says whether a
+    ``batch_key`` is worth setting. After training, it compares the embedding with them.
 
     Parameters
     ----------
@@ -52,13 +52,13 @@ def batch_report(
     batch_key
         Column of ``adata.obs`` with batches: donors, plates, protocols.
     keep
-        Columns whose differences are to stay, such as a condition: what they explain is measured in the same way, and
-        it is said whether the batches can be taken out without them.
+        Columns whose differences should be kept, such as a condition. What they explain is measured in the same way,
+        and the report says whether the batches can be removed without them.
     groupby
         Column of ``adata.obs`` with types or clusters, within which batches are compared. None: groups are found on
-        principal components from which Harmony has taken the batches.
+        principal components that Harmony has corrected for the batches.
     key
-        The embedding is ``obsm["X_" + key]``; where it is missing, the report is one of before.
+        The embedding is ``obsm["X_" + key]``; where it is missing, the report is about principal components alone.
     layer
         Layer with counts; None: where the embedding was trained on, or ``adata.X``.
     random_state
@@ -72,19 +72,20 @@ def batch_report(
     embedding; missing where there is none):
 
     - ``variance``: share of the variance that the batches explain (adjusted for chance), 0 to 1;
-    - ``variance_within``: the same within groups, which leaves out what is there because batches hold the groups in
-      other shares;
+    - ``variance_within``: the same within groups, which leaves out differences that arise because the batches contain
+      the groups in different shares;
     - ``mixing``: how well batches mix among the neighbours of a cell, 0 to about 1
       (:func:`scrae.metrics.mixing`);
     - ``kbet``: share of the cells around which batches have the shares that they have in the group, 0 to 1;
-    - ``connectivity``: share of a group that hangs together in the neighbour graph, 0 to 1;
+    - ``connectivity``: share of a group's cells that its neighbour graph connects, 0 to 1;
     - ``groups_kept``: groups are found within each batch on its own, and this is the share of a cell's neighbours in
-      its batch that are of its group, 0 to 1. A fall is a sign that too much was taken out;
+      its batch that are of its group, 0 to 1. If it falls, too much was removed;
     - ``COLUMN_within``: for each column of ``keep``, the share of the variance within groups that it explains.
 
-    The same goes to ``uns[key_added]["measures"]``. Beside it stand ``groups`` (a row for each group: cells, its
-    batches, the batch that it is of alone, and its mixing before and after), ``findings`` (what follows, a row for
-    each: a code, the column that it is about, and a sentence) and ``params``. :func:`scrae.pl.batches` draws it.
+    The same table goes to ``uns[key_added]["measures"]``. ``uns[key_added]`` also holds ``groups`` (a row for each
+    group: its cells, its batches, the batch if all cells are from one, and its mixing before and after),
+    ``findings`` (a row for each conclusion: a code, the column that it is about, and a sentence) and ``params``.
+    :func:`scrae.pl.batches` draws it.
 
     Raises
     ------

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from scrae.model import SCRAE
-from scrae.model.labelling import P_VALUE
+from scrae.model import SCRAE, labelling
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
 
 def predicted_types(
-    model: SCRAE, adata: AnnData, *, layer: str | None = None, unknown_rate: float = 0.01, unlabeled: str = "Unknown"
+    model: SCRAE,
+    adata: AnnData,
+    *,
+    layer: str | None = None,
+    unknown_rate: float = 0.01,
+    unlabeled: str = "Unknown",
+    batch_key: str | None = None,
 ) -> pd.DataFrame:
     """Type of each cell, the probability of its likeliest type, and how like the labelled cells it is.
 
@@ -22,7 +27,7 @@ def predicted_types(
     ----------
     model
         A model that has learned types.
-    adata, layer, unknown_rate
+    adata, layer, unknown_rate, batch_key
         As for :meth:`scrae.SCRAE.predict`.
     unlabeled
         How cells of no type are called.
@@ -32,14 +37,12 @@ def predicted_types(
     DataFrame (n_cells, 3): ``label`` (categories: the types, then ``unlabeled``), ``label_probability`` and
     ``conformal_p_value``.
     """
-    names: Any = model.predict(adata, layer=layer, unknown_rate=unknown_rate, unlabeled_category=unlabeled)
-    table: Any = model.predict(adata, layer=layer, return_probabilities=True)
-    probabilities = table.iloc[:, :-1]
+    found = labelling.predict(model.fitted, adata, layer, unknown_rate, unlabeled, batch_key)
     return pd.DataFrame(
         {
-            "label": pd.Categorical(names, categories=list(dict.fromkeys([*probabilities, unlabeled]))),
-            "label_probability": probabilities.to_numpy().max(1),
-            P_VALUE: table[P_VALUE].to_numpy(),
+            "label": pd.Categorical(found.names, categories=list(dict.fromkeys([*found.types, unlabeled]))),
+            "label_probability": found.probabilities.max(1),
+            labelling.P_VALUE: found.p_values,
         },
         index=adata.obs_names,
     )
