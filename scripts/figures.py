@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = ("README.md", "docs/ACCURACY.md", "docs/CLUSTERS.md", "docs/benchmarks.md")
+PAGES = ("README.md", "docs/ACCURACY.md", "docs/CLUSTERS.md", "docs/USES.md", "docs/benchmarks.md")
 PLACE = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.S)
 
 # The versions that were measured, in the words of the tables.
@@ -24,6 +24,25 @@ PEERS = {
     "scanpy": "scanpy 1.11",
     "SCVI, Leiden at 1": "SCVI 1.4.2, Leiden at 1",
     "30 components, Leiden by silhouette": "30 principal components, Leiden at the best silhouette",
+}
+INTEGRATIONS = {
+    "scrae": "scRAE, `batch_key`",
+    "harmony": "Harmony on PCA-30",
+    "seurat_rpca": "Seurat, RPCA",
+    "seurat_cca": "Seurat, CCA",
+    "scanorama": "Scanorama",
+    "scvi_batch": "SCVI",
+    "concord": "CONCORD",
+    "pca30": "PCA-30, uncorrected",
+    "default": "scRAE without `batch_key`",
+}
+QUERIES = {
+    "scrae_map_batch": "`map(query, batch_key=)`",
+    "scrae_map": "`map(query)`",
+    "seurat_transfer": "Seurat, FindTransferAnchors and MapQuery",
+    "scanvi_surgery": "scANVI, surgery for the query",
+    "pca30": "PCA-30 of the reference",
+    "scrae_together": "trained on all cells, `batch_key`",
 }
 CLUSTERINGS = {
     "scrae.tl.cluster": "`scrae.tl.cluster`",
@@ -163,6 +182,46 @@ def peers() -> str:
     return drawn(header, made)
 
 
+def integration() -> str:
+    page = tables("batch.md")
+    names = [name for name in page if not name.startswith("mean of")]
+    rows = []
+    for method, label in INTEGRATIONS.items():
+        scores = [page[name].get(method, {}).get("overall", "-") for name in names]
+        known = [float(score.split()[0]) for score in scores if score != "-"]
+        rows.append([label, f"{sum(known) / len(known):.3f}" if len(known) == len(names) else "-", *scores])
+    columns = list(zip(*[row[1:] for row in rows], strict=True))
+    best = [bold_known(list(column)) for column in columns]
+    return drawn(
+        ["overall score", "mean", *(f"`{name}`" for name in names)],
+        [[rows[i][0], *(column[i] for column in best)] for i in range(len(rows))],
+    )
+
+
+def bold_known(values: list[str]) -> list[str]:
+    """As :func:`bold_first`, where some are not known."""
+    known = iter(bold_first([value for value in values if value != "-"]))
+    return [value if value == "-" else next(known) for value in values]
+
+
+def queries() -> str:
+    """The first table of the page, of the queries that all methods have."""
+    page = tables("query.md")
+    found = page[next(name for name in page if name.startswith("mean of"))]
+    columns = {
+        "accuracy": "right types, nearest cells",
+        "own_accuracy": "right types, own classifier",
+        "mixing": "mixing",
+        "kBET": "kBET",
+    }
+    methods = [name for name in QUERIES if name in found]
+    best = [bold_known([found[name][column] for name in methods]) for column in columns]
+    return drawn(
+        ["", *columns.values()],
+        [[QUERIES[name], *(column[i] for column in best)] for i, name in enumerate(methods)],
+    )
+
+
 def kmeans() -> str:
     names = {"default": "scRAE", "pca10": "PCA, 10", "pca30": "PCA, 30", "scvi": "SCVI"}
     found = tables("accuracy.md")["k-means, NMI"]  # two tables of the page begin so; the second has each data set
@@ -173,7 +232,7 @@ def kmeans() -> str:
     )
 
 
-TABLES = {made.__name__: made for made in (readme, choices, datasets, clusterings, peers, kmeans)}
+TABLES = {made.__name__: made for made in (readme, choices, datasets, clusterings, peers, integration, queries, kmeans)}
 
 
 def filled(text: str) -> str:

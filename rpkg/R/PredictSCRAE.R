@@ -6,16 +6,23 @@
 #' many. Where the model has learned types of cells with [LabelSCRAE()], the query
 #' is labelled, too.
 #'
-#' The query may come from batches that the model was not trained on. Its cells are
-#' placed as the training cells that are most like them, and differences between the
-#' new batches are not removed. Where the query has the batch column of the training,
-#' a warning names those batches.
+#' If the query comes from batches that the model was not trained on, name their
+#' column as `group.by.vars`. What sets each new batch apart is then learned from the
+#' cells that are most like training cells, and is taken out: a factor for each gene,
+#' then a shift for each group of cells. The model stays as it is, and so does the
+#' embedding of the reference. Without `group.by.vars` nothing is taken out, and where
+#' the query has the batch column of the training, a warning names the new batches.
 #'
 #' @inheritParams RunSCRAE
 #' @param object Query: Seurat object, SingleCellExperiment or matrix of raw
 #'   counts, genes x cells.
 #' @param model What [RunSCRAE()] returned for the reference (object or
 #'   embedding), or the folder of a model.
+#' @param group.by.vars Name of the column of cell metadata with the batches. Batches
+#'   of the training are left as they are, if the column has the name that it had
+#'   there. New ones need 30 cells. A warning names those that are too small, and
+#'   those whose cells are unlike the training cells. NULL: no batch is taken out.
+#' @param meta.data For a matrix: data.frame with a row per cell, for `group.by.vars`.
 #' @param unlabeled,unknown.rate As in [LabelSCRAE()], for a model that knows
 #'   types of cells.
 #' @param ... `device`, `threads`, `in.process` or `.options` as in [RunSCRAE()].
@@ -41,11 +48,14 @@ PredictSCRAE <- function(object, ...) {
 
 #' @rdname PredictSCRAE
 #' @export
-PredictSCRAE.default <- function(object, model, unlabeled = "Unknown",
-    unknown.rate = 0.01, verbose = TRUE, ...) {
-    source <- matrix_source(object)
+PredictSCRAE.default <- function(object, model, group.by.vars = NULL,
+    meta.data = NULL, unlabeled = "Unknown", unknown.rate = 0.01, verbose = TRUE, ...) {
+    cells <- matrix_cells(object, meta.data, "meta.data")
+    source <- cells$source
     how <- run_options(list(...), names(formals()), verbose)
-    mapped <- map_cells(source, model, unlabeled, unknown.rate, how)
+    mapped <- map_cells(
+        source, model, group.by.vars, unlabeled, unknown.rate, how, cells$table, cells$where
+    )
     embedding <- name_embedding(mapped$embedding, source, "scrae_")
     attr(embedding, "labels") <- mapped$table
     embedding
@@ -53,7 +63,7 @@ PredictSCRAE.default <- function(object, model, unlabeled = "Unknown",
 
 #' @rdname PredictSCRAE
 #' @export
-PredictSCRAE.SingleCellExperiment <- function(object, model,
+PredictSCRAE.SingleCellExperiment <- function(object, model, group.by.vars = NULL,
     assay.type = "counts", altexp = NULL, name = "SCRAE", unlabeled = "Unknown",
     unknown.rate = 0.01, verbose = TRUE, ...) {
     how <- run_options(list(...), names(formals()), verbose)
@@ -64,7 +74,8 @@ PredictSCRAE.SingleCellExperiment <- function(object, model,
     check_columns(object, paste0(name, "_", columns_of_types(model)))
     source <- sce_source(object, assay.type, altexp)
     mapped <- map_cells(
-        source, model, unlabeled, unknown.rate, how, SummarizedExperiment::colData(object)
+        source, model, group.by.vars, unlabeled, unknown.rate, how,
+        SummarizedExperiment::colData(object), "colData(object)"
     )
     if (is.null(kept)) {
         for (column in earlier_columns(object, name)) {
@@ -80,7 +91,7 @@ PredictSCRAE.SingleCellExperiment <- function(object, model,
 
 #' @rdname PredictSCRAE
 #' @export
-PredictSCRAE.Seurat <- function(object, model, assay = NULL, layer = "counts",
+PredictSCRAE.Seurat <- function(object, model, group.by.vars = NULL, assay = NULL, layer = "counts",
     reduction.name = "scrae", reduction.key = "scrae_", unlabeled = "Unknown",
     unknown.rate = 0.01, verbose = TRUE, ...) {
     how <- run_options(list(...), names(formals()), verbose)
@@ -96,7 +107,8 @@ PredictSCRAE.Seurat <- function(object, model, assay = NULL, layer = "counts",
     check_columns(object, paste0(reduction.name, "_", columns))
     source <- seurat_source(object, assay, layer, verbose)
     mapped <- map_cells(
-        source, model, unlabeled, unknown.rate, how, metadata_of(object, source)
+        source, model, group.by.vars, unlabeled, unknown.rate, how,
+        metadata_of(object, source), "object@meta.data"
     )
     if (is.null(kept)) {
         for (column in earlier_columns(object, reduction.name)) {
@@ -147,19 +159,20 @@ columns_of_types <- function(model) {
 }
 
 # `embedding`, and `table` with the types where the model knows any.
-map_cells <- function(source, model, unlabeled, unknown.rate, how, table = NULL) {
+map_cells <- function(source, model, group.by.vars, unlabeled, unknown.rate, how,
+    table, where) {
     refuse_settings(how)
     share_of_unknown(unknown.rate)
     model <- find_model(model)
     facts <- describe_model(model)
     called <- name_of_unknown(unlabeled, unlist(facts$cell_types))
+    batches <- batches_of_query(facts, group.by.vars, table, where)
     check_model_genes(source, facts$genes)
     arguments <- list(
         device = how$device, unlabeled_category = called,
-        unknown_rate = unknown.rate
+        unknown_rate = unknown.rate, batch_key = group.by.vars
     )
-    result <- run_job("map", arguments, read_model_genes(source, facts$genes),
-        batches_of_query(facts, table),
+    result <- run_job("map", arguments, read_model_genes(source, facts$genes), batches,
         how = how, where = source$where, model = model
     )
     result$table <- with_missing(result$table, unlabeled, called)

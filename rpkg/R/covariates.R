@@ -216,9 +216,14 @@ model_covariates <- function(facts, table, where, source) {
     read_covariates(table, keys, where, numbers)
 }
 
-# The batches of cells that are mapped, where they have the column of the training:
-# no batch is needed there, but it is said which ones the model does not know.
-batches_of_query <- function(facts, table) {
+# The batches of cells that are mapped: the column that is named, or that of the
+# training, where it is there. No batch is needed then, but it is said which ones the
+# model does not know.
+batches_of_query <- function(facts, group.by.vars, table, where) {
+    if (!is.null(group.by.vars)) {
+        one_name(group.by.vars, "group.by.vars", where)
+        return(read_covariates(table, group.by.vars, where))
+    }
     key <- facts$batch_key
     if (is.null(key) || is.null(table)) {
         return(list())

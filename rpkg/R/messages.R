@@ -330,7 +330,32 @@ WORDS <- list(
             "model was not trained on (", quoted(f$names), "). Their ",
             how_many(f$n_cells, "cell"), ngettext(f$n_cells, " is", " are"),
             " placed as the training cells that are most like them. What sets the ",
-            "new batches apart is not taken out."
+            "new batches apart is not taken out; group.by.vars = \"", f$column,
+            "\" takes it out."
+        )
+    },
+    new_batches_unlike = function(f, where) {
+        paste0(
+            how_many(f$n, "batch", "batches"), " of column '", f$column, "' ",
+            ngettext(f$n, "has", "have"), " fewer than ", f$least, " cells, or hardly any ",
+            "that is like a training cell (", quoted(f$names), "). What sets ",
+            ngettext(f$n, "it", "them"), " apart is not taken out."
+        )
+    },
+    new_batches_apart = function(f, where) {
+        paste0(
+            how_many(f$n, "batch", "batches"), " of column '", f$column, "' ",
+            ngettext(f$n, "is", "are"), " unlike the training cells (", quoted(f$names),
+            "). The training cells around the cells of '", f$furthest, "' describe their ",
+            "counts worse than the average of that batch does, by ",
+            format(f$nats, digits = 2), " nats per molecule. Their types may not be those ",
+            "of the training; an embedding that is trained on all cells tells."
+        )
+    },
+    no_landmarks = function(f, where) {
+        paste0(
+            "the model (preset '", f$preset, "') keeps no training cells that a new batch ",
+            "could be compared with: leave group.by.vars out, or train with the default preset"
         )
     },
 

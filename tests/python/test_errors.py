@@ -41,7 +41,7 @@ ONLY_IN_PYTHON = {
     "model/estimator.py": {"fitted", "_train"},
     "model/fitted.py": {"known_cells", "match_genes"},
     "model/folder.py": {"load_model", "_belonging"},
-    "model/labelling.py": {"predict"},
+    "model/labelling.py": {"predict", "_features"},
     "pl/batches.py": {"batches"},
     "pl/clusters.py": {"clusters"},
     "pl/embedding.py": {"embedding", "basis_of", "_panels"},

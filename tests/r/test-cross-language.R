@@ -157,3 +157,33 @@ graph.data.astype('<f8').tofile(sys.argv[1] + '/x')
     expect_identical(graph@i, read("i", "integer", 4))
     expect_identical(graph@x, read("x", "numeric", 8))
 })
+
+test_that("new batches are placed as Python places them", {
+    folder <- tempfile("batches")
+    dir.create(folder)
+    on.exit(unlink(folder, recursive = TRUE))
+    counts <- raw_counts(pbmc_small())
+    model <- file.path(folder, "model")
+    like_python(counts, features = "all", model.dir = model)
+    query <- counts
+    query[seq(1, nrow(query), 2), ] <- 3 * query[seq(1, nrow(query), 2), ]
+    batches <- data.frame(donor = rep("z", ncol(query)))
+    found <- suppressWarnings(PredictSCRAE(query,
+        model = model, group.by.vars = "donor", meta.data = batches, threads = 1, verbose = FALSE
+    ))
+    Matrix::writeMM(query, file.path(folder, "counts.mtx"))
+    writeLines(rownames(query), file.path(folder, "genes.txt"))
+    python("
+import sys, warnings, scipy.io, torch, anndata, pandas, scrae
+torch.set_num_threads(1)
+warnings.simplefilter('ignore')
+counts = scipy.io.mmread(sys.argv[1] + '/counts.mtx').T.tocsr().astype('float32')
+genes = open(sys.argv[1] + '/genes.txt').read().split('\\n')[:-1]
+adata = anndata.AnnData(counts, var=pandas.DataFrame(index=genes))
+adata.obs['donor'] = 'z'
+model = scrae.SCRAE.load(sys.argv[1] + '/model', device='cpu')
+model.map(adata, batch_key='donor').astype('<f4').tofile(sys.argv[1] + '/embedding.f4')
+", folder)
+    expected <- readBin(file.path(folder, "embedding.f4"), "numeric", length(found), size = 4, endian = "little")
+    expect_identical(unname(found[, ]), matrix(expected, nrow = ncol(query), byrow = TRUE))
+})

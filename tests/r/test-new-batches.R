@@ -47,3 +47,47 @@ test_that("new batches are mapped as without a batch, and a warning of R names t
     object$donor <- rep(c("a", "y"), 30)
     expect_warning(PredictSCRAE(object, model = model, verbose = FALSE, threads = 1), "\\('y'\\). Their 30 cells are")
 })
+
+test_that("what sets a new batch apart is taken out of every kind of object", {
+    cells <- made_sce(30, 60)
+    cells$type <- rep(c("x", "y"), 30)
+    model <- LabelSCRAE(
+        quick(cells, features = "all"), labels = "type", verbose = FALSE, threads = 1
+    )
+    query <- made_sce(30, 60)
+    # Every other gene is caught three times as often.
+    counts <- as.matrix(SingleCellExperiment::counts(query))
+    counts[c(TRUE, FALSE), ] <- counts[c(TRUE, FALSE), ] * 3
+    SingleCellExperiment::counts(query) <- counts
+    query$donor <- "z"
+    place <- function(object, ...) {
+        suppressWarnings(PredictSCRAE(object, model = model, verbose = FALSE, threads = 1, ...))
+    }
+    plain <- SingleCellExperiment::reducedDim(place(query), "SCRAE")
+    found <- place(query, group.by.vars = "donor")
+    placed <- SingleCellExperiment::reducedDim(found, "SCRAE")
+    expect_false(isTRUE(all.equal(placed, plain)))
+    matrix <- place(counts, group.by.vars = "donor", meta.data = data.frame(donor = query$donor))
+    expect_equal(unname(matrix[, ]), unname(placed), tolerance = 1e-6)
+    expect_equal(attr(matrix, "labels")$label, found$SCRAE_label)
+    object <- SeuratObject::CreateSeuratObject(counts)
+    object$donor <- "z"
+    seurat <- place(object, group.by.vars = "donor")
+    expect_equal(unname(SeuratObject::Embeddings(seurat, "scrae")[, ]), unname(placed), tolerance = 1e-6)
+})
+
+test_that("batches that are too small, and columns that are not there, are said in R's words", {
+    cells <- quick_with_batches()
+    query <- made_sce(30, 60)
+    query$donor <- rep(c("a", "z"), c(40, 20))
+    said <- "1 batch of column 'donor' has fewer than 30 cells, or hardly any that is like a training cell \\('z'\\)"
+    expect_warning(
+        PredictSCRAE(query, model = cells, group.by.vars = "donor", verbose = FALSE, threads = 1), said
+    )
+    expect_error(PredictSCRAE(query, model = cells, group.by.vars = "plate"), "no column 'plate'")
+    expect_error(PredictSCRAE(query, model = cells, group.by.vars = c("a", "b")), "takes the name of one column")
+    expect_error(
+        PredictSCRAE(SingleCellExperiment::counts(query), model = cells, group.by.vars = "donor"),
+        "give a data.frame with a row per cell as meta.data"
+    )
+})

@@ -81,6 +81,13 @@ def cells(n_cells: int = 60, n_genes: int = 30) -> anndata.AnnData:
     return anndata.AnnData(sp.csr_matrix(counts), obs=obs, var=pd.DataFrame(index=[f"gene{i}" for i in range(n_genes)]))
 
 
+def unlike(stage: Stage) -> None:
+    """Cells that hardly express what the training cells do."""
+    changed = of_values(stage, lambda values: values[np.arange(60)[::-1], ::-1] ** 3)
+    changed.obs["donor"] = "z"
+    stage.model.map(changed, batch_key="donor")
+
+
 def twins(stage: Stage) -> None:
     stage.cells.obs_names = ["cell1", *stage.cells.obs_names[1:]]
     stage.fit(must_link=[("cell1", "cell2")])
@@ -328,6 +335,9 @@ PROVOKED: dict[str, list[Callable[[Stage], Any]]] = {
     ],
     "new_levels": [lambda s: s.model.denoise(with_batch(s, "new"))],
     "new_batches_mapped": [lambda s: s.model.map(with_batch(s, "new"))],
+    "new_batches_unlike": [lambda s: s.model.map(with_batch(s, "new"), batch_key="batch")],
+    "new_batches_apart": [unlike],
+    "no_landmarks": [lambda s: s.fit({"n_pcs": 0, "smoothing": 0}).map(s.column("z"), batch_key="donor")],
     "genes_missing": [
         lambda s: s.model.embed(renamed(s, 2)),
         lambda s: read_cells(s.cells).positions(["gene1", "gene99"]),
