@@ -3,6 +3,8 @@
 # packages of requirements-newest.lock. They live in a folder of their own (debootstrap), so that the machine's own
 # packages stay as they are. Needs root on a Debian machine. The folder (3 GB) is kept for the next run, outside of the
 # tree: rm -r /var/tmp/scrae-debian13 removes it.
+# SCRAE_DEBIAN=sid takes Debian's unstable suite instead, which changes every day: Python 3.14 and R 4.6 (November 2026), in
+# /var/tmp/scrae-debian-sid. SCRAE_DEBIAN=forky has the same Python, and not every R package.
 # torch is Debian's own build, since the wheels for Python 3.13 bring gigabytes of CUDA libraries.
 # Without OpenBLAS, its matrix products and R's are those of the reference BLAS: sixteen times slower.
 # R packages that Debian lacks (BPCells) are tested with where they are installed in library/ of that folder.
@@ -17,7 +19,9 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 cd "$root"
 part=${1:-all}
 filter=${2:-}
-system=${SCRAE_DEBIAN13:-/var/tmp/scrae-debian13}
+suite=${SCRAE_DEBIAN:-trixie}
+system=/var/tmp/scrae-debian-$suite
+[ "$suite" != trixie ] || system=/var/tmp/scrae-debian13
 packages="python3-torch libopenblas0-pthread python3-venv python3-dev git make
     r-base-dev r-recommended r-cran-callr r-cran-cli r-cran-ggplot2 r-cran-jsonlite r-cran-processx
     r-cran-ps r-cran-reticulate r-cran-seurat r-cran-seuratobject r-cran-testthat r-bioc-delayedarray r-bioc-deseq2
@@ -55,10 +59,10 @@ fi
 if [ ! -e "$system/.debian-is-there" ]; then
     # From where this machine gets its own packages.
     site=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | head -n 1)
-    say "making Debian 13 in $system"
+    say "making Debian $suite in $system"
     rm -rf "$system"
     log=$(mktemp)
-    debootstrap --variant=minbase trixie "$system" "$site" >"$log" 2>&1 || { tail "$log" >&2 && cannot "debootstrap failed"; }
+    debootstrap --variant=minbase "$suite" "$system" "$site" >"$log" 2>&1 || { tail "$log" >&2 && cannot "debootstrap failed"; }
     rm "$log"
     cp /etc/resolv.conf /etc/hosts "$system/etc/"
     : >"$system/.debian-is-there"
@@ -94,8 +98,11 @@ quietly() {
 have=$(cat "$system/.packages-are-there" 2>/dev/null || true)
 if [ "${have#"$packages"}" = "$have" ]; then # what is there may be more
     say "installing R, Python's torch and what they need"
+    stale="" # a snapshot of a suite that changes every day says after a week that it is out of date
+    [ "$suite" = trixie ] || stale="-o Acquire::Check-Valid-Until=false"
     # shellcheck disable=SC2086 # a list of names
-    quietly apt.log inside sh -c 'apt-get -q update && apt-get -q -y install --no-install-recommends "$@"' sh $packages ||
+    quietly apt.log inside sh -c 'apt-get -q $0 update && apt-get -q -y install --no-install-recommends "$@"' \
+        "$stale" $packages ||
         cannot "Debian's packages could not be installed"
     echo "$packages" >"$system/.packages-are-there"
 fi

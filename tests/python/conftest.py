@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 import torch
+from hypothesis import HealthCheck, settings
 from matplotlib.figure import Figure
 
 import scrae
@@ -22,6 +23,10 @@ import scrae
 PEER = Path(os.environ.get("SCRAE_PEERS", Path(__file__).parents[2] / ".venv-peers" / "bin" / "python"))
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 SHARED_DATA = Path(os.environ.get("SCRAE_DATA", Path(__file__).parents[3] / "shared" / "data"))
+
+# A busy machine is no fault of what is tested.
+settings.register_profile("scrae", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("scrae")
 
 
 @pytest.fixture(scope="session", autouse=True)

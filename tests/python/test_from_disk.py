@@ -9,19 +9,23 @@ import warnings
 from functools import partial
 
 import anndata
+import h5py
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.sparse as sp
 import torch
 
 import scrae
+import scrae.data.files
 import scrae.data.minibatches
 from scrae.cli import main
-from scrae.data import on_disk
+from scrae.data import blocks, index_types, on_disk
 from scrae.data.cells import read_cells
 from scrae.data.covariates import Covariates
 from scrae.data.files import cells_on_disk
 from scrae.data.minibatches import CountData, shuffled
+from scrae.pp import moments
 
 
 @pytest.fixture(autouse=True)
@@ -154,25 +158,116 @@ def test_dense_counts_and_stored_zeros_are_read(tmp_path):
         assert on_disk.is_on_disk(cells.counts)
 
 
-def test_long_indices_are_on_disk_too(monkeypatch):
-    """Of counts as few as here scipy makes short ones again: so it is looked at what it is given."""
-    counts = sp.random_array((30, 20), density=0.3, format="csr", random_state=0, dtype=np.float32)
-    given = []
+@pytest.mark.slow
+@pytest.mark.parametrize("foreseen", [True, False], ids=["foreseen", "not foreseen"])
+def test_positions_of_64_bits_from_file_to_embedding_give_the_same_bits(stored, pbmc, quick, monkeypatch, foreseen):
+    """With a border of 5,000 stored entries in the place of 2^31: all that is asked of so many is asked here."""
+    names = pbmc.var_names[40:300]
+    in_memory = scrae.SCRAE(**quick).fit(pbmc, genes=names, batch_key="batch")
+    scrae.pp.select_genes(pbmc, n_top=100)
 
-    class Watched(sp.csr_array):
-        def __init__(self, arrays, *others, **named):
-            given.append(arrays)
-            super().__init__(arrays, *others, **named)
+    monkeypatch.setattr(index_types, "MANY", 5000)
+    if not foreseen:
+        monkeypatch.setattr(scrae.data.files, "_stored_entries", lambda stored: 0)
+    handed = []
+    monkeypatch.setattr(scrae.data.minibatches, "is_on_disk", lambda counts: handed.append(counts) or True)
+    adata = cells_on_disk(stored)
+    assert adata.X.indices.dtype == adata.X.indptr.dtype == np.int64
+    assert on_disk.is_on_disk(adata.X)
+    assert on_disk._mapping(adata.X.indices) is not None, "scipy has made no array of its own"
+    of_file = scrae.SCRAE(**quick).fit(adata, genes=names, batch_key="batch")
+    assert handed[-1].shape == (pbmc.n_obs, len(names))
+    assert {counts.indices.dtype for counts in handed if counts.nnz >= 5000} == {np.dtype(np.int64)}
+    np.testing.assert_array_equal(of_file.embed(), in_memory.embed())
+    np.testing.assert_array_equal(of_file.embed(stored), in_memory.embed())
+    assert of_file.fitted.fingerprint == in_memory.fitted.fingerprint
+    scrae.pp.select_genes(adata, n_top=100)
+    pd.testing.assert_frame_equal(adata.var, pbmc.var)
 
-    monkeypatch.setattr(on_disk, "BLOCK", 50)
-    with monkeypatch.context() as patched:
-        patched.setattr(sp, "csr_array", Watched)
-        long = on_disk._with_long_indices(counts.data, counts.indices, counts.indptr.astype(np.int64), 20)
-    _, indices, indptr = given[0]
-    assert indices.dtype == indptr.dtype == np.int64
-    assert on_disk._mapping(indices) is not None
-    np.testing.assert_array_equal(indices, counts.indices)
-    np.testing.assert_array_equal(long.toarray(), counts.toarray())
+
+def test_positions_are_short_where_fewer_entries_are_left_than_were_stored(tmp_path, monkeypatch):
+    counts = sp.csr_matrix(np.ones((50, 8), dtype=np.float32))
+    counts.data[::2] = 0
+    path = write(anndata.AnnData(counts), tmp_path / "zeros.h5ad")
+    monkeypatch.setattr(index_types, "MANY", 300)
+    found = cells_on_disk(path).X
+    assert found.nnz == 200
+    assert found.indices.dtype == found.indptr.dtype == np.int32
+    assert on_disk._mapping(found.indices) is not None
+    np.testing.assert_array_equal(found.toarray(), counts.toarray())
+
+
+N_GENES, FEW = 1000, 3  # cells, at either end of the file
+
+
+def past_the_border(n_genes=N_GENES):
+    """Starts of cells with all genes each, as many as it takes to pass 2^31 stored entries."""
+    return np.arange(0, 2**31 + 2 * FEW * n_genes, n_genes, dtype=np.int64)
+
+
+def last_cells(rng):
+    """Counts of the last cells, none of them zero."""
+    return rng.integers(1, 9, (FEW, N_GENES)).astype(np.float32)
+
+
+def test_cells_beyond_2_to_the_31_entries_are_read_from_a_file(tmp_path, monkeypatch):
+    """Of 17 GB of counts the last cells alone are written; what was never written takes no room."""
+    indptr, counts = past_the_border(), last_cells(np.random.default_rng(0))
+    n_cells, n_entries = len(indptr) - 1, int(indptr[-1])
+    assert indptr[-1 - FEW] > 2**31
+    with h5py.File(tmp_path / "large.h5ad", "w") as file:
+        group = file.create_group("X")
+        group.attrs.update({"encoding-type": "csr_matrix", "encoding-version": "0.1.0", "shape": (n_cells, N_GENES)})
+        group["indptr"] = indptr
+        for name, values in (("data", counts), ("indices", np.tile(np.arange(N_GENES, dtype=np.int32), (FEW, 1)))):
+            part = group.create_dataset(name, n_entries, values.dtype, chunks=(2**18,))
+            part[-values.size :] = values.ravel()
+    assert (tmp_path / "large.h5ad").stat().st_size < 2**26
+    ends = np.array([n_cells - FEW, n_cells - 1, n_cells])
+    monkeypatch.setattr(scrae.data.files, "edges", lambda starts: ends)
+    names = np.arange(n_cells).astype(str), np.arange(N_GENES).astype(str)
+    with h5py.File(tmp_path / "large.h5ad") as file:
+        assert scrae.data.files._stored_entries(file["X"]) == n_entries
+        blocks = list(scrae.data.files._checked(tmp_path, file["X"], "X", *names, None))
+    np.testing.assert_array_equal(np.vstack([block.toarray() for block in blocks]), counts)
+
+
+@pytest.fixture
+def past_2_to_the_31(tmp_path):
+    """CSR of more than 2^31 entries: those of its last cells are real, and no page of the others is ever touched."""
+    indptr, counts = past_the_border(), last_cells(np.random.default_rng(0))
+    arrays = []
+    for values in (counts, np.tile(np.arange(N_GENES, dtype=np.int64), (FEW, 1))):
+        with open(tmp_path / values.dtype.name, "wb") as file:
+            file.truncate(int(indptr[-1]) * values.itemsize)
+        array = np.memmap(tmp_path / values.dtype.name, values.dtype, mode="r+")
+        array[-values.size :] = values.ravel()
+        arrays.append(array)
+    return index_types.rows_of_arrays(*arrays, indptr, (len(indptr) - 1, N_GENES)), counts
+
+
+def test_minibatches_of_cells_beyond_2_to_the_31_entries_have_their_counts(past_2_to_the_31):
+    matrix, counts = past_2_to_the_31
+    assert matrix.nnz > 2**31 + FEW * N_GENES
+    data = CountData(matrix, Covariates.none(matrix.shape[0]), torch.device("cpu"))
+    cells = torch.arange(matrix.shape[0] - FEW, matrix.shape[0])
+    np.testing.assert_array_equal(data.minibatch(cells.flip(0)).counts.dense(), counts[::-1])
+    in_order = list(data.in_order(2, cells))
+    np.testing.assert_array_equal(torch.cat([one.counts.dense() for one in in_order]), counts)
+
+
+def test_genes_are_judged_by_cells_beyond_2_to_the_31_entries(past_2_to_the_31, monkeypatch):
+    matrix, counts = past_2_to_the_31
+    ends = np.array([matrix.shape[0] - FEW, matrix.shape[0] - 1, matrix.shape[0]])
+    monkeypatch.setattr(blocks, "edges", lambda starts, n_entries: ends)
+    scale = np.arange(matrix.shape[0]) % 7 + 1.0
+    of_last = scale[-FEW:, None] * counts
+    found = moments.scaled_sums(matrix, scale, "", False)
+    np.testing.assert_allclose(found, [of_last.sum(0), (of_last**2).sum(0)])
+    np.testing.assert_array_equal(moments.cells_with(matrix, False), np.full(N_GENES, FEW))
+    genes = np.array([5, 900, 31])
+    chosen = on_disk.by_rows(matrix, lambda rows: sp.csr_array(rows[:, genes]), len(genes))
+    np.testing.assert_array_equal(chosen.toarray(), counts[:, genes])
 
 
 @pytest.mark.parametrize(

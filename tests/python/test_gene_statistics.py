@@ -250,15 +250,31 @@ def test_highly_variable_genes_have_scanpy_s_statistics_and_ranks(shared, method
     if method == "hvg":
         sc.pp.normalize_total(ranked)
         sc.pp.log1p(ranked)
-    else:
-        ranked.X = ranked.X.astype(
-            np.float64
-        )  # scanpy 1.12 takes variances within batches in the type that it is given
     flavor = {"hvg": "seurat", "seurat_v3": "seurat_v3"}[method]
     sc.pp.highly_variable_genes(ranked, n_top_genes=1000, flavor=flavor, batch_key=batch_key)
     theirs = ranked.var["dispersions_norm" if method == "hvg" else "variances_norm"]
-    np.testing.assert_allclose(ranked.var["scrae_statistic"], theirs, rtol=2e-4, atol=1e-5)  # scanpy works in float32
-    np.testing.assert_array_equal(ranked.var["scrae_selected"], ranked.var["highly_variable"])
+    differ = (ranked.var["scrae_selected"] != ranked.var["highly_variable"]).mean()
+    # Means within batches are sums in another order in scanpy 1.12, and loess leaps where one moves by its last bit.
+    leaps = method == "seurat_v3" and batch_key is not None
+    np.testing.assert_allclose(ranked.var["scrae_statistic"], theirs, rtol=2e-3 if leaps else 2e-4, atol=1e-5)
+    assert differ <= (0.002 if leaps else 0)
+
+
+def test_what_differs_from_scanpy_s_variances_is_what_the_last_bit_of_a_mean_moves_the_trend_by(shared):
+    from skmisc.loess import loess
+
+    adata = shared("kang_ifnb_2800")
+    counts = adata[(adata.obs["batch"] == "CTRL").to_numpy()].X.toarray().astype(float)
+    counts = counts[:, counts.any(0)]
+    x, y = np.log10(counts.mean(0)), np.log10(counts.var(0, ddof=1))
+
+    def trend(x):
+        fit = loess(x, y, span=0.3, degree=2)
+        fit.fit()
+        return 10**fit.outputs.fitted_values
+
+    moved = np.log10(counts.mean(0) * (1 + 1e-15 * np.random.default_rng(0).normal(size=len(x))))
+    assert 2e-4 < np.abs(trend(moved) / trend(x) - 1).max() < 2e-3
 
 
 def test_seurat_v3_of_too_shallow_counts_says_what_to_do():

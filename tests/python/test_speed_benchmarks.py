@@ -12,6 +12,7 @@ import pytest
 
 import scrae
 from pictures import assert_file_shows, legend_of, ticks_of
+from scrae.data.files import cells_on_disk
 
 
 @pytest.fixture
@@ -41,6 +42,18 @@ def test_semi_synthetic_cells_on_disk_are_those_in_memory(program, source):
         adata = read(source / f"cells.{kind}")
         assert adata.shape == (2100, 900)
         assert abs(adata.X - made).max() == 0
+
+
+def test_a_file_of_many_entries_has_its_drawn_cells_again_and_again(program, tmp_path):
+    path = tmp_path / "cells.h5ad"
+    program("many_entries").write_cells(path, 2000, n_cells=30, n_genes=40)
+    adata = anndata.read_h5ad(path)
+    assert adata.X.nnz >= 2000
+    assert adata.X.has_canonical_format
+    assert adata.n_obs % 30 == 0
+    for start in range(30, adata.n_obs, 30):
+        assert abs(adata.X[:30] - adata.X[start : start + 30]).max() == 0
+    assert abs(cells_on_disk(path).X - adata.X).max() == 0
 
 
 def test_exponents_of_a_power_law_are_found(program):

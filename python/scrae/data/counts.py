@@ -15,6 +15,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from scrae._errors import CountsError, Notice, Refusal
+from scrae.data.index_types import rows_of_arrays
 from scrae.data.sparse_format import as_rows, native, refuse_malformed
 
 WHERE_COUNTS_ARE = (
@@ -164,11 +165,11 @@ def as_counts(
     data = data.astype(np.float32, copy=False)
     stored_zeros = not data.all()
     theirs = _arrays(source) if copy or stored_zeros else []
-    parts = [
+    data, indices, indptr = (
         part.copy() if any(np.may_share_memory(part, other) for other in theirs) else part
         for part in (data, csr.indices, csr.indptr)
-    ]
-    counts = sp.csr_array(tuple(parts), shape=csr.shape)
+    )
+    counts = rows_of_arrays(data, indices, indptr, csr.shape)
     if stored_zeros:
         counts.eliminate_zeros()
     return counts

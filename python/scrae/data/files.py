@@ -41,8 +41,8 @@ def cells_on_disk(path: str | os.PathLike[str], layer: str | None = None, *, cou
     """Open an h5ad file or a zarr store whose counts are too large for memory.
 
     The counts are checked and copied, a block of cells at a time, into an unnamed file in the folder of temporary files
-    (:mod:`scrae.data.on_disk`). The file takes 8 bytes for each count above zero. Training and embedding then need
-    memory for the cells, but none that grows with the number of counts.
+    (:mod:`scrae.data.on_disk`). The file takes 8 bytes for each count above zero, 12 from 2^31 counts on. Training and
+    embedding then need memory for the cells, but none that grows with the number of counts.
 
     Parameters
     ----------
@@ -98,7 +98,8 @@ def cells_on_disk(path: str | os.PathLike[str], layer: str | None = None, *, cou
             if not (hasattr(obs, "index") and hasattr(var, "index")):
                 obs, var = _old_tables(path)
             stored = file[where]
-        checked = on_disk(_checked(path, stored, f"{where} of {path}", obs.index, var.index, rounding), len(var))
+        blocks = _checked(path, stored, f"{where} of {path}", obs.index, var.index, rounding)
+        checked = on_disk(blocks, len(var), at_most=_stored_entries(stored))
     if rounding is not None:
         rounding.warn(f"{where} of {path}")
     return AnnData(X=sp.csr_matrix(checked), obs=obs, var=var)
@@ -208,6 +209,12 @@ def _part(stored: Any, entries: slice, where: str) -> np.ndarray:
         return np.asarray(stored[entries])
     except (OSError, RuntimeError, ValueError) as error:  # what HDF5 and the filters of zarr make of flipped bits
         raise CountsError(f"{where} is damaged: {error}", "damaged_matrix", fault=str(error)) from error
+
+
+def _stored_entries(stored: Any) -> int:
+    """How many entries a sparse matrix says that it has; 0 of others."""
+    values = stored["data"] if hasattr(stored, "keys") and "data" in stored else None
+    return int(getattr(values, "size", 0))
 
 
 def _stored_as(stored: Any) -> str:

@@ -18,6 +18,7 @@ import scipy.sparse as sp
 
 from scrae.data.blocks import consecutive
 from scrae.data.blocks import edges as edges_of
+from scrae.data.index_types import index_type, rows_of_arrays
 
 BLOCK = 2**21  # stored entries in hand at once
 
@@ -113,26 +114,41 @@ def blocks(counts: sp.csr_array) -> Iterator[sp.csr_array]:
         yield block.matrix(counts.shape[1])
 
 
-def on_disk(parts: Iterator[sp.csr_array], n_genes: int) -> sp.csr_array:
-    """Consecutive cells, float32, put together on disk, cells x ``n_genes``."""
+def on_disk(parts: Iterator[sp.csr_array], n_genes: int, at_most: int = 0) -> sp.csr_array:
+    """Put consecutive cells together on disk.
+
+    Parameters
+    ----------
+    parts
+        Cells x ``n_genes``, float32.
+    n_genes
+        Number of genes.
+    at_most
+        How many stored entries there will be, as far as that is known: positions of many have 64 bits, and are written
+        so at once where that is foreseen.
+
+    Returns
+    -------
+    All cells x ``n_genes``.
+    """
     lengths = [np.zeros(1, dtype=np.int64)]
-    with ArrayOnDisk(np.float32) as data, ArrayOnDisk(np.int32) as indices:
+    with ArrayOnDisk(np.float32) as data, ArrayOnDisk(index_type(at_most)) as indices:
         for part in parts:
             data.append(part.data)
             indices.append(part.indices)
             lengths.append(np.diff(part.indptr).astype(np.int64))
         indptr = np.cumsum(np.concatenate(lengths))
-        if indptr[-1] >= 2**31:
-            return _with_long_indices(data.array(), indices.array(), indptr, n_genes)
-        return sp.csr_array((data.array(), indices.array(), indptr.astype(np.int32)), shape=(len(indptr) - 1, n_genes))
+        kind = index_type(int(indptr[-1]))
+        positions = indices.array() if indices.dtype is kind else _written_as(kind, indices.array())
+        return rows_of_arrays(data.array(), positions, indptr.astype(kind, copy=False), (len(indptr) - 1, n_genes))
 
 
-def _with_long_indices(data: np.ndarray, indices: np.ndarray, indptr: np.ndarray, n_genes: int) -> sp.csr_array:
-    """scipy has one type for both; it would make the other in memory."""
-    with ArrayOnDisk(np.int64) as long:
+def _written_as(kind: type[np.generic], indices: np.ndarray) -> np.ndarray:
+    """scipy has one type for both index arrays; it would make the other one in memory."""
+    with ArrayOnDisk(kind) as written:
         for start in range(0, len(indices), BLOCK):
-            long.append(indices[start : start + BLOCK])
-        return sp.csr_array((data, long.array(), indptr), shape=(len(indptr) - 1, n_genes))
+            written.append(indices[start : start + BLOCK])
+        return written.array()
 
 
 def by_rows(counts: sp.csr_array, of: Callable[[sp.csr_array], sp.csr_array], n_genes: int) -> sp.csr_array:

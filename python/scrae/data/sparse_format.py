@@ -14,6 +14,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from scrae._errors import CountsError
+from scrae.data.index_types import rows_of_arrays
 
 BLOCK = 2**18  # index entries looked at at once: they stay in the processor's cache
 OF_FILE = ("data", "indices", "indptr")  # what h5ad, zarr and 10x files call the parts of a sparse matrix
@@ -178,7 +179,7 @@ def as_rows(matrix: Any, where: str) -> sp.csr_array:
     refuse_malformed(matrix, where)
     if matrix.format == "csr":
         # Of its arrays alone: what a matrix believes of itself (sorted, no duplicates) need not be so.
-        return sp.csr_array((native(matrix.data), matrix.indices, matrix.indptr), shape=matrix.shape)
+        return rows_of_arrays(native(matrix.data), matrix.indices, matrix.indptr, matrix.shape)
     if matrix.format == "csc":
         by_gene = sp.csc_array((native(matrix.data), matrix.indices, matrix.indptr), shape=matrix.shape)
         return by_gene.tocsr()

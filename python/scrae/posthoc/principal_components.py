@@ -12,6 +12,7 @@ from torch import Tensor
 
 from scrae.data import on_disk
 from scrae.data.covariates import Covariates
+from scrae.data.index_types import rows_of_arrays
 from scrae.data.minibatches import CountData
 from scrae.data.sparse import SparseRows
 from scrae.data.transforms import CountTransform
@@ -52,7 +53,7 @@ class PrincipalComponents:
             np.add.at(mean, block.indices, excess * (1.0 / n_cells))
             return excess
 
-        excess = sp.csr_array((on_disk.entries(counts, excess_of), counts.indices, counts.indptr), shape=counts.shape)
+        excess = rows_of_arrays(on_disk.entries(counts, excess_of), counts.indices, counts.indptr, counts.shape)
         centred = LinearOperator(
             shape=excess.shape,
             matvec=lambda v: excess @ v.ravel() - mean @ v.ravel(),
