@@ -352,6 +352,12 @@ WORDS <- list(
             "of the training; an embedding that is trained on all cells tells."
         )
     },
+    answer_too_large = function(f, where) {
+        paste0(
+            "the result has ", count(f$n), " values above zero, and a sparse matrix of R holds ",
+            count(f$most), " at most: ask for some of the cells at a time"
+        )
+    },
     no_landmarks = function(f, where) {
         paste0(
             "the model (preset '", f$preset, "') keeps no training cells that a new batch ",

@@ -9,16 +9,33 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import scipy.sparse as sp
 
+from scrae._errors import Refusal
+
 if TYPE_CHECKING:
     import pandas as pd
+
+MOST_ENTRIES = 2**31 - 1  # R counts them in 32 bits
 
 
 def write_array(folder: Path, name: str, matrix: Any) -> dict[str, Any]:
     """Write a matrix of cells x something as plain little-endian numbers; the answer says how to read it.
 
     A CSR matrix of cells x genes, entry by entry, is R's column-compressed matrix of genes x cells.
+
+    Raises
+    ------
+    ValueError
+        A sparse matrix has more entries than R's can hold.
     """
     if isinstance(matrix, (sp.csr_matrix, sp.csr_array)):
+        if matrix.nnz > MOST_ENTRIES:
+            raise Refusal(
+                f"the answer has {matrix.nnz:,} values above zero, and a sparse matrix of R holds {MOST_ENTRIES:,} at "
+                "most: ask for some of the cells at a time",
+                "answer_too_large",
+                n=int(matrix.nnz),
+                most=MOST_ENTRIES,
+            )
         rows: Any = matrix.sorted_indices()  # R insists
         parts = {"indptr": rows.indptr.astype("<i4"), "indices": rows.indices.astype("<i4"), "data": rows.data}
         return {

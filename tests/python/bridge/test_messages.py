@@ -31,7 +31,7 @@ from scrae.data.files import refuse_target
 from scrae.model.folder import DESCRIPTION, STATE, WEIGHTS
 from scrae.model.lock import LOCK
 from scrae.pp.genes import select_genes
-from scrae.r import conversion, jobs, run_in_session
+from scrae.r import answers, conversion, jobs, run_in_session
 from scrae.r.answers import plain
 from scrae.r.events import described
 from scrae.regularisers import Regulariser
@@ -79,6 +79,11 @@ def cells(n_cells: int = 60, n_genes: int = 30) -> anndata.AnnData:
         index=[f"cell{i}" for i in range(n_cells)],
     )
     return anndata.AnnData(sp.csr_matrix(counts), obs=obs, var=pd.DataFrame(index=[f"gene{i}" for i in range(n_genes)]))
+
+
+def large_answer(stage: Stage) -> None:
+    stage.monkeypatch.setattr(answers, "MOST_ENTRIES", 10)
+    answers.write_array(stage.folder, "matrix", stage.cells.X)
 
 
 def unlike(stage: Stage) -> None:
@@ -337,6 +342,7 @@ PROVOKED: dict[str, list[Callable[[Stage], Any]]] = {
     "new_batches_mapped": [lambda s: s.model.map(with_batch(s, "new"))],
     "new_batches_unlike": [lambda s: s.model.map(with_batch(s, "new"), batch_key="batch")],
     "new_batches_apart": [unlike],
+    "answer_too_large": [large_answer],
     "no_landmarks": [lambda s: s.fit({"n_pcs": 0, "smoothing": 0}).map(s.column("z"), batch_key="donor")],
     "genes_missing": [
         lambda s: s.model.embed(renamed(s, 2)),
