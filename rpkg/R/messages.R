@@ -334,6 +334,14 @@ WORDS <- list(
             "\" takes it out."
         )
     },
+    nested_covariate = function(f, where) {
+        paste0(
+            "column '", f$column, "' has one value in each level of column '", f$batch, "' (",
+            quoted(f$names), "). Their effects cannot be told apart: what sets the values of '",
+            f$column, "' apart is taken out with '", f$batch, "', whether '", f$column,
+            "' is named or not. To keep it in the embedding, leave both out."
+        )
+    },
     new_batches_unlike = function(f, where) {
         paste0(
             how_many(f$n, "batch", "batches"), " of column '", f$column, "' ",

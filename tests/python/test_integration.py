@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 
-from scrae.data.covariates import Covariates
+from scrae.data.covariates import CovariateCoding, Covariates, warn_of_nested
 from scrae.metrics import purity
 from scrae.posthoc.integration import without_covariates, without_trend
 
@@ -129,3 +131,34 @@ def test_numbers_and_levels_are_both_taken_out(numbered, cells):
     slopes = [np.polyfit(numbers[kind == k, 0], corrected[kind == k], 1)[0] for k in range(3)]
     assert np.abs(slopes).max() < 1
     assert np.array_equal(corrected, without_covariates(moved, given, random_state=2))
+
+
+def coding(**levels):
+    """A donor and what is said of its cells; numbers have no levels."""
+    scales = {name: (40.0, 10.0) for name, named in levels.items() if named is None}
+    return CovariateCoding({"donor": ["A", "B", "C"]} | {k: v for k, v in levels.items() if v}, "donor", scales)
+
+
+def test_a_covariate_that_follows_from_the_batch_is_named_with_what_each_batch_has():
+    donor = np.arange(30) % 3
+    sex = (donor == 2).astype(np.int64)
+    said = (
+        r"obs\['sex'\] has one value in each level of adata.obs\['donor'\] \('A: f', 'B: f', 'C: m'\).*"
+        "what sets the values of 'sex' apart is taken out with 'donor'"
+    )
+    with pytest.warns(UserWarning, match=said):
+        warn_of_nested(coding(sex=["f", "m"]), levels(donor, sex))
+    age = np.array([-1.0, 0.0, 1.0], dtype=np.float32)[donor]
+    with pytest.warns(UserWarning, match=r"obs\['age'\] has one value .* \('A: 30', 'B: 40', 'C: 50'\)"):
+        warn_of_nested(coding(age=None), Covariates(donor[:, None], (3,), age[:, None]))
+
+
+def test_covariates_that_vary_within_batches_are_not_named():
+    donor = np.arange(30) % 3
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warn_of_nested(coding(phase=["G1", "S"]), levels(donor, np.arange(30) % 2))
+        one_cell = (np.arange(30) == 7).astype(np.int64)
+        warn_of_nested(coding(phase=["G1", "S"]), levels(donor, one_cell))
+        warn_of_nested(coding(phase=["G1", "S"]), levels(donor, np.zeros(30, dtype=np.int64)))
+        warn_of_nested(CovariateCoding.none(), Covariates.none(30))

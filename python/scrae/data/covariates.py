@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scrae._errors import Refusal
+from scrae._errors import Notice, Refusal
 from scrae._messages import first_few, some
 
 if TYPE_CHECKING:
@@ -129,6 +130,13 @@ class CovariateCoding:
         """What covariates add to the decoder's input: a column for each level and each number."""
         return sum(map(len, self.levels.values())) + len(self.scales)
 
+    def shown(self, key: str, value: float) -> str:
+        """A code of a categorical covariate, or a value of a continuous one, as the column has it."""
+        if key in self.levels:
+            return self.levels[key][int(value)]
+        mean, sd = self.scales[key]
+        return f"{mean + sd * value:.4g}"
+
     def new_levels(self, cells: Cells) -> dict[str, list[str]]:
         """Levels of ``cells`` that were not seen in training, sorted, by column; no entry where all were."""
         found = {key: sorted(set(cells.covariate(key)) - set(levels)) for key, levels in self.levels.items()}
@@ -144,6 +152,34 @@ class CovariateCoding:
         for j, (key, (mean, sd)) in enumerate(self.scales.items()):
             values[:, j] = (cells.numbers(key) - mean) / sd
         return Covariates(codes, tuple(map(len, self.levels.values())), values)
+
+
+def warn_of_nested(coding: CovariateCoding, covariates: Covariates) -> None:
+    """Name covariates that have one value in each batch, so that nothing can tell their effect from the batch's."""
+    key = coding.batch_key
+    if key is None:
+        return
+    batch, first = np.unique(covariates.codes[:, 0], return_index=True)
+    others = dict(zip(list(coding.levels)[1:], covariates.codes.T[1:], strict=True))
+    others |= dict(zip(coding.scales, covariates.values.T, strict=True))
+    for name, values in others.items():
+        pairs = np.unique(np.column_stack([covariates.codes[:, 0], values]), axis=0)
+        if len(pairs) > len(batch) or len(np.unique(values)) < 2:
+            continue
+        shown = [coding.shown(name, value) for value in values[first]]
+        table = [f"{level}: {value}" for level, value in zip(coding.levels[key], shown, strict=True)]
+        warnings.warn(
+            Notice(
+                f"adata.obs[{name!r}] has one value in each level of adata.obs[{key!r}] ({some(table)}). "
+                f"Their effects cannot be told apart: what sets the values of {name!r} apart is taken out with "
+                f"{key!r}, whether {name!r} is named or not. To keep it in the embedding, leave both out",
+                "nested_covariate",
+                column=name,
+                batch=key,
+                names=first_few(table),
+            ),
+            stacklevel=3,
+        )
 
 
 def _columns(named: str | Iterable[str] | None) -> list[str]:

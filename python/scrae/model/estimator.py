@@ -22,7 +22,7 @@ from scrae.compute.random_state import random_state_kept
 from scrae.compute.whole_numbers import at_least, not_negative, seed
 from scrae.data.cells import Cells, read_cells
 from scrae.data.counts import refuse_too_few, warn_of_empty_cells
-from scrae.data.covariates import CovariateCoding
+from scrae.data.covariates import CovariateCoding, warn_of_nested
 from scrae.data.features import marked
 from scrae.data.links import Links
 from scrae.data.on_disk import by_rows
@@ -376,6 +376,7 @@ class SCRAE:
             if cells.rounding is not None:
                 cells.rounding.warn(cells.where)
             warn_of_empty_cells(modelled)
+            warn_of_nested(coding, covariates)
             fitting = Fitting(
                 self.preset,
                 self.settings,

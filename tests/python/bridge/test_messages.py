@@ -81,6 +81,12 @@ def cells(n_cells: int = 60, n_genes: int = 30) -> anndata.AnnData:
     return anndata.AnnData(sp.csr_matrix(counts), obs=obs, var=pd.DataFrame(index=[f"gene{i}" for i in range(n_genes)]))
 
 
+def copied(stage: Stage, change: Callable[[pd.Series], Any]) -> str:
+    """Name of a column that follows from the batch."""
+    stage.cells.obs["follows"] = change(stage.cells.obs["batch"].astype(str))
+    return "follows"
+
+
 def large_answer(stage: Stage) -> None:
     stage.monkeypatch.setattr(answers, "MOST_ENTRIES", 10)
     answers.write_array(stage.folder, "matrix", stage.cells.X)
@@ -340,6 +346,12 @@ PROVOKED: dict[str, list[Callable[[Stage], Any]]] = {
     ],
     "new_levels": [lambda s: s.model.denoise(with_batch(s, "new"))],
     "new_batches_mapped": [lambda s: s.model.map(with_batch(s, "new"))],
+    "nested_covariate": [
+        lambda s: s.fit(batch_key="batch", categorical_covariate_keys=[copied(s, lambda batch: batch + "1")]),
+        lambda s: s.fit(
+            batch_key="batch", continuous_covariate_keys=[copied(s, lambda batch: batch.map({"a": 1, "b": 2}))]
+        ),
+    ],
     "new_batches_unlike": [lambda s: s.model.map(with_batch(s, "new"), batch_key="batch")],
     "new_batches_apart": [unlike],
     "answer_too_large": [large_answer],
