@@ -105,7 +105,8 @@ def training_cells(model: FittedModel) -> TrainingCells:
         parameters = module.decode(own, minibatch.covariates, torch.full_like(own[:, 0], log_library), minibatch.batch)
         return module.to_counts(module.likelihood.mean(parameters))
 
-    nothing: sp.csr_array = sp.csr_array(np.zeros((len(here), model.n_genes), dtype=np.float32))
+    none = np.zeros(0, dtype=np.int64)
+    nothing = sp.csr_array((none.astype(np.float32), (none, none)), shape=(len(here), model.n_genes))
     means = model.row_of_each(nothing, _average(model, len(here)), expressed)
     return TrainingCells(here.cpu(), means.astype(np.float64))
 

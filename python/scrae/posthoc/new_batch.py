@@ -116,9 +116,9 @@ class NewBatch:
         seen = np.flatnonzero(shares.sum(axis=0) > 0)  # of a gene that the batch lacks there is nothing to divide
         logs = np.zeros(counts.shape[1])
         directions = normalize(known.coordinates)
-        explained = np.ones(counts.shape[0], dtype=bool)
+        x, explained = coordinates(counts), np.ones(counts.shape[0], dtype=bool)
         for _ in range(ROUNDS):
-            i, j = _pairs_of(explained, normalize(coordinates(_divided(counts, logs))), directions)
+            i, j = _pairs_of(explained, normalize(x), directions)
             if len(i) < LEAST_PAIRS:
                 return None
             weight = weight_of_pairs(i, j)
