@@ -19,10 +19,16 @@
 #' @export
 plotSCRAEHistory <- function(object, name = NULL) {
     fit <- find_fit(object, name)
-    curves <- c(
-        reconstruction = "training", validation_reconstruction = "held out",
-        critic_gap = "critic"
-    )
+    # A model without a decoder reconstructs nothing.
+    decoded <- any(fit$history$reconstruction != 0)
+    curves <- if (decoded) {
+        c(
+            reconstruction = "training", validation_reconstruction = "held out",
+            critic_gap = "critic"
+        )
+    } else {
+        c(contrast = "training")
+    }
     curves <- curves[names(curves) %in% names(fit$history)]
     rows <- lapply(names(curves), function(column) {
         data.frame(
@@ -30,8 +36,10 @@ plotSCRAEHistory <- function(object, name = NULL) {
             cells = curves[[column]],
             panel = if (column == "critic_gap") {
                 "distance of codes and prior"
-            } else {
+            } else if (decoded) {
                 "reconstruction loss (nats per cell)"
+            } else {
+                "contrastive loss (nats per cell)"
             }
         )
     })

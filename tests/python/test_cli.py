@@ -45,6 +45,30 @@ def test_run_takes_further_covariates(small, tmp_path):
     np.testing.assert_array_equal(anndata.read_h5ad(out).obsm["X_scrae"], small.obsm["X_scrae"])
 
 
+def test_run_takes_pairs_of_cells_and_types_of_some(small, tmp_path):
+    small.obs["type"] = ["x", "y", "Unknown"] * 20
+    small.write_h5ad(tmp_path / "in.h5ad")
+    (tmp_path / "must.csv").write_text("cell0,cell3\ncell6, cell9\n", encoding="utf-8")
+    (tmp_path / "cannot.csv").write_text("cell0,cell1\n", encoding="utf-8")
+    out = tmp_path / "out.h5ad"
+    pairs = ["--must-link", str(tmp_path / "must.csv"), "--cannot-link", str(tmp_path / "cannot.csv")]
+    run = ["run", str(tmp_path / "in.h5ad"), "--out", str(out)]
+    assert main([*run, *pairs, "--labels-key", "type", *QUICK]) == 0
+    known = {"must_link": [("cell0", "cell3"), ("cell6", "cell9")], "cannot_link": [("cell0", "cell1")]}
+    scrae.tl.scrae(small, genes="all", **known, labels_key="type", n_latent=4, max_epochs=2, verbose=False)
+    np.testing.assert_array_equal(anndata.read_h5ad(out).obsm["X_scrae"], small.obsm["X_scrae"])
+
+
+def test_a_file_of_pairs_that_names_no_pairs_is_refused_before_work_begins(h5ad, tmp_path, capsys):
+    (tmp_path / "must.csv").write_text("cell0,cell3\ncell6\n", encoding="utf-8")
+    run = ["run", str(h5ad), "--out", str(tmp_path / "out.h5ad"), *QUICK]
+    assert main([*run, "--must-link", str(tmp_path / "must.csv")]) == 2
+    assert "each line names two cells, with a comma between them, and one has 1" in capsys.readouterr().err
+    assert main([*run, "--must-link", str(tmp_path / "none.csv")]) == 2
+    assert "none.csv" in capsys.readouterr().err
+    assert not (tmp_path / "out.h5ad").exists()
+
+
 @pytest.mark.slow
 def test_run_as_a_program_is_quiet_when_asked(h5ad, tmp_path):
     done = subprocess.run(

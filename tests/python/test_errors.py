@@ -26,7 +26,7 @@ ONLY_IN_PYTHON = {
     "__init__.py": {"__getattr__"},
     "cli/models.py": {"_denoise", "_predict"},
     "cli/report.py": {"_report"},
-    "cli/run.py": {"level", "refuse_output", "_run", "_train", "_write"},
+    "cli/run.py": {"level", "refuse_output", "_pairs", "_run", "_train", "_write"},
     "cli/settings.py": {"settings_of"},
     "compute/distributed.py": {"on_terminate", "_together", "require_same"},
     "compute/rows.py": {"rows_of"},

@@ -224,6 +224,10 @@ def test_training_curves_show_every_epoch_of_both_losses(small, quick, tmp_path)
     assert_file_shows(tmp_path / "curves.png", figure, dpi=100, colours=colours)
     plain = scrae.SCRAE(regulariser="none", early_stopping=False, **quick).fit(small)
     assert len(scrae.pl.history(plain.history).axes) == 1
+    contrastive = scrae.SCRAE("contrastive_sc", n_latent=3, max_epochs=3, batch_size=30, verbose=False).fit(small)
+    (panel,) = scrae.pl.history(contrastive).axes
+    np.testing.assert_array_equal(panel.lines[0].get_ydata(), contrastive.history["contrast"])
+    assert panel.get_ylabel() == "contrastive loss\n(nats per cell)"
     with pytest.raises(ValueError, match="run scrae.tl.scrae"):
         scrae.pl.history(small)
 

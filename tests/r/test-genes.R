@@ -147,6 +147,13 @@ test_that("the history is drawn with the curves that there are", {
     expect_error(plotSCRAEHistory(made_counts()), "holds no trained scRAE model")
 })
 
+test_that("a model without a decoder shows its contrastive loss", {
+    model <- quick(made_counts(), features = "all", preset = "contrastive_sc")
+    lines <- ggplot2::layer_data(plotSCRAEHistory(model), 1)
+    expect_equal(lines$y, attr(model, "scrae")$history$contrast)
+    expect_true(all(lines$y > 0))
+})
+
 test_that("a saved model is read by Python", {
     folder <- tempfile("model")
     on.exit(unlink(folder, recursive = TRUE))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import csv
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,16 @@ def add_to(commands: Any) -> None:
     run.add_argument(
         "--continuous-covariate-keys", nargs="*", default=[], metavar="KEY", help="columns of numbers of that kind"
     )
+    run.add_argument(
+        "--labels-key", help="column of obs with the types of some cells: pairs of one type are drawn together"
+    )
+    run.add_argument(
+        "--unlabeled", default="Unknown", help="how cells of no type are called there (default: %(default)s)"
+    )
+    run.add_argument(
+        "--must-link", type=Path, metavar="CSV", help="file with pairs of cells of one type: two names in each line"
+    )
+    run.add_argument("--cannot-link", type=Path, metavar="CSV", help="the same for cells of different types")
     run.add_argument("--n-latent", type=int, help="dimensions of the embedding")
     run.add_argument(
         "--genes",
@@ -122,6 +133,18 @@ def _run(options: argparse.Namespace) -> int:
         return _train(options)
 
 
+def _pairs(path: Path | None) -> list[list[str]] | None:
+    """Names of two cells in each line of a file."""
+    if path is None:
+        return None
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = [[name.strip() for name in row] for row in csv.reader(file) if row]
+    wrong = next((row for row in rows if len(row) != 2), None)
+    if wrong is not None:
+        raise ValueError(f"{path}: each line names two cells, with a comma between them, and one has {len(wrong)}")
+    return rows
+
+
 def _train(options: argparse.Namespace) -> int:
     from scrae import tl
     from scrae.compute import distributed
@@ -129,6 +152,7 @@ def _train(options: argparse.Namespace) -> int:
 
     settings = settings_of(options.settings) | ({} if options.n_latent is None else {"n_latent": options.n_latent})
     counts = "round" if options.round else "raw"
+    must_link, cannot_link = _pairs(options.must_link), _pairs(options.cannot_link)
     if options.from_disk:
         adata, layer = cells_on_disk(options.input, options.layer, counts=counts), None
     else:
@@ -143,6 +167,10 @@ def _train(options: argparse.Namespace) -> int:
         batch_key=options.batch_key,
         categorical_covariate_keys=options.categorical_covariate_keys,
         continuous_covariate_keys=options.continuous_covariate_keys,
+        must_link=must_link,
+        cannot_link=cannot_link,
+        labels_key=options.labels_key,
+        unlabeled_category=options.unlabeled,
         preset=options.preset,
         max_epochs=options.max_epochs,
         random_state=options.seed,

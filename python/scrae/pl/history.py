@@ -30,6 +30,8 @@ def history(
 ) -> Figure | None:
     """Draw the training curves: reconstruction, and the critic's estimate of the distance between codes and prior.
 
+    A model without a decoder (preset ``"contrastive_sc"``) has its contrastive loss in place of the reconstruction.
+
     Parameters
     ----------
     source
@@ -57,8 +59,10 @@ def history(
     figure = new_figure(9.0 if adversarial else 4.6, 3.4, show)
     panels = figure.subplots(1, 2 if adversarial else 1, squeeze=False)[0]
 
-    panels[0].plot(frame.index, frame["reconstruction"], color=TRAINING, label="training cells")
-    if "validation_reconstruction" in frame:
+    decoded = bool(frame["reconstruction"].any())
+    loss = frame["reconstruction" if decoded else "contrast"]
+    panels[0].plot(frame.index, loss, color=TRAINING, label="training cells")
+    if decoded and "validation_reconstruction" in frame:
         held_out = frame["validation_reconstruction"]
         panels[0].plot(frame.index, held_out, color=HELD_OUT, label="held-out cells")
         best = held_out.idxmin()
@@ -68,7 +72,10 @@ def history(
             fontsize="small", color="0.4",
         )  # fmt: skip
         panels[0].legend(frameon=False)
-    panels[0].set(title="Reconstruction", ylabel="negative log-likelihood\n(nats per cell)")
+    if decoded:
+        panels[0].set(title="Reconstruction", ylabel="negative log-likelihood\n(nats per cell)")
+    else:
+        panels[0].set(title="Contrast", ylabel="contrastive loss\n(nats per cell)")
     if adversarial:
         panels[1].axhline(0.0, color="0.8", linewidth=0.8, zorder=0)
         panels[1].plot(frame.index, frame["critic_gap"], color=ACCENT)
