@@ -26,15 +26,15 @@ PEERS = {
     "30 components, Leiden by silhouette": "30 principal components, Leiden at the best silhouette",
 }
 INTEGRATIONS = {
-    "scrae": "scRAE, `batch_key`",
-    "harmony": "Harmony on PCA-30",
-    "seurat_rpca": "Seurat, RPCA",
-    "seurat_cca": "Seurat, CCA",
+    "scrae": "scRAE",
+    "harmony": "Harmony",
     "scanorama": "Scanorama",
+    "seurat_rpca": "Seurat RPCA",
+    "seurat_cca": "Seurat CCA",
     "scvi_batch": "SCVI",
     "concord": "CONCORD",
-    "pca30": "PCA-30, uncorrected",
-    "default": "scRAE without `batch_key`",
+    "pca30": "PCA",
+    "default": "scRAE, no batch",
 }
 QUERIES = {
     "scrae_map_batch": "`map(query, batch_key=)`",
@@ -184,19 +184,18 @@ def peers() -> str:
 
 
 def integration() -> str:
+    """A row for each data set, without the spread over seeds, which the page of results has."""
     page = tables("batch.md", before="## scib-metrics")
     names = [name for name in page if not name.startswith("mean of")]
-    rows = []
-    for method, label in INTEGRATIONS.items():
-        scores = [page[name].get(method, {}).get("overall", "-") for name in names]
-        known = [float(score.split()[0]) for score in scores if score != "-"]
-        rows.append([label, f"{sum(known) / len(known):.3f}" if len(known) == len(names) else "-", *scores])
-    columns = list(zip(*[row[1:] for row in rows], strict=True))
-    best = [bold_known(list(column)) for column in columns]
-    return drawn(
-        ["overall score", "mean", *(f"`{name}`" for name in names)],
-        [[rows[i][0], *(column[i] for column in best)] for i in range(len(rows))],
-    )
+    scores = {
+        name: [page[name].get(method, {}).get("overall", "-").split()[0] for method in INTEGRATIONS] for name in names
+    }
+    means = [
+        "-" if "-" in column else f"{sum(map(float, column)) / len(column):.3f}"
+        for column in zip(*scores.values(), strict=True)
+    ]
+    rows = [[f"`{name}`", *bold_known(row)] for name, row in scores.items()]
+    return drawn(["overall score", *INTEGRATIONS.values()], [*rows, ["mean", *bold_known(means)]])
 
 
 def bold_known(values: list[str]) -> list[str]:
