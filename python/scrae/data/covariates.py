@@ -154,17 +154,22 @@ class CovariateCoding:
         return Covariates(codes, tuple(map(len, self.levels.values())), values)
 
 
+def follows(values: np.ndarray, batch: np.ndarray) -> bool:
+    """Whether a covariate has one value in each batch; both (n_cells,)."""
+    return len(np.unique(np.column_stack([batch, values]), axis=0)) == len(np.unique(batch))
+
+
 def warn_of_nested(coding: CovariateCoding, covariates: Covariates) -> None:
     """Name covariates that have one value in each batch, so that nothing can tell their effect from the batch's."""
     key = coding.batch_key
     if key is None:
         return
-    batch, first = np.unique(covariates.codes[:, 0], return_index=True)
+    batch = covariates.codes[:, 0]
+    first = np.unique(batch, return_index=True)[1]
     others = dict(zip(list(coding.levels)[1:], covariates.codes.T[1:], strict=True))
     others |= dict(zip(coding.scales, covariates.values.T, strict=True))
     for name, values in others.items():
-        pairs = np.unique(np.column_stack([covariates.codes[:, 0], values]), axis=0)
-        if len(pairs) > len(batch) or len(np.unique(values)) < 2:
+        if len(np.unique(values)) < 2 or not follows(values, batch):
             continue
         shown = [coding.shown(name, value) for value in values[first]]
         table = [f"{level}: {value}" for level, value in zip(coding.levels[key], shown, strict=True)]

@@ -61,14 +61,15 @@ def row_of_each(
     apart: dict[str, float] = {}
     for name, here in parts.items():
         assert training is not None
-        batch = _new_batch(model, sp.csr_array(counts[here]), training)
+        own = sp.csr_array(counts[here])
+        batch = _new_batch(model, own, training)
         if batch is None:
             unlike.append(name)
             left[here] = True
             continue
         if batch.gained < -UNLIKE:
             apart[name] = -batch.gained
-        found.append((here, _rows(model, sp.csr_array(counts[here]), batch, of_new)))
+        found.append((here, _rows(model, own, batch, of_new)))
     if left.any():
         here = np.flatnonzero(left)
         rows = model.row_of_each(sp.csr_array(counts[here]), Covariates.none(len(here)), of_known)

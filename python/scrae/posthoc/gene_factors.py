@@ -70,14 +70,13 @@ class GeneFactors:
             return None
         cells = np.flatnonzero(np.isin(batch, large))
         counts, batch = sp.csr_array(counts[cells]), batch[cells]
-        library = np.maximum(counts.sum(axis=1), 1.0)
-        shares = sp.csr_array(sp.diags_array(np.median(library) / library) @ counts)
+        shares, _ = at_one_library_size(counts)
         logs = np.zeros((n_batches, counts.shape[1]))
         for level in large:
             own = shares[np.flatnonzero(batch == level)].mean(axis=0)
             logs[level] = log_ratio(len(cells) * own, len(cells) * shares.mean(axis=0))
         for _ in range(ROUNDS):
-            points = _components(_divided(counts, batch, logs))
+            points = _components(divided(counts, logs[np.repeat(batch, np.diff(counts.indptr)), counts.indices]))
             pairs = _pairs(points, batch, large[np.argsort(-sizes[large], kind="stable")])
             logs = _least_squares(shares, pairs, n_batches)
         return cls(torch.as_tensor(logs, dtype=torch.float32))
@@ -88,10 +87,16 @@ class GeneFactors:
         return counts.with_values(counts.values * torch.exp(-logs))
 
 
-def _divided(counts: sp.csr_array, batch: np.ndarray, logs: np.ndarray) -> sp.csr_array:
-    """Counts without these log factors, float32, (n_cells, n_genes)."""
-    factor = np.exp(-logs[np.repeat(batch, np.diff(counts.indptr)), counts.indices])
-    values = (counts.data * factor).astype(np.float32)
+def at_one_library_size(counts: sp.csr_array) -> tuple[sp.csr_array, float]:
+    """Counts scaled to the median of the cells' totals, (n_cells, n_genes), and that median."""
+    library = np.maximum(counts.sum(axis=1), 1.0)
+    median = float(np.median(library))
+    return sp.csr_array(sp.diags_array(median / library) @ counts), median
+
+
+def divided(counts: sp.csr_array, logs: np.ndarray) -> sp.csr_array:
+    """Counts without the log factor of each stored entry (n_entries,), float32 (n_cells, n_genes)."""
+    values = (counts.data * np.exp(-logs)).astype(np.float32)
     return sp.csr_array((values, counts.indices, counts.indptr), shape=counts.shape)
 
 

@@ -23,6 +23,8 @@ from scrae.posthoc.gene_factors import (
     LEAST_CELLS,
     LEAST_PAIRS,
     ROUNDS,
+    at_one_library_size,
+    divided,
     log_ratio,
     mutual_neighbours,
     weight_of_pairs,
@@ -109,9 +111,7 @@ class NewBatch:
         """
         if counts.shape[0] < LEAST_CELLS:
             return None
-        library = np.maximum(counts.sum(axis=1), 1.0)
-        depth = np.median(library)
-        shares = sp.csr_array(sp.diags_array(depth / library) @ counts)
+        shares, depth = at_one_library_size(counts)
         expression = known.expression * (depth / known.expression.sum(axis=1, keepdims=True))
         seen = np.flatnonzero(shares.sum(axis=0) > 0)  # of a gene that the batch lacks there is nothing to divide
         logs = np.zeros(counts.shape[1])
@@ -124,7 +124,7 @@ class NewBatch:
             weight = weight_of_pairs(i, j)
             of_batch, of_training = weighted_sum(shares, i, weight), weighted_sum(expression, j, weight)
             logs[seen] = log_ratio(of_batch[seen], of_training[seen])
-            x = coordinates(_divided(counts, logs))
+            x = coordinates(divided(counts, logs[counts.indices]))
             gain = _gain(shares, expression * np.exp(logs), _around(x, directions))
             explained = gain > 0
         paired = torch.as_tensor(np.unique(_pairs_of(explained, normalize(x), directions)[0]))
@@ -140,11 +140,6 @@ class NewBatch:
         """x'' from x', (n_cells, n_dimensions)."""
         centres, shifts = self.centres.to(coordinates), self.shifts.to(coordinates)
         return coordinates - _memberships(coordinates, centres) @ shifts
-
-
-def _divided(counts: sp.csr_array, logs: np.ndarray) -> sp.csr_array:
-    values = (counts.data * np.exp(-logs)[counts.indices]).astype(np.float32)
-    return sp.csr_array((values, counts.indices, counts.indptr), shape=counts.shape)
 
 
 def _centres(directions: Tensor, random_state: int) -> Tensor:

@@ -13,6 +13,7 @@ from scrae._errors import Refusal
 from scrae.clusters.graph import communities, neighbour_graph
 from scrae.compute.whole_numbers import seed
 from scrae.data.cells import Cells, refuse_damaged_source, require_anndata
+from scrae.data.covariates import follows
 from scrae.metrics.batches import batch_alone, connectivity, kbet, mixing, purity, variance_explained
 from scrae.pp.genes import N_TOP, SELECTED, select_genes
 from scrae.tl.embedding import EarlierTraining
@@ -147,7 +148,7 @@ def batch_report(
     table = pd.DataFrame(measures, columns=["before", "after"], dtype=np.float64).rename_axis("measure")
     of_groups = _groups_table(groups, batch, of_cells)
     was_told = trained.batch_key == batch_key
-    nested = [column for column in kept_columns if _nested(batch, columns[column])]
+    nested = [column for column in kept_columns if follows(columns[column], batch)]
     findings = _findings(table, of_groups, bool(groupby), batch_key, was_told, nested)
     adata.uns[key_added] = {
         "measures": table.copy(),
@@ -235,11 +236,6 @@ def _groups_table(groups: np.ndarray, batch: np.ndarray, of_cells: dict[str, np.
         }
         rows.append(row | {f"mixing_{space}": _mean(values[cells]) for space, values in of_cells.items()})
     return pd.DataFrame(rows, index=pd.Index(names, name="group"))
-
-
-def _nested(batch: np.ndarray, levels: np.ndarray) -> bool:
-    """Whether each batch has one of the levels alone."""
-    return len(np.unique(np.column_stack([batch, levels]), axis=0)) == len(np.unique(batch))
 
 
 def _findings(
