@@ -48,8 +48,8 @@ PredictSCRAE <- function(object, ...) {
 
 #' @rdname PredictSCRAE
 #' @export
-PredictSCRAE.default <- function(object, model, group.by.vars = NULL,
-    meta.data = NULL, unlabeled = "Unknown", unknown.rate = 0.01, verbose = TRUE, ...) {
+PredictSCRAE.default <- function(object, model, unlabeled = "Unknown",
+    unknown.rate = 0.01, group.by.vars = NULL, meta.data = NULL, verbose = TRUE, ...) {
     cells <- matrix_cells(object, meta.data, "meta.data")
     source <- cells$source
     how <- run_options(list(...), names(formals()), verbose)
@@ -63,9 +63,9 @@ PredictSCRAE.default <- function(object, model, group.by.vars = NULL,
 
 #' @rdname PredictSCRAE
 #' @export
-PredictSCRAE.SingleCellExperiment <- function(object, model, group.by.vars = NULL,
+PredictSCRAE.SingleCellExperiment <- function(object, model,
     assay.type = "counts", altexp = NULL, name = "SCRAE", unlabeled = "Unknown",
-    unknown.rate = 0.01, verbose = TRUE, ...) {
+    unknown.rate = 0.01, group.by.vars = NULL, verbose = TRUE, ...) {
     how <- run_options(list(...), names(formals()), verbose)
     model <- find_model(model)
     check_embedding_name(object, name)
@@ -91,9 +91,9 @@ PredictSCRAE.SingleCellExperiment <- function(object, model, group.by.vars = NUL
 
 #' @rdname PredictSCRAE
 #' @export
-PredictSCRAE.Seurat <- function(object, model, group.by.vars = NULL, assay = NULL, layer = "counts",
+PredictSCRAE.Seurat <- function(object, model, assay = NULL, layer = "counts",
     reduction.name = "scrae", reduction.key = "scrae_", unlabeled = "Unknown",
-    unknown.rate = 0.01, verbose = TRUE, ...) {
+    unknown.rate = 0.01, group.by.vars = NULL, verbose = TRUE, ...) {
     how <- run_options(list(...), names(formals()), verbose)
     assay <- check_assay(object, assay)
     model <- find_model(model)
