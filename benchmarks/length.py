@@ -41,7 +41,8 @@ def table(rows: pd.DataFrame) -> str:
             lost = (by_dataset[longest] - by_dataset[steps]).max()
             line[name] = " / ".join(f"{mean:.3f}" for mean in means) + (f" ({lost:.3f})" if steps != longest else "")
         lines.append(line)
-    return markdown(pd.DataFrame(lines).set_index("steps"))
+    shown = pd.DataFrame(lines).astype(str).set_index("steps")
+    return markdown(shown, "steps")
 
 
 def main() -> None:
