@@ -32,6 +32,7 @@ INTEGRATIONS = {
     "seurat_rpca": "Seurat RPCA",
     "seurat_cca": "Seurat CCA",
     "scvi_batch": "SCVI",
+    "fastmnn": "fastMNN",
     "concord": "CONCORD",
     "pca30": "PCA",
     "default": "scRAE, no batch",
