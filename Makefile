@@ -100,7 +100,7 @@ bench-clusters: setup ## clusters as users get them, against labels, noise and r
 CLUSTER_PEERS := $(if $(wildcard .venv-peers/lib/*/site-packages/scranpy),--peer .venv-peers/bin/python --methods scranpy,--methods)
 
 bench-cluster-peers: setup-r ## clusters by Seurat and scanpy; after `make peers` by scranpy, SCVI, LDVAE, CONCORD and SCALEX; RLIB=folder with R's scran, SC3, scSHC, CHOIR: by these, too (DATA=folder of h5ad)
-	@$(if $(PEER),$(python) benchmarks/accuracy.py --data $(DATA) --seeds 1 $(PEER) scvi ldvae concord_alone $(SCALEX) >/dev/null)
+	@$(if $(PEER),$(python) benchmarks/accuracy.py --data $(DATA) --seeds 1 $(PEER) scvi ldvae $(if $(LATER_PEERS),concord_alone) $(SCALEX) >/dev/null)
 	@$(if $(RLIB),R_LIBS=$(RLIB)) $(python) benchmarks/cluster_peers.py --data $(DATA) \
 	--markdown benchmarks/results/cluster_peers.md $(CLUSTER_PEERS) scanpy seurat seurat30 sctransform $(if $(RLIB),scran sc3 scshc choir) >/dev/null
 
