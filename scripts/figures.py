@@ -47,6 +47,13 @@ QUERIES = {
     "pca30": "PCA-30 of the reference",
     "scrae_together": "trained on all cells, `batch_key`",
 }
+CONSTRAINTS = {
+    "default": "default",
+    "default_codes": "its codes",
+    "scdcc": "`scdcc`",
+    "labels": "`fit_labels` of the default",
+    "scanvi": "scANVI",
+}
 CLUSTERINGS = {
     "scrae.tl.cluster": "`scrae.tl.cluster`",
     "Louvain at 0.8 (Seurat)": "Louvain at 0.8 on Seurat's graph (Seurat's defaults)",
@@ -225,6 +232,19 @@ def queries() -> str:
     )
 
 
+def constraints() -> str:
+    """Means over data sets by share of the labels, of the methods that all data sets have with it."""
+    found = tables("constraints.md")["data set, share of labels"]
+    shares = {row.split()[1]: scores for row, scores in found.items() if row.startswith("**mean**")}
+    rows = {label: [scores.get(method, "-") for scores in shares.values()] for method, label in CONSTRAINTS.items()}
+    rows = {label: row for label, row in rows.items() if set(row) != {"-"}}
+    columns = [bold_known(list(column)) for column in zip(*rows.values(), strict=True)]
+    return drawn(
+        ["NMI / ARI, by share of the labels", *(share.replace("%", " %") for share in shares)],
+        [[label, *row] for label, *row in zip(rows, *columns, strict=True)],
+    )
+
+
 def kmeans() -> str:
     names = {"default": "scRAE", "pca10": "PCA, 10", "pca30": "PCA, 30", "scvi": "SCVI"}
     found = tables("accuracy.md")["k-means, NMI"]  # two tables of the page begin so; the second has each data set
@@ -235,7 +255,10 @@ def kmeans() -> str:
     )
 
 
-TABLES = {made.__name__: made for made in (readme, choices, datasets, clusterings, peers, integration, queries, kmeans)}
+TABLES = {
+    made.__name__: made
+    for made in (readme, choices, datasets, clusterings, peers, integration, queries, constraints, kmeans)
+}
 
 
 def filled(text: str) -> str:
