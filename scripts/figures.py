@@ -238,11 +238,18 @@ def constraints() -> str:
     shares = {row.split()[1]: scores for row, scores in found.items() if row.startswith("**mean**")}
     rows = {label: [scores.get(method, "-") for scores in shares.values()] for method, label in CONSTRAINTS.items()}
     rows = {label: row for label, row in rows.items() if set(row) != {"-"}}
-    columns = [bold_known(list(column)) for column in zip(*rows.values(), strict=True)]
+    columns = [bold_pairs(list(column)) for column in zip(*rows.values(), strict=True)]
     return drawn(
         ["NMI / ARI, by share of the labels", *(share.replace("%", " %") for share in shares)],
         [[label, *row] for label, *row in zip(rows, *columns, strict=True)],
     )
+
+
+def bold_pairs(values: list[str]) -> list[str]:
+    """As :func:`bold_known` of "NMI / ARI", where the two may be highest in different rows."""
+    pairs = [value.split(" / ") if value != "-" else ["-", "-"] for value in values]
+    both = zip(*(bold_known(list(scores)) for scores in zip(*pairs, strict=True)), strict=True)
+    return ["-" if pair[0] == "-" else " / ".join(pair) for pair in both]
 
 
 def kmeans() -> str:
