@@ -342,6 +342,12 @@ WORDS <- list(
             "' is named or not. To keep it in the embedding, leave both out."
         )
     },
+    genes_of_some_files = function(f, where) {
+        paste0(
+            how_many(f$n, "gene is", "genes are"), " in every file. Genes that other files lack are left out of ",
+            quoted(f$names), "."
+        )
+    },
     new_batches_unlike = function(f, where) {
         paste0(
             how_many(f$n, "batch", "batches"), " of column '", f$column, "' ",

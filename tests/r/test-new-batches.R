@@ -70,7 +70,7 @@ test_that("what sets a new batch apart is taken out of every kind of object", {
     matrix <- place(counts, group.by.vars = "donor", meta.data = data.frame(donor = query$donor))
     expect_equal(unname(matrix[, ]), unname(placed), tolerance = 1e-6)
     expect_equal(attr(matrix, "labels")$label, found$SCRAE_label)
-    object <- SeuratObject::CreateSeuratObject(counts)
+    object <- SeuratObject::CreateSeuratObject(methods::as(counts, "CsparseMatrix"))
     object$donor <- "z"
     seurat <- place(object, group.by.vars = "donor")
     expect_equal(unname(SeuratObject::Embeddings(seurat, "scrae")[, ]), unname(placed), tolerance = 1e-6)

@@ -92,7 +92,7 @@ def _cells(options: argparse.Namespace) -> AnnData:
     from scrae.cli.run import refuse_output
     from scrae.data.files import read_counts
 
-    refuse_output(options.out, options.input)
+    refuse_output(options.out, [options.input])
     return read_counts(options.input, options.prefix)
 
 

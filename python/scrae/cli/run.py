@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import csv
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ def add_to(commands: Any) -> None:
     """Add the command to the parser."""
     run = commands.add_parser("run", help="train on a file of raw counts and write it back with the embedding")
     run.set_defaults(command=_run)
-    add_input(run)
+    add_input(run, several=True)
     run.add_argument("--out", type=Path, required=True, help="h5ad or zarr to write, with obsm['X_scrae']")
     run.add_argument("--layer", help="layer with raw counts (default: X)")
     run.add_argument(
@@ -28,7 +29,12 @@ def add_to(commands: Any) -> None:
         action="store_true",
         help="round estimated counts (SoupX, DecontX, CellBender, RSEM, salmon, alevin) to whole ones",
     )
-    run.add_argument("--batch-key", help="column of obs with batches, whose effect is removed from the embedding")
+    run.add_argument(
+        "--batch-key",
+        help="column of obs with batches, whose effect is removed from the embedding (default with several files: "
+        '"file", which is written into obs and names the file of each cell)',
+    )
+    run.add_argument("--no-batch", action="store_true", help="several files are no batches: remove nothing")
     run.add_argument(
         "--categorical-covariate-keys", nargs="*", default=[], metavar="KEY", help="further columns of that kind"
     )
@@ -84,13 +90,13 @@ def add_to(commands: Any) -> None:
     run.add_argument("--quiet", action="store_true", help="no progress bar and no summary")
 
 
-def add_input(parser: argparse.ArgumentParser) -> None:
-    """Add what :func:`scrae.data.files.read_counts` is to read."""
-    parser.add_argument(
-        "input",
-        type=Path,
-        help="h5ad, zarr, 10x .h5, or a folder of counts (Cell Ranger, STARsolo, alevin-fry, kallisto, BD, Parse)",
-    )
+def add_input(parser: argparse.ArgumentParser, several: bool = False) -> None:
+    """Add what :func:`scrae.data.files.read_counts`, or :func:`scrae.data.several_files.read_several`, is to read."""
+    what = "h5ad, zarr, 10x .h5, or a folder of counts (Cell Ranger, STARsolo, alevin-fry, kallisto, BD, Parse)"
+    if several:
+        parser.add_argument("input", type=Path, nargs="+", help=f"{what}; several are joined by the names of genes")
+    else:
+        parser.add_argument("input", type=Path, help=what)
     parser.add_argument("--prefix", help="what the files of a folder with several matrices begin with")
 
 
@@ -102,7 +108,7 @@ def level(text: str) -> str | int:
     return text
 
 
-def refuse_output(out: Path, source: Path) -> None:
+def refuse_output(out: Path, sources: Sequence[Path]) -> None:
     """Refuse a name under which no result can be written."""
     if out.suffix not in (".h5ad", ".zarr"):
         raise ValueError(f"--out {out}: the result is written as h5ad or zarr, so its name must end in that")
@@ -110,7 +116,7 @@ def refuse_output(out: Path, source: Path) -> None:
         raise FileNotFoundError(f"--out {out}: there is no folder {out.parent}")
     from scrae.data.files import refuse_target
 
-    refuse_target(out, source)
+    refuse_target(out, sources)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -119,8 +125,10 @@ def _run(options: argparse.Namespace) -> int:
         raise ValueError("--rare needs --cluster: types of a few cells are looked for among clusters")
     if options.resume and options.model_dir is None:
         raise ValueError("--resume needs --model-dir: that is where the checkpoint is")
-    if options.from_disk and options.out.suffix != options.input.suffix:
-        raise ValueError(f"--from-disk copies {options.input}, so --out must end in {options.input.suffix}, too")
+    if options.no_batch and options.batch_key is not None:
+        raise ValueError("--no-batch removes nothing, and --batch-key names a batch: give one of them")
+    if options.from_disk and len(options.input) == 1 and options.out.suffix != options.input[0].suffix:
+        raise ValueError(f"--from-disk copies {options.input[0]}, so --out must end in {options.input[0].suffix}, too")
     if options.model_dir is not None and options.model_dir.resolve().is_relative_to(options.out.resolve()):
         raise ValueError(f"--model-dir {options.model_dir} lies within --out {options.out}, which is written anew")
     from scrae.compute import distributed
@@ -148,15 +156,16 @@ def _pairs(path: Path | None) -> list[list[str]] | None:
 def _train(options: argparse.Namespace) -> int:
     from scrae import tl
     from scrae.compute import distributed
-    from scrae.data.files import cells_on_disk, read_counts
+    from scrae.data.several_files import FILE, read_several, several_on_disk
 
     settings = settings_of(options.settings) | ({} if options.n_latent is None else {"n_latent": options.n_latent})
     counts = "round" if options.round else "raw"
     must_link, cannot_link = _pairs(options.must_link), _pairs(options.cannot_link)
     if options.from_disk:
-        adata, layer = cells_on_disk(options.input, options.layer, counts=counts), None
+        adata, layer = several_on_disk(options.input, options.layer, counts=counts), None
     else:
-        adata, layer = read_counts(options.input, options.prefix), options.layer
+        adata, layer = read_several(options.input, options.prefix), options.layer
+    by_file = options.batch_key is None and len(options.input) > 1 and not options.no_batch
     tl.scrae(
         adata,
         layer=layer,
@@ -164,7 +173,7 @@ def _train(options: argparse.Namespace) -> int:
         genes=options.genes,
         n_genes=options.n_genes,
         feature_types=options.feature_types or None,
-        batch_key=options.batch_key,
+        batch_key=FILE if by_file else options.batch_key,
         categorical_covariate_keys=options.categorical_covariate_keys,
         continuous_covariate_keys=options.continuous_covariate_keys,
         must_link=must_link,
@@ -207,8 +216,8 @@ def _write(options: argparse.Namespace, adata: AnnData) -> None:
     from scrae.data.files import write_beside, write_elsewhere, write_whole
 
     try:
-        if options.from_disk:
-            write_beside(options.input, adata, options.out)
+        if options.from_disk and len(options.input) == 1:
+            write_beside(options.input[0], adata, options.out)
         else:
             write_whole(adata, options.out)
     except Exception as error:  # whatever it is, hours of training have come before it

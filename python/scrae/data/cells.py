@@ -17,6 +17,7 @@ from scrae.data.features import GENES
 from scrae.data.files import cells_on_disk
 from scrae.data.layers import named_layers
 from scrae.data.on_disk import is_on_disk
+from scrae.data.several_files import is_several, several_on_disk
 from scrae.data.sparse_format import refuse_malformed
 
 
@@ -183,7 +184,8 @@ def read_cells(data: Any, layer: str | None = None, *, copy: bool = True, counts
     ----------
     data
         AnnData (in memory, a view, or backed), a matrix of cells x genes (dense or scipy sparse), or the path of an
-        h5ad file or a zarr store, whose counts stay on disk (:func:`scrae.data.files.cells_on_disk`).
+        h5ad file or a zarr store, or a list of such paths, whose counts stay on disk
+        (:func:`scrae.data.files.cells_on_disk`, :func:`scrae.data.several_files.several_on_disk`).
     layer
         Layer of the AnnData that holds raw counts; None: ``adata.X``.
     copy
@@ -201,6 +203,8 @@ def read_cells(data: Any, layer: str | None = None, *, copy: bool = True, counts
     rounding = Rounding.asked(counts)
     if isinstance(data, str | os.PathLike):
         data, layer = cells_on_disk(data, layer, counts=counts), None
+    elif is_several(data):
+        data, layer = several_on_disk(data, layer, counts=counts), None
     if _is_table_of_cells(data):
         return _read_anndata(data, layer, copy, rounding)
     if layer is not None:
@@ -221,6 +225,9 @@ def require_anndata(data: Any, who: str) -> None:
         return
     if isinstance(data, str | os.PathLike):
         given, cure = "the path of a file", "read it with anndata.read_h5ad, or call scrae.SCRAE().fit(path)"
+    elif is_several(data):
+        given = "a list of paths"
+        cure = "open them with scrae.data.several_files.several_on_disk, or call scrae.SCRAE().fit(paths)"
     elif hasattr(data, "shape"):
         given, cure = "a matrix", "put it into one, anndata.AnnData(matrix), or call scrae.SCRAE().fit(matrix)"
     else:

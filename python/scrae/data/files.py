@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import pairwise
@@ -225,7 +225,7 @@ def _stored_as(stored: Any) -> str:
     return str(stored.attrs.get("encoding-type", "?") if old is None else f"{old}_matrix")
 
 
-def refuse_target(path: Path, source: Path | None = None) -> None:
+def refuse_target(path: Path, sources: Sequence[Path] = ()) -> None:
     """Refuse, before there is anything to lose, a target that :func:`write_whole` and :func:`write_beside` must not
     replace or cannot write.
 
@@ -233,7 +233,7 @@ def refuse_target(path: Path, source: Path | None = None) -> None:
     ----------
     path
         Where the result shall be: nothing, or an h5ad file or zarr store of AnnData, and nothing else beside that.
-    source
+    sources
         h5ad or zarr that the result will contain, for the room that it needs.
 
     Raises
@@ -246,8 +246,7 @@ def refuse_target(path: Path, source: Path | None = None) -> None:
     sweep(path.parent)  # also puts back what a process that was killed had moved away
     refuse_unwritable(path.parent)
     _refuse_foreign(path)
-    if source is not None and source.suffix in (".h5ad", ".zarr"):
-        refuse_without_room(path, _size(source))
+    refuse_without_room(path, sum(_size(source) for source in sources if source.suffix in (".h5ad", ".zarr")))
 
 
 def _refuse_foreign(path: Path) -> None:

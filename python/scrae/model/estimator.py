@@ -26,6 +26,7 @@ from scrae.data.covariates import CovariateCoding, warn_of_nested
 from scrae.data.features import marked
 from scrae.data.links import Links
 from scrae.data.on_disk import by_rows
+from scrae.data.several_files import FILE, is_several
 from scrae.model import embedding, expression, labelling, sampling
 from scrae.model.checkpoints import Checkpoints
 from scrae.model.fitted import FittedModel, NotFittedError
@@ -270,7 +271,9 @@ class SCRAE:
         ----------
         data
             AnnData; a matrix of raw counts, cells x genes (dense or scipy sparse); or the path of an h5ad file that is
-            too large for memory. The counts of a file stay on disk and give the same result (docs/SCALE.md).
+            too large for memory. The counts of a file stay on disk and give the same result (docs/SCALE.md). A list of
+            paths is trained on as one file, with the genes that all have; ``obs["file"]`` names the file of each cell
+            (:func:`scrae.data.several_files.several_on_disk`).
         layer
             Layer of the AnnData with raw counts; None: ``adata.X``.
         counts
@@ -283,7 +286,7 @@ class SCRAE:
             :func:`scrae.tl.scrae` selects genes.)
         batch_key
             Column of ``adata.obs`` with batches. The decoder explains their effect, and it is removed from the
-            embedding.
+            embedding. Of several files each is a batch (``"file"``) where nothing else is named.
         categorical_covariate_keys
             Further columns of that kind.
         continuous_covariate_keys
@@ -360,6 +363,8 @@ class SCRAE:
         if genes is not None:
             modelled = by_rows(modelled, lambda rows: sp.csr_array(rows[:, chosen]), len(chosen))
         refuse_too_few(modelled, cells.where, self.settings.n_latent)
+        if batch_key is None and is_several(data) and len(data) > 1:
+            batch_key = FILE
         coding = CovariateCoding.fit(cells, batch_key, categorical_covariate_keys, continuous_covariate_keys)
         covariates = coding.code(cells)
         links = Links.read(cells, must_link, cannot_link)

@@ -92,6 +92,13 @@ def large_answer(stage: Stage) -> None:
     answers.write_array(stage.folder, "matrix", stage.cells.X)
 
 
+def of_two_files(stage: Stage) -> None:
+    paths = [stage.folder / "first.h5ad", stage.folder / "second.h5ad"]
+    stage.cells[:, :20].write_h5ad(paths[0])
+    stage.cells[:, :10].write_h5ad(paths[1])
+    stage.model.clone().fit(paths)
+
+
 def unlike(stage: Stage) -> None:
     """Cells that hardly express what the training cells do."""
     changed = of_values(stage, lambda values: values[np.arange(60)[::-1], ::-1] ** 3)
@@ -249,7 +256,7 @@ def with_clusters_by_hand(stage: Stage) -> None:
 def too_large(stage: Stage) -> None:
     with open(stage.folder / "large.h5ad", "wb") as file:
         file.truncate(2**43)
-    refuse_target(stage.folder / "out.h5ad", stage.folder / "large.h5ad")
+    refuse_target(stage.folder / "out.h5ad", [stage.folder / "large.h5ad"])
 
 
 def without_rpy2(stage: Stage) -> None:
@@ -352,6 +359,7 @@ PROVOKED: dict[str, list[Callable[[Stage], Any]]] = {
             batch_key="batch", continuous_covariate_keys=[copied(s, lambda batch: batch.map({"a": 1, "b": 2}))]
         ),
     ],
+    "genes_of_some_files": [of_two_files],
     "new_batches_unlike": [lambda s: s.model.map(with_batch(s, "new"), batch_key="batch")],
     "new_batches_apart": [unlike],
     "answer_too_large": [large_answer],
