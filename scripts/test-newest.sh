@@ -30,9 +30,9 @@ packages="python3-torch libopenblas0-pthread python3-venv python3-dev git make
 
 # What reads or makes counts, AnnData, tables, files or answers for R.
 changing="bridge test_bad_input.py test_batches.py test_cli.py test_clusters.py test_count_folders.py test_damaged_matrices.py test_data.py
-    test_differential.py test_from_disk.py test_genes.py test_integration.py test_labels.py test_model_folder.py test_neighbors.py test_new_batches.py
+    test_differential.py test_from_disk.py test_genes.py test_integration.py test_labels.py test_lazy.py test_model_folder.py test_neighbors.py test_new_batches.py
     test_old_model_folders.py test_plots.py test_pseudobulk.py test_ranked_genes.py test_report.py test_scanpy_layer.py
-    test_spared_hdf5.py"
+    test_several_files.py test_spared_hdf5.py"
 
 say() { echo "test-newest: $*"; }
 cannot() { say "$*" >&2 && exit 69; }

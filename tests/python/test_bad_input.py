@@ -613,23 +613,6 @@ def test_genes_are_given_in_an_order(small, quick):
     np.testing.assert_array_equal(listed.embed(), drawn.embed())
 
 
-class Dask:
-    """An array of dask with sparse blocks: numpy makes an object of it."""
-
-    dask, shape, ndim = {}, (60, 30), 2
-
-    def __init__(self, matrix):
-        self.matrix = matrix
-
-    def compute(self):
-        return self.matrix
-
-
-def test_an_array_of_dask_is_computed(small, quick):
-    expected = scrae.SCRAE(**quick).fit(small).embed()
-    np.testing.assert_array_equal(scrae.SCRAE(**quick).fit(Dask(small.X)).embed(), expected)
-
-
 @pytest.mark.parametrize("layer", ["X", 3, ["counts"]])
 def test_a_layer_that_is_none_is_named(small, quick, layer):
     small.layers["counts"] = small.X.copy()

@@ -16,6 +16,7 @@ from scrae.data.counts import WHERE_COUNTS_ARE, Rounding, as_counts, empty_cells
 from scrae.data.features import GENES
 from scrae.data.files import cells_on_disk
 from scrae.data.layers import named_layers
+from scrae.data.lazy import computed, is_lazy
 from scrae.data.on_disk import is_on_disk
 from scrae.data.several_files import is_several, several_on_disk
 from scrae.data.sparse_format import refuse_malformed
@@ -183,7 +184,8 @@ def read_cells(data: Any, layer: str | None = None, *, copy: bool = True, counts
     Parameters
     ----------
     data
-        AnnData (in memory, a view, or backed), a matrix of cells x genes (dense or scipy sparse), or the path of an
+        AnnData (in memory, a view, backed, or with arrays of dask, whose blocks are computed one after the other and
+        put on disk), a matrix of cells x genes (dense, scipy sparse or of dask), or the path of an
         h5ad file or a zarr store, or a list of such paths, whose counts stay on disk
         (:func:`scrae.data.files.cells_on_disk`, :func:`scrae.data.several_files.several_on_disk`).
     layer
@@ -209,7 +211,7 @@ def read_cells(data: Any, layer: str | None = None, *, copy: bool = True, counts
         return _read_anndata(data, layer, copy, rounding)
     if layer is not None:
         raise ValueError(f"layer={layer!r} needs an AnnData; a matrix has no layers")
-    matrix = as_counts(_in_memory(data), copy=copy, rounding=rounding)
+    matrix = _counts(data, "the matrix", copy=copy, rounding=rounding)
     return _refuse_empty_cells(Cells(matrix, None, "the matrix", rounding=rounding))
 
 
@@ -277,7 +279,7 @@ def _read_anndata(adata: Any, layer: Any, copy: bool, rounding: Rounding | None)
     if isinstance(matrix, sp.csr_matrix | sp.csr_array) and is_on_disk(matrix):
         copy = False  # it is ours, and too large
     try:
-        counts = as_counts(_in_memory(matrix), where, adata.obs_names, adata.var_names, copy=copy, rounding=rounding)
+        counts = _counts(matrix, where, adata.obs_names, adata.var_names, copy=copy, rounding=rounding)
     except CountsError as error:
         text = f"{error} {_suggestion(adata, layer)}".strip()
         raise CountsError(text, error.code, **error.fields) from None
@@ -314,9 +316,18 @@ def refuse_damaged_source(adata: Any) -> None:
             refuse_malformed(matrix, where)
 
 
+def _counts(
+    matrix: Any, where: str, cell_names: Any = None, gene_names: Any = None, *, copy: bool, rounding: Rounding | None
+) -> sp.csr_array:
+    """Checked counts; those of dask are put on disk, a block after the other."""
+    if is_lazy(matrix):
+        return computed(matrix, where, cell_names, gene_names, rounding)
+    return as_counts(_in_memory(matrix), where, cell_names, gene_names, copy=copy, rounding=rounding)
+
+
 def _in_memory(matrix: Any) -> Any:
     """A backed matrix (h5py data set or anndata's sparse data set) or one of dask in memory; others as they are."""
-    if hasattr(matrix, "dask") and hasattr(matrix, "compute"):
+    if is_lazy(matrix):
         return matrix.compute()  # its blocks may be sparse, which numpy could not put together
     if hasattr(matrix, "to_memory"):
         return matrix.to_memory()

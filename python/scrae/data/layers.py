@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import scipy.sparse as sp
 
+from scrae.data import lazy
+
 if TYPE_CHECKING:
     from anndata import AnnData
 
-CELLS = 4096  # that are read at once
+CELLS = 4096  # that are read at once, but of dask a block
 
 
 def named_layers(adata: AnnData) -> dict[str, Any]:
@@ -25,6 +28,7 @@ def matrix_of(adata: AnnData, layer: str | None) -> Any:
 
 def rows_in_blocks(matrix: Any) -> Iterator[sp.csr_array]:
     """All cells of a matrix in their order, of any kind that AnnData holds (dense, sparse, dask), some at a time."""
-    for start in range(0, matrix.shape[0], CELLS):
-        part = matrix[start : start + CELLS]
+    edges = lazy.edges(matrix) if lazy.is_lazy(matrix) else [*range(0, matrix.shape[0], CELLS), matrix.shape[0]]
+    for start, stop in pairwise(edges):
+        part = matrix[start:stop]
         yield sp.csr_array(part.compute() if hasattr(part, "compute") else part)
