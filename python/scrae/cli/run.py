@@ -34,7 +34,7 @@ def add_to(commands: Any) -> None:
         help="column of obs with batches, whose effect is removed from the embedding (default with several files: "
         '"file", which is written into obs and names the file of each cell)',
     )
-    run.add_argument("--no-batch", action="store_true", help="several files are no batches: remove nothing")
+    run.add_argument("--no-batch", action="store_true", help="do not take each of several files for a batch")
     run.add_argument(
         "--categorical-covariate-keys", nargs="*", default=[], metavar="KEY", help="further columns of that kind"
     )
