@@ -9,7 +9,7 @@ PRIORS := default default:regulariser=fixed_prior default:regulariser=none
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-quick lint format bench-speed bench-profile bench-scaling bench-accuracy bench-ablation bench-genes bench-genes-accuracy
 .PHONY: bench-family bench-family-further bench-family-maps bench-prior bench-vae-report bench-labels bench-constraints bench-batch bench-query bench-denoise bench-synthetic bench-differential bench-outliers
-.PHONY: attack bench-clusters bench-cluster-peers bench-validation peers lock clean
+.PHONY: attack bench-clusters bench-length bench-waiting bench-cluster-peers bench-validation peers lock clean
 .PHONY: setup-r installed-r test-r check test-r45 test-install bench-r
 .PHONY: document docs docs-check figures metadata release test-oldest test-latest test-newest
 
@@ -95,6 +95,12 @@ bench-accuracy: setup ## clustering scores against scaled PCA: table, ranking an
 bench-clusters: setup ## clusters as users get them, against labels, noise and rare types; resumable (DATA=folder of h5ad)
 	@$(python) benchmarks/clusters.py --data $(DATA) --controls benchmarks/results/clusters_controls.csv \
 	--markdown benchmarks/results/clusters.md >/dev/null
+
+bench-length: setup ## what shorter trainings cost; resumable (DATA=folder of h5ad)
+	@$(python) benchmarks/length.py --data $(DATA) --markdown benchmarks/results/length.md >/dev/null
+
+bench-waiting: setup ## seconds from counts to clusters and a map, beside scanpy's route by PCA; resumable (DATA=folder of h5ad)
+	@$(python) benchmarks/waiting.py --data $(DATA) --threads 2 --markdown benchmarks/results/waiting.md >/dev/null
 
 # Those that are there: scanpy, scranpy after `make peers`, Seurat, and the others of R where their folder is named.
 CLUSTER_PEERS := $(if $(wildcard .venv-peers/lib/*/site-packages/scranpy),--peer .venv-peers/bin/python --methods scranpy,--methods)

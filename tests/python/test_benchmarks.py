@@ -146,6 +146,22 @@ def test_one_command_measures_clusters_as_users_get_them(program, tmp_path, monk
     assert (rows["n_types"] == 10).all()
 
 
+def test_one_command_measures_what_shorter_trainings_cost(program, tmp_path, monkeypatch, capsys):
+    length, data = program("length"), tmp_path / "data"
+    data.mkdir()
+    scrae.datasets.pbmc().write_h5ad(data / "pbmc.h5ad")
+    typed = ["--data", str(data), "--seeds", "1", "--n-genes", "300", "--steps", "60", "30"]
+    monkeypatch.setattr("sys.argv", ["length.py", *typed, "--out", str(tmp_path / "rows.csv")])
+    length.main()
+    printed = capsys.readouterr().out
+    rows = pd.read_csv(tmp_path / "rows.csv").set_index("steps")
+    assert list(rows["epochs"]) == [12, 10]  # 630 of the 700 cells are trained on; there are ten epochs at least
+    means = rows.loc[60, ["cluster_NMI", "cluster_ARI"]]
+    assert f"| {means.iloc[0]:.3f} / {means.iloc[1]:.3f} |" in printed
+    lost = rows.loc[60, "kmeans_NMI"] - rows.loc[30, "kmeans_NMI"]
+    assert f"({lost:.3f})" in printed
+
+
 def test_controls_are_what_they_say(program):
     control = program("clusters").control
     adata = scrae.datasets.pbmc()

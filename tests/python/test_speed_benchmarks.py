@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from functools import partial
 
 import anndata
 import numpy as np
@@ -93,6 +94,25 @@ def test_one_command_measures_parts_by_size_and_whole_calls_from_disk(program, s
     assert list(rows["source"]) == ["zarr"]
     assert (rows["training"] < rows["seconds"]).all()
     assert "| 300 cells, zarr |" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_what_a_user_waits_for_is_timed_beside_scanpy(program, source, monkeypatch):
+    waiting = program("waiting")
+    monkeypatch.setattr(waiting, "GENES", 700)
+    monkeypatch.setattr(scrae.tl, "scrae", partial(scrae.tl.scrae, max_epochs=2))
+    rows = [
+        {"cells": 600, "route": route, "run": 0} | waiting.measure(source, 600, route)
+        for route in ("quick", "scanpy", "first")
+    ]
+    for row in rows:
+        assert min(row[part] for part in waiting.PARTS) > 0
+        assert row["whole"] == pytest.approx(sum(row[part] for part in waiting.PARTS))
+    again = [row | {"run": run, "whole": row["whole"] * factor} for row in rows for run, factor in ((1, 3), (2, 2))]
+    shown = waiting.table(pd.DataFrame(rows + again))
+    whole = rows[1]["whole"]
+    assert f"| {2 * whole:.1f} ({whole:.1f} to {3 * whole:.1f}) |" in shown
+    assert "| 600, scanpy |" in shown
 
 
 def test_goals_are_reached_on_their_side_of_what_is_asked(program):

@@ -28,13 +28,13 @@ KINDS: dict[str, tuple[Any, str]] = {  # of settings, by the beginning of their 
 WHOLE = {  # settings that are whole numbers, and the least that each may be
     "n_latent": 1,
     "batch_size": 2,
+    "n_steps": 1,
     "max_epochs": 1,
     "patience": 1,
     "n_pcs": 0,
     "n_residual": 0,
     "dispersion_steps": 0,
 }
-STEPS = 1000  # steps of the autoencoder that a default training takes, whatever the number of cells
 
 
 @dataclass(frozen=True)
@@ -119,8 +119,11 @@ class Settings:
     bfloat16
         Round the factors of the widest matrix products of training to bfloat16 where the processor multiplies these in
         hardware (Intel's AMX, :mod:`scrae.compute.bfloat16`); elsewhere nothing changes.
+    n_steps
+        About how many minibatches training takes, whatever the number of cells. Fewer for a first look: docs/SCALE.md
+        says what they cost.
     max_epochs
-        Passes over the training cells; None: :func:`epochs_for`.
+        Passes over the training cells; None: :func:`epochs_for`, by ``n_steps``.
     early_stopping
         Stop when the held-out reconstruction has not improved for ``patience`` epochs, keep the best weights.
     patience
@@ -163,6 +166,7 @@ class Settings:
     clip_gradient: float | None = None
     batch_size: int = 128
     bfloat16: bool = True
+    n_steps: int = 1000
     max_epochs: int | None = None
     early_stopping: bool = True
     patience: int | None = None
@@ -346,11 +350,11 @@ def _within(name: str, value: float, low: float, high: float) -> None:
         )
 
 
-def epochs_for(n_cells: int, batch_size: int) -> int:
-    """Epochs that give about :data:`STEPS` steps, at least 10 and at most 400."""
-    return min(400, max(10, round(STEPS * batch_size / n_cells)))
+def epochs_for(n_cells: int, batch_size: int, n_steps: int = Settings.n_steps) -> int:
+    """Epochs that give about ``n_steps`` steps, at least 10 and at most 400."""
+    return min(400, max(10, round(n_steps * batch_size / n_cells)))
 
 
-def patience_for(n_cells: int, batch_size: int) -> int:
+def patience_for(n_cells: int, batch_size: int, n_steps: int = Settings.n_steps) -> int:
     """Epochs without improvement before stopping: a tenth of :func:`epochs_for`, at least 15."""
-    return max(15, epochs_for(n_cells, batch_size) // 10)
+    return max(15, epochs_for(n_cells, batch_size, n_steps) // 10)

@@ -83,7 +83,7 @@ class Fitting:
         self.population = Population.of(module.log_libraries(counts), covariates)
         data = CountData(counts, covariates, device, has_batch=coding.batch_key is not None, links=links)
         training, validation = _held_out(data.n_cells, settings)
-        patience = settings.patience or patience_for(len(training), settings.batch_size)
+        patience = settings.patience or patience_for(len(training), settings.batch_size, settings.n_steps)
         self.training = Training(module.to(device), data, training, validation, patience)
         if state is not None:
             self.training.load_state(dict(state))
@@ -115,8 +115,8 @@ class Fitting:
 
     def epochs(self, max_epochs: int | None) -> int:
         """How many epochs there will be at most."""
-        n_cells = len(self.training.training_cells)
-        return max_epochs or self.settings.max_epochs or epochs_for(n_cells, self.settings.batch_size)
+        n_cells, settings = len(self.training.training_cells), self.settings
+        return max_epochs or settings.max_epochs or epochs_for(n_cells, settings.batch_size, settings.n_steps)
 
     def run(self, epochs: int, show_progress: bool | None, after_epoch: Callable[[], None]) -> None:
         """Train up to that epoch."""

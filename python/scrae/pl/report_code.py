@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from scrae.autoencoder.settings import epochs_for
+from scrae.autoencoder.settings import Settings, epochs_for
 from scrae.pl.report_run import Run
 from scrae.tl.calls import Expression, as_typed, call_text, laid_out
 
@@ -83,7 +83,8 @@ def _limit(run: Run) -> dict[str, int]:
     n_trained = int(summary.get("n_cells", 0)) - int(summary.get("n_validation_cells", 0))
     if "max_epochs" in run.changed_settings or not epochs or n_trained < 1:
         return {}
-    usual = epochs_for(n_trained, int(run.params.get("batch_size", 128)))
+    size, steps = (int(run.params.get(name, getattr(Settings, name))) for name in ("batch_size", "n_steps"))
+    usual = epochs_for(n_trained, size, steps)
     given = epochs > usual or (summary.get("stop_reason") == "max_epochs" and epochs != usual)
     return {"max_epochs": epochs} if given else {}
 
