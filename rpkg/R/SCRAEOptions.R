@@ -14,8 +14,8 @@
 #' @param ... Of the model: `likelihood`, `n.hidden` (widths of the encoder's layers),
 #'   `decoder.hidden`, `activation`, `normalisation`, `dropout.rate`, `mask.rate`,
 #'   `contrast.weight`, `n.pcs`, `n.residual`, `smoothing`, `library`, `dispersion`,
-#'   `learning.rate`, `weight.decay`, `batch.size`, `early.stopping`, `patience`,
-#'   `validation.size`, ..., and those of the regulariser: `n.clusters`, `weight`,
+#'   `learning.rate`, `weight.decay`, `batch.size`, `n.steps`, `early.stopping`,
+#'   `patience`, `validation.size`, ..., and those of the regulariser: `n.clusters`, `weight`,
 #'   `warmup.epochs`, ... `help("scRAE-presets")` says what each preset has. Of the
 #'   run: `device` (`"auto"`, `"cpu"`, `"cuda"`), `threads` (of torch) and
 #'   `in.process`.

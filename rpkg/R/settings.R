@@ -26,7 +26,7 @@ SETTINGS <- c(
     library_weight = "float", dispersion = "str", dispersion_steps = "int",
     learning_rate = "float", adam_eps = "float", weight_decay = "float",
     clip_gradient = "float?", batch_size = "int", bfloat16 = "bool",
-    max_epochs = "int?", early_stopping = "bool", patience = "int?",
+    n_steps = "int", max_epochs = "int?", early_stopping = "bool", patience = "int?",
     validation_size = "float"
 )
 
@@ -49,7 +49,7 @@ SETTING_VALUES <- list(
 )
 
 SETTING_LEAST <- c(
-    n_latent = 1, batch_size = 2, patience = 1, n_pcs = 0, n_residual = 0,
+    n_latent = 1, batch_size = 2, n_steps = 1, patience = 1, n_pcs = 0, n_residual = 0,
     dispersion_steps = 0
 )
 

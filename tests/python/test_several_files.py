@@ -57,6 +57,32 @@ def test_each_cell_says_its_file_and_keeps_what_its_file_says_of_it(files):
     assert list(obs["sex"][300:302]) == ["f", "m"]
 
 
+@pytest.mark.parametrize("from_disk", [[], ["--from-disk"]], ids=["memory", "disk"])
+def test_columns_of_different_kinds_are_written_as_text_and_missing_values_stay(pbmc, tmp_path, from_disk):
+    first, second = pbmc[:350].copy(), pbmc[350:].copy()
+    first.obs["plate"], second.obs["plate"] = 1, "two"
+    first.obs["lane"], second.obs["lane"] = pd.Categorical(["L"] * 350), pd.Categorical([5] * 350)
+    first.obs["passed"], first.obs["age"] = True, 31
+    first.obs["known"] = pd.array([True, None] * 175, dtype="boolean")
+    first.obs["grade"] = pd.Categorical(["low", "high"] * 175, categories=["low", "high"], ordered=True)
+    second.obs["grade"] = pd.Categorical(["high", "low"] * 175, categories=["high", "low"], ordered=True)
+    first.raw = first
+    first.var["kept"], second.var["other"] = 2.5, "words"
+    paths = [tmp_path / "first.h5ad", tmp_path / "second.h5ad"]
+    for path, part in zip(paths, (first, second), strict=True):
+        part.write_h5ad(path)
+    assert run(*paths, "--out", tmp_path / "both.h5ad", *from_disk) == 0
+    both = anndata.read_h5ad(tmp_path / "both.h5ad")
+    assert both.obs["plate"].astype(str).value_counts().to_dict() == {"1": 350, "two": 350}
+    assert both.obs["lane"].astype(str).value_counts().to_dict() == {"L": 350, "5": 350}
+    assert both.obs["passed"][:350].all()
+    assert both.obs[["passed", "age", "known"]][350:].isna().all(axis=None)
+    assert (both.obs["age"][:350] == 31).all()
+    assert list(both.obs["grade"].astype(str)) == ["low", "high"] * 175 + ["high", "low"] * 175
+    assert (both.var["kept"] == 2.5).all()
+    assert (both.var["other"].astype(str) == "words").all()
+
+
 def test_genes_that_are_left_out_are_counted(files):
     with pytest.warns(Notice, match=r"665 genes are in every file; .* are left out \(100 of second\)"):
         read_several(files)

@@ -51,8 +51,8 @@ def read_several(paths: Paths, prefix: str | None = None) -> AnnData:
     -------
     The only file as it is. Of several, all cells with the genes that every file has. ``obs["file"]`` names the file of
     each cell. Where the same name of a cell occurs in two files, the file is added to the name of every cell. Columns
-    of ``obs`` that a file lacks are missing values in its cells; layers and other parts are kept where every file has
-    them.
+    of ``obs`` that a file lacks are missing values in its cells, and one that holds words in a file and numbers in
+    another becomes text; layers and other parts are kept where every file has them.
 
     Raises
     ------
@@ -70,7 +70,10 @@ def read_several(paths: Paths, prefix: str | None = None) -> AnnData:
     parts = [read_counts(Path(path), prefix) for path in paths]
     _shared_genes(parts, names)
     obs = _obs(parts, names)
-    joined = anndata.concat(parts, join="inner", merge="same", keys=names, index_unique="-")
+    if any(part.raw is None for part in parts):
+        for part in parts:
+            part.raw = None
+    joined = anndata.concat(parts, join="inner", merge="unique", keys=names, index_unique="-")
     joined.obs = obs
     return joined
 
@@ -121,7 +124,7 @@ def several_on_disk(paths: Paths, layer: str | None = None, *, counts: str = "ra
         for block in blocks(sp.csr_array(part.X))
     )
     matrix = on_disk(cells, len(genes), at_most=sum(part.X.nnz for part in parts))
-    var = anndata.concat([anndata.AnnData(var=part.var) for part in parts], merge="same").var
+    var = anndata.concat([anndata.AnnData(var=part.var) for part in parts], merge="unique").var
     return anndata.AnnData(X=sp.csr_matrix(matrix), obs=obs, var=var.loc[genes])
 
 
@@ -196,4 +199,12 @@ def _obs(parts: Sequence[AnnData], names: Sequence[str]) -> pd.DataFrame:
     tables = [anndata.AnnData(obs=part.obs) for part in parts]
     made_unique = None if told_apart else "-"
     obs: pd.DataFrame = anndata.concat(tables, join="outer", label=FILE, keys=names, index_unique=made_unique).obs
+    for column in obs.columns[[_is_mixed(obs[column]) for column in obs]]:
+        obs[column] = obs[column].astype(object).map(str, na_action="ignore")
     return obs
+
+
+def _is_mixed(column: pd.Series) -> bool:
+    """Whether it holds text beside something else: numbers in one file and words in another, which no file can hold."""
+    values = column.cat.categories if hasattr(column, "cat") else column
+    return values.dtype == object and not values.dropna().map(lambda value: isinstance(value, str)).all()
