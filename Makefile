@@ -105,9 +105,10 @@ bench-waiting: setup ## seconds from counts to clusters and a map, beside scanpy
 # Those that are there: scanpy, scranpy after `make peers`, Seurat, and the others of R where their folder is named.
 CLUSTER_PEERS := $(if $(wildcard .venv-peers/lib/*/site-packages/scranpy),--peer .venv-peers/bin/python --methods scranpy,--methods)
 
-bench-cluster-peers: setup-r ## clusters by Seurat and scanpy, scranpy after `make peers`; RLIB=folder with R's scran, SC3, scSHC, CHOIR: by these, too (DATA=folder of h5ad)
+bench-cluster-peers: setup-r ## clusters by Seurat and scanpy; after `make peers` by scranpy, SCVI, LDVAE, CONCORD and SCALEX; RLIB=folder with R's scran, SC3, scSHC, CHOIR: by these, too (DATA=folder of h5ad)
+	@$(if $(PEER),$(python) benchmarks/accuracy.py --data $(DATA) --seeds 1 $(PEER) scvi ldvae $(if $(LATER_PEERS),concord_alone) $(SCALEX) >/dev/null)
 	@$(if $(RLIB),R_LIBS=$(RLIB)) $(python) benchmarks/cluster_peers.py --data $(DATA) \
-	--markdown benchmarks/results/cluster_peers.md $(CLUSTER_PEERS) scanpy seurat seurat30 $(if $(RLIB),scran sc3 scshc choir) >/dev/null
+	--markdown benchmarks/results/cluster_peers.md $(CLUSTER_PEERS) scanpy seurat seurat30 sctransform $(if $(RLIB),scran sc3 scshc choir) >/dev/null
 
 bench-ablation: setup ## the same with no prior, a fixed and the learned one; resumable (DATA=folder of h5ad)
 	@$(python) benchmarks/accuracy.py --data $(DATA) --methods $(PRIORS) >/dev/null
@@ -127,9 +128,9 @@ bench-family: setup ## every preset on 1,000 cells (Table 2 of the paper), then 
 	@$(study)/family.py --data $(DATA) --cells 1000 --markdown $(studied)/family.md --figure $(studied)/family.png
 	@$(study)/family.py --data $(DATA) --latent 10 --seeds 1 --out $(studied)/family_all_cells.csv --markdown $(studied)/family_all_cells.md
 
-bench-family-further: setup ## presets that came later, beside three of the others: eight data sets, one seed; resumable (DATA=folder of h5ad)
-	@$(study)/family.py --data $(DATA) --cells 1000 --latent 10 --seeds 1 --presets default scdeepcluster scvi contrastive_sc \
-	--datasets baron_human2_4 cellbench_3cl kang_ifnb_2800 klein_1000 paul_myeloid pollen_299 zeisel_1799 zheng_pbmc68k_700 \
+bench-family-further: setup ## vasc, which trains long, beside four of the others: two data sets, one seed; resumable (DATA=folder of h5ad)
+	@$(study)/family.py --data $(DATA) --cells 1000 --latent 10 --seeds 1 --presets default scdeepcluster scvi contrastive_sc vasc \
+	--datasets pollen_299 zheng_pbmc68k_700 \
 	--out $(studied)/family_further.csv --markdown $(studied)/family_further.md
 
 bench-family-maps: setup ## draw the cells as every preset has them (Figures 2-6 of the paper) in benchmarks/studies/results/maps
@@ -144,6 +145,7 @@ bench-vae-report: setup ## AE, beta-VAE and beta-VSC on PBMC 3k as in a report, 
 
 # After `make peers` the methods of others are measured, too.
 PEER := $(if $(wildcard .venv-peers/.ready),--peer .venv-peers/bin/python --methods)
+SCALEX := $(if $(wildcard .venv-peers/lib/*/site-packages/scalex),scalex)
 
 bench-labels: setup ## types from some labels, calibration, unknown types, beside classifiers on PCA and scANVI (DATA=folder of h5ad)
 	@$(python) benchmarks/labels.py --data $(DATA) --markdown benchmarks/results/labels.md \
@@ -156,10 +158,10 @@ bench-constraints: setup ## some labels as pairs of cells, beside a classifier a
 # An environment that an older `make peers` has made lacks these.
 LATER_PEERS := $(if $(wildcard .venv-peers/lib/*/site-packages/concord),scanorama concord)
 
-bench-batch: setup-r ## how batches mix and types stay apart, on real and made batches, beside other packages, Seurat among them; types that one batch holds alone (DATA=folder of h5ad)
-	@$(python) benchmarks/batch.py --data $(DATA) --markdown benchmarks/results/batch.md --embeddings build/batch \
+bench-batch: setup-r ## how batches mix and types stay apart, on real and made batches, beside other packages, Seurat among them; types that one batch holds alone; RLIB=folder with R's batchelor: fastMNN, too (DATA=folder of h5ad)
+	@$(if $(RLIB),R_LIBS=$(RLIB)) $(python) benchmarks/batch.py --data $(DATA) --markdown benchmarks/results/batch.md --embeddings build/batch \
 	--scib-datasets cellbench_3cl kang_ifnb_2800 baron_human2_4 \
-	$(if $(PEER),--scib benchmarks/results/batch_scib.csv $(PEER) scrae default pca30 harmony scvi_batch $(LATER_PEERS) seurat_rpca seurat_cca)
+	$(if $(PEER),--scib benchmarks/results/batch_scib.csv $(PEER) scrae default pca30 harmony scvi_batch $(LATER_PEERS) seurat_rpca seurat_cca $(if $(RLIB),fastmnn) $(SCALEX:=_batch))
 	@$(python) benchmarks/alone.py --data $(DATA) --markdown benchmarks/results/alone.md --embeddings build/batch \
 	$(if $(PEER),$(PEER) scrae default pca30 harmony)
 
@@ -188,9 +190,9 @@ bench-validation: setup ## what checking 70,000 x 20,000 counts costs beside a t
 attack: setup ## damage, kills, loads beside saves, full disks (root): what comes of each try; 15 minutes
 	@nice $(python) benchmarks/attack.py --markdown docs/RELIABILITY.md
 
-peers: setup ## an environment of its own with scvi-tools, Harmony, Scanorama, CONCORD, MAGIC, scib-metrics and scranpy, to measure beside
+peers: setup ## an environment of its own with scvi-tools, Harmony, Scanorama, CONCORD, SCALEX, MAGIC, scib-metrics and scranpy, to measure beside
 	@test -e .venv-peers/.ready || { $(python) -m venv --clear .venv-peers && .venv-peers/bin/pip install --quiet \
-	"$$(grep '^torch==' requirements.lock)" "scvi-tools>=1.3" "harmonypy>=2" "scanorama>=1.7" "concord-sc>=1" "magic-impute>=3" "scib-metrics>=0.5" "scranpy>=0.3" && touch .venv-peers/.ready; }
+	"$$(grep '^torch==' requirements.lock)" "scvi-tools>=1.3" "harmonypy>=2" "scanorama>=1.7" "concord-sc>=1" "scalex>=1" "magic-impute>=3" "scib-metrics>=0.5" "scranpy>=0.3" && touch .venv-peers/.ready; }
 
 test-install: setup-r ## install the R package from a clone that is gone afterwards, and Python from a folder of wheels, offline
 	@scripts/test-install.sh

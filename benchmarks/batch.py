@@ -8,11 +8,11 @@ begin with ``made_`` are made from some of them (benchmarks/made_batches.py). Ev
 (chosen within batches); none sees types. Methods: ``scrae`` (the default preset with
 ``batch_key``; ``scrae:dispersion=gene-batch``: with other settings), any method of benchmarks/accuracy.py, which is
 told of no batch (``default``, ``pca30``, ``scvi``), and with ``--peer`` ``harmony``, ``scvi_batch`` (three seeds),
-``scanorama`` and ``concord``, which are told. So are ``seurat_cca`` and ``seurat_rpca`` of R (one seed: little in them
-is random). Where these fail, mostly because a batch is too small for them, their row has no scores. Scores as in
-benchmarks/mixing.py; rows of older versions lack the last two. One row per (data set, method, seed); rows that are
-there already are not computed again, nor are embeddings where ``--embeddings`` names a folder to keep them in (not that
-of benchmarks/accuracy.py: genes differ).
+``scanorama``, ``concord`` and ``scalex_batch``, which are told. So are ``seurat_cca``, ``seurat_rpca`` and ``fastmnn``
+of R (one seed: little in them is random). Where these fail, mostly because a batch is too small for them, their row has
+no scores. Scores as in benchmarks/mixing.py; rows of older versions lack the last two. One row per (data set, method,
+seed); rows that are there already are not computed again, nor are embeddings where ``--embeddings`` names a folder to
+keep them in (not that of benchmarks/accuracy.py: genes differ).
 
 With ``--scib FILE.csv``, and a peer that has scib-metrics, the embeddings of the first seed get its scores as well
 (Luecken et al. 2022), a row for each data set and method; they are kept in embeddings/ beside FILE.csv if nothing else
@@ -31,17 +31,18 @@ import numpy as np
 import pandas as pd
 import scanpy as sc
 from accuracy import Embedded, embed, kept, settings
+from batch_peers import OF_BATCHES as OF_R
+from batch_peers import Refused, ask_r
 from experiment import KEYS, ask_peer, command, measured_already, options, resumed, with_chosen_genes
 from made_batches import MADE, made
 from mixing import BESIDE, OF_BATCHES, OF_TYPES, distances_kept, distances_within_batches, isolated_f1, mixing_scores
 from peers import SCIB
-from seurat_peers import OF_BATCHES as OF_SEURAT
-from seurat_peers import Refused, ask_seurat
 from tables import in_common, markdown, mean_and_spread_of_known, publish
 
 import scrae
 
-SEEDS = {"scvi_batch": 3} | dict.fromkeys(OF_SEURAT, 1)  # at most; SCVI takes ten times as long as scRAE
+# At most; SCVI and SCALEX take ten times as long as scRAE.
+SEEDS = {"scvi_batch": 3, "scalex_batch": 1} | dict.fromkeys(OF_R, 1)
 REAL = ["cellbench_3cl", "kang_ifnb_2800", "baron_human2_4", "cao_worm_neuron", "zeisel_1799"]
 DATASETS = [*REAL, *MADE]
 SCORES = ["overall", "batches", "types", *BESIDE, *OF_BATCHES, *OF_TYPES]
@@ -65,10 +66,10 @@ def batches_in(data: Path, n_genes: int) -> Callable[[str], anndata.AnnData]:
 
 
 def embed_batches(adata: anndata.AnnData, method: str, seed: int, peer: str | None) -> Embedded:
-    """As :func:`accuracy.embed`, with three methods more."""
+    """As :func:`accuracy.embed`, with ``scrae`` and the methods of R."""
     name, _, changes = method.partition(":")
-    if name in OF_SEURAT:
-        return ask_seurat(adata, name, seed).to_numpy(), {}
+    if name in OF_R:
+        return ask_r(adata, name, seed).to_numpy(), {}
     if name != "scrae":
         return embed(adata, method, seed, peer)
     model = scrae.SCRAE(random_state=seed, verbose=False, **settings(changes))

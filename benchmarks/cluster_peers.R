@@ -1,5 +1,5 @@
 # Clusters of a data set by another package at its defaults, which is told no number: for benchmarks/cluster_peers.py.
-# Rscript cluster_peers.R seurat|seurat30|scran|sc3|scshc|choir counts.mtx seed
+# Rscript cluster_peers.R seurat|seurat30|sctransform|scran|sc3|scshc|choir counts.mtx seed
 # The counts are genes x cells. The last line printed is JSON: the clusters, and how many seconds of the processor had
 # gone before the package's own steps began. cluster_peers_python.py does the same for packages of Python.
 suppressPackageStartupMessages(library(methods))
@@ -21,6 +21,15 @@ as_sce <- function(counts) SingleCellExperiment::SingleCellExperiment(list(count
 peers <- list(
     seurat = function(counts, seed) seurat(counts, 10),
     seurat30 = function(counts, seed) seurat(counts, 30),
+    # The steps of its vignette, in place of NormalizeData, FindVariableFeatures and ScaleData.
+    sctransform = function(counts, seed) {
+        object <- Seurat::CreateSeuratObject(counts) |>
+            Seurat::SCTransform(verbose = FALSE) |>
+            Seurat::RunPCA() |>
+            Seurat::FindNeighbors(dims = seq_len(30)) |>
+            Seurat::FindClusters()
+        Seurat::Idents(object)
+    },
     # The steps of the package's vignette.
     scran = function(counts, seed) {
         set.seed(seed)
@@ -53,8 +62,8 @@ arguments <- commandArgs(TRUE)
 cluster <- peers[[arguments[1]]]
 # Loaded before the clock starts; some find methods of others on the search path alone.
 needed <- list(
-    seurat = "Seurat", seurat30 = "Seurat", scran = "scran", sc3 = c("SingleCellExperiment", "SC3"), scshc = "scSHC",
-    choir = c("Seurat", "CHOIR")
+    seurat = "Seurat", seurat30 = "Seurat", sctransform = c("Seurat", "sctransform"), scran = "scran",
+    sc3 = c("SingleCellExperiment", "SC3"), scshc = "scSHC", choir = c("Seurat", "CHOIR")
 )
 for (package in needed[[arguments[1]]]) suppressPackageStartupMessages(library(package, character.only = TRUE))
 counts <- as(Matrix::readMM(arguments[2]), "CsparseMatrix")

@@ -8,6 +8,7 @@ DIR holds h5ad files with raw counts in X and labels in obs["cell_type"], which 
 package gets the counts of all genes and of all cells, and chooses genes and normalises at its own defaults:
 
 - ``seurat`` and ``seurat30``: Seurat in R, 10 and 30 principal components, FindNeighbors and FindClusters;
+- ``sctransform``: Seurat with SCTransform before 30 principal components, the steps of its vignette;
 - ``scanpy``: its tutorial's steps, Leiden at a resolution of 1;
 - ``scran`` in R, the steps of its vignette; ``scranpy`` with ``--peer`` (the code of R's scrapper);
 - ``sc3``, ``scshc`` and ``choir``: SC3 with its own estimate of the number, scSHC and CHOIR, if R has them.
@@ -18,7 +19,8 @@ are there already are not measured again, and with ``--tabulate`` nothing else i
 slow, have one seed.
 
 The tables join them with rows that other programs have measured, on 2,000 genes: scRAE and 30 principal components
-(benchmarks/results/clusters.csv), and SCVI with Leiden at 1 (benchmarks/results/accuracy.csv).
+(benchmarks/results/clusters.csv), and SCVI, LDVAE, CONCORD and SCALEX with Leiden at 1, none of them told of batches
+(benchmarks/results/accuracy.csv).
 """
 
 from __future__ import annotations
@@ -47,13 +49,14 @@ PEER_KEYS = ["dataset", "peer", "seed"]
 OURS = "scrae.tl.cluster"
 FEWEST = 5
 """Data sets that an interval needs."""
-OF_R = ("seurat", "seurat30", "scran", "sc3", "scshc", "choir")
+OF_R = ("seurat", "seurat30", "sctransform", "scran", "sc3", "scshc", "choir")
 OF_PYTHON = ("scanpy", "scranpy")
 SEVERAL_SEEDS = ("scanpy",)
 """Packages whose clusters depend on a seed and that are quick enough to measure that."""
 NAMES = {
     "seurat": "Seurat, 10 components",
     "seurat30": "Seurat, 30 components",
+    "sctransform": "Seurat, SCTransform",
     "scanpy": "scanpy",
     "scran": "scran",
     "scranpy": "scranpy (scrapper)",
@@ -61,6 +64,15 @@ NAMES = {
     "scshc": "scSHC",
     "choir": "CHOIR",
 }
+
+
+EMBEDDINGS = {
+    "scvi": "SCVI, Leiden at 1",
+    "ldvae": "LDVAE, Leiden at 1",
+    "concord_alone": "CONCORD, Leiden at 1",
+    "scalex": "SCALEX, Leiden at 1",
+}
+"""Methods of benchmarks/accuracy.py that give an embedding and no clusters."""
 
 
 def words(peer: str, counts: Path, seed: int, python: str | None) -> list[str]:
@@ -113,7 +125,7 @@ def measure(adata: anndata.AnnData, peer: str, seed: int, python: str | None, li
 
 
 def measured_elsewhere(clusters: Path, accuracy: Path) -> pd.DataFrame:
-    """Rows of the same form of scRAE, of principal components, and of SCVI, without what was not measured there."""
+    """Rows of the same form of scRAE, principal components and ``EMBEDDINGS``, without what was not measured there."""
     known = pd.read_csv(clusters)
     parts = []
     for name, method, route in (
@@ -125,9 +137,10 @@ def measured_elsewhere(clusters: Path, accuracy: Path) -> pd.DataFrame:
             columns={f"{route}_NMI": "NMI", f"{route}_ARI": "ARI", f"{route}_n": "clusters"}
         )
         parts.append(rows[["dataset", "seed", "n_types", "NMI", "ARI", "clusters"]].assign(peer=name))
-    scvi = pd.read_csv(accuracy).query("method == 'scvi'")
-    scvi = scvi.rename(columns={"leiden_NMI": "NMI", "leiden_ARI": "ARI"})
-    parts.append(scvi[["dataset", "seed", "NMI", "ARI"]].assign(peer="SCVI, Leiden at 1"))
+    embedded = pd.read_csv(accuracy).rename(columns={"leiden_NMI": "NMI", "leiden_ARI": "ARI"})
+    for method, name in EMBEDDINGS.items():
+        rows = embedded[embedded["method"] == method]
+        parts.append(rows[["dataset", "seed", "NMI", "ARI"]].assign(peer=name))
     return pd.concat(parts, ignore_index=True)
 
 

@@ -2,15 +2,15 @@
 
     .venv-peers/bin/python benchmarks/peers.py METHOD COUNTS.h5ad SEED ANSWER.npy
 
-Each with its own defaults. Embeddings (``EMBEDDINGS``): ``scvi``, SCVI of scvi-tools told nothing of batches;
-``scvi_batch``, the same, told ``obs["batch"]``; ``harmony``, Harmony (harmonypy) on 30 scaled principal components,
-told ``obs["batch"]``; ``scanorama`` and ``concord``, told it too. Other answers (``ANSWERS``): ``scanvi``,
-probabilities of types from ``obs["known"]``, "Unknown" where there is no label, told ``obs["batch"]`` if it is there;
-``scanvi_surgery``, codes of all cells and such probabilities, from SCANVI of the cells with a label and a surgery
-(scArches) for the batches of the others; ``scvi_denoised`` and ``magic``, expected counts;
-``scvi_samples``, counts of as many cells from the prior; ``scvi_de``, of "a" against "b" of ``obs["group"]``;
-``scib``, scores of scib-metrics for all of ``obsm``. Prints the peak of memory in MB. Called by
-:func:`experiment.ask_peer`.
+Each with its own defaults. Embeddings (``EMBEDDINGS``) that are told nothing of batches: ``scvi``, SCVI of scvi-tools;
+``ldvae``, its LDVAE (a linear decoder); ``scalex``; ``concord_alone``. Told ``obs["batch"]``: ``scvi_batch``,
+``scalex_batch`` and ``concord``, which are the same three; ``harmony``, Harmony (harmonypy) on 30 scaled principal
+components; ``scanorama``. Other answers (``ANSWERS``): ``scanvi``, probabilities of types from ``obs["known"]``,
+"Unknown" where there is no label, told ``obs["batch"]`` if it is there; ``scanvi_surgery``, codes of all cells and such
+probabilities, from SCANVI of the cells with a label and a surgery (scArches) for the batches of the others;
+``scvi_denoised`` and ``magic``, expected counts; ``scvi_samples``, counts of as many cells from the prior; ``scvi_de``,
+of "a" against "b" of ``obs["group"]``; ``scib``, scores of scib-metrics for all of ``obsm``. Prints the peak of memory
+in MB. Called by :func:`experiment.ask_peer`.
 
 A trained SCVI is kept in $SCVI_MODELS, if that is set, and used again for all but ``scvi``, whose time counts.
 """
@@ -21,6 +21,7 @@ import hashlib
 import logging
 import os
 import sys
+import tempfile
 import warnings
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,14 @@ def scanorama(adata: anndata.AnnData, seed: int) -> np.ndarray:
 
 
 def concord(adata: anndata.AnnData, seed: int) -> np.ndarray:
+    return with_concord(adata, seed, "batch")
+
+
+def concord_alone(adata: anndata.AnnData, seed: int) -> np.ndarray:
+    return with_concord(adata, seed, None)
+
+
+def with_concord(adata: anndata.AnnData, seed: int, domain_key: str | None) -> np.ndarray:
     """100 dimensions, from log-normalised counts."""
     import concord
     import scanpy as sc
@@ -108,9 +117,36 @@ def concord(adata: anndata.AnnData, seed: int) -> np.ndarray:
     sc.pp.normalize_total(adata)
     sc.pp.log1p(adata)
     genes = list(adata.var_names)
-    model = concord.Concord(adata, save_dir=None, input_feature=genes, domain_key="batch", seed=seed, num_workers=0)
+    model = concord.Concord(adata, save_dir=None, input_feature=genes, domain_key=domain_key, seed=seed, num_workers=0)
     model.fit_transform(output_key="concord", save_model=False)
     return np.asarray(adata.obsm["concord"])
+
+
+def ldvae(adata: anndata.AnnData, seed: int) -> np.ndarray:
+    """Ten codes, of a training that nothing keeps."""
+    import scvi
+
+    scvi.settings.seed = seed
+    scvi.model.LinearSCVI.setup_anndata(adata)
+    model = scvi.model.LinearSCVI(adata)
+    model.train(accelerator="cpu", enable_progress_bar=False)
+    return np.asarray(model.get_latent_representation())
+
+
+def scalex(adata: anndata.AnnData, seed: int) -> np.ndarray:
+    adata.obs["batch"] = "all"
+    return scalex_batch(adata, seed)
+
+
+def scalex_batch(adata: anndata.AnnData, seed: int) -> np.ndarray:
+    """Ten codes, of all cells and genes: none is left out for having few counts."""
+    vars(np)["Inf"] = np.inf  # SCALEX 1.0.4 asks for this name, which numpy 2 no longer has
+    from scalex import SCALEX
+
+    everything = {"min_features": 0, "min_cells": 0, "n_top_features": 0, "keep_mt": True}
+    with tempfile.TemporaryDirectory() as folder:  # where it keeps the best state
+        found = SCALEX(adata, seed=seed, outdir=folder, num_workers=0, ignore_umap=True, show=False, **everything)
+    return np.asarray(found[adata.obs_names].obsm["latent"])
 
 
 def scanvi(adata: anndata.AnnData, seed: int) -> np.ndarray:
@@ -199,7 +235,11 @@ def scib(adata: anndata.AnnData, seed: int) -> np.ndarray:
 
 EMBEDDINGS = {
     "scvi": scvi,
+    "ldvae": ldvae,
+    "scalex": scalex,
+    "concord_alone": concord_alone,
     "scvi_batch": scvi_batch,
+    "scalex_batch": scalex_batch,
     "harmony": harmony,
     "scanorama": scanorama,
     "concord": concord,

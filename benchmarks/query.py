@@ -36,9 +36,9 @@ import anndata
 import numpy as np
 import scanpy as sc
 from batch import ranked
+from batch_peers import TRANSFER, Refused, ask_r
 from experiment import ask_peer, command, measured_already, options, resumed, with_chosen_genes
 from made_batches import MADE, made
-from seurat_peers import TRANSFER, Refused, ask_seurat
 from sklearn.decomposition import PCA
 from sklearn.metrics import f1_score
 from sklearn.neighbors import KNeighborsClassifier
@@ -162,7 +162,7 @@ def answer_of_others(cells: anndata.AnnData, method: str, seed: int, peer: str |
     if method == "pca30":
         return projected(cells, seed), None
     if method == TRANSFER:
-        table = ask_seurat(cells, method, seed)
+        table = ask_r(cells, method, seed)
         return table.drop(columns="type").to_numpy(), table["type"].to_numpy(dtype=str)[query]
     types = np.unique(cells.obs["known"][~query].astype(str))
     found = ask_peer(cells, method, seed, peer)[0]

@@ -76,7 +76,7 @@ def files(tmp_path):
     data.mkdir()
     for name, n in (("small", 10), ("middle", 20), ("large", 30)):
         made(name, ["x", "y"] * (n // 2)).write_h5ad(data / f"{name}.h5ad")
-    ours, scvi = [], []
+    ours, embedded = [], []
     for name in ("small", "middle", "large"):
         for method, score in (("scrae", 0.75), ("pca30", 0.5)):
             routes = {
@@ -84,11 +84,12 @@ def files(tmp_path):
             }
             numbers = {f"{route}_n": 3 for route in ("cluster", "leiden", "silhouette")}
             ours.append({"dataset": name, "method": method, "seed": 0, "n_types": 2} | routes | numbers)
-        scvi.append({"dataset": name, "method": "scvi", "seed": 0, "leiden_NMI": 0.25, "leiden_ARI": 0.25})
+        for method, score in (("scvi", 0.25), ("concord_alone", 0.125), ("default", 1.0)):
+            embedded.append({"dataset": name, "method": method, "seed": 0, "leiden_NMI": score, "leiden_ARI": score})
     return [
         "--data", str(data), "--out", str(tmp_path / "rows.csv"), "--markdown", str(tmp_path / "table.md"),
         "--clusters", measured(tmp_path / "clusters.csv", ours),
-        "--accuracy", measured(tmp_path / "accuracy.csv", scvi),
+        "--accuracy", measured(tmp_path / "accuracy.csv", embedded),
     ]  # fmt: skip
 
 
@@ -119,6 +120,9 @@ def test_a_package_that_takes_too_long_or_fails_has_no_scores_and_is_not_asked_a
     text = (tmp_path / "table.md").read_text()
     assert "| Seurat, 10 components | 3 | 0.000 | 0.000 | 0.50 | 0% |" in text
     assert "| CHOIR | 1 |" in text
+    assert "| SCVI, Leiden at 1 | 3 | 0.250 | 0.250 | - |" in text
+    assert "| CONCORD, Leiden at 1 | 3 | 0.125 | 0.125 | - |" in text
+    assert "LDVAE" not in text  # nobody has measured it here
     assert "- SC3, middle: failed: no such package" in text
 
 
@@ -153,9 +157,9 @@ def test_scranpy_asks_for_a_python_that_has_it_and_unknown_packages_are_named(pr
         words("serat", tmp_path, 0, None)
 
 
-@pytest.mark.parametrize("package", ["scanpy", "seurat"])
+@pytest.mark.parametrize("package", ["scanpy", "seurat", "sctransform"])
 def test_packages_find_types_of_blood_cells(program, package):
-    if package == "seurat":
+    if package != "scanpy":
         asked = ["Rscript", "-e", "stopifnot(nzchar(system.file(package = 'Seurat')))"]
         if shutil.which("Rscript") is None or subprocess.run(asked, capture_output=True, check=False).returncode:
             pytest.skip("no Seurat")

@@ -15,12 +15,16 @@ import scipy.sparse as sp
 import scrae
 
 
+def needs_of_r(package):
+    """Skips where R has no such package."""
+    asked = ["Rscript", "-e", f"stopifnot(nzchar(system.file(package = '{package}')))"]
+    if shutil.which("Rscript") is None or subprocess.run(asked, capture_output=True, check=False).returncode:
+        pytest.skip(f"no {package}")
+
+
 @pytest.fixture
 def seurat():
-    """Skips where R has no Seurat."""
-    asked = ["Rscript", "-e", "stopifnot(nzchar(system.file(package = 'Seurat')))"]
-    if shutil.which("Rscript") is None or subprocess.run(asked, capture_output=True, check=False).returncode:
-        pytest.skip("no Seurat")
+    needs_of_r("Seurat")
 
 
 @pytest.fixture
@@ -176,16 +180,41 @@ def test_methods_that_tie_are_all_first(program):
     assert table[2:4] == ["| q | 2 | 0.875 |", "| p | 1 | 0.750 |"]
 
 
+def shuffled(cells):
+    return cells[np.random.default_rng(0).permutation(cells.n_obs)].copy()
+
+
+def parts_types(program, embedding, cells):
+    """Whether types lie apart, which they do not where an embedding has its cells in another order."""
+    return program("mixing").type_asw(embedding, cells.obs["cell_type"].to_numpy()) > 0.55  # shuffled: 0.5
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("package", ["scanorama", "concord"])
-def test_packages_embed_cells_in_their_order(program, blood, peer, package):
+@pytest.mark.parametrize(
+    ("method", "package", "width"),
+    [
+        ("scanorama", "scanorama", 100),
+        ("concord", "concord", 100),
+        ("concord_alone", "concord", 100),
+        ("ldvae", "scvi", 10),
+    ],
+)
+def test_packages_embed_cells_in_their_order(program, blood, peer, method, package, width):
     if subprocess.run([peer, "-c", f"import {package}"], capture_output=True, check=False).returncode:
         pytest.skip(f"no {package}")
-    blood = blood[np.random.default_rng(0).permutation(blood.n_obs)].copy()
-    found = program("batch").embed_batches(blood, package, 0, peer)[0]
-    assert found.shape == (blood.n_obs, 100)
-    widths = program("mixing").type_asw(found, blood.obs["cell_type"].to_numpy())
-    assert widths > 0.55  # 0.5 where cells are shuffled
+    blood = shuffled(blood)
+    found = program("batch").embed_batches(blood, method, 0, peer)[0]
+    assert found.shape == (blood.n_obs, width)
+    assert parts_types(program, found, blood)
+
+
+@pytest.mark.slow
+def test_fastmnn_embeds_cells_in_their_order_and_does_without_seurat(program, blood):
+    needs_of_r("batchelor")
+    blood = shuffled(blood)
+    found = program("batch").embed_batches(blood, "fastmnn", 0, None)[0]
+    assert found.shape == (blood.n_obs, 50)
+    assert parts_types(program, found, blood)
 
 
 @pytest.mark.slow

@@ -218,6 +218,18 @@ def test_a_share_of_all_cells_keeps_its_label_and_two_types_at_least_are_among_t
         assert set(types[known(types, 0.002, seed)]) == {"many", "few"}
 
 
+def test_data_sets_count_alike_in_the_mean_of_constraints_however_many_seeds_they_have(program):
+    rows = [("a", "labels", 0, 0.2), ("a", "labels", 1, 0.4), ("a", "labels", 2, 0.6), ("b", "labels", 0, 0.8)]
+    rows.append(("a", "scdcc", 0, 0.5))  # on one data set alone: it has no mean
+    results = pd.DataFrame(rows, columns=["dataset", "method", "seed", "NMI"]).assign(share=0.1, ARI=1.0)
+    table = program("constraints").table(results).splitlines()
+    assert table[2:] == [
+        "| **mean**, 10% | 0.600 / 1.000 | - |",
+        "| a, 10% | 0.400 ± 0.200 / 1.000 ± 0.000 | 0.500 / 1.000 |",
+        "| b, 10% | 0.800 / 1.000 | - |",
+    ]
+
+
 @pytest.mark.slow
 def test_one_command_compares_pairs_of_labelled_cells_with_their_labels(program, tmp_path, monkeypatch):
     scrae.datasets.pbmc().write_h5ad(tmp_path / "pbmc.h5ad")

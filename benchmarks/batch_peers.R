@@ -1,9 +1,10 @@
-# Batches taken out, or types carried over to a query, by Seurat (4.3 or newer) at its defaults: for seurat_peers.py.
-# Rscript seurat_peers.R seurat_cca|seurat_rpca|seurat_transfer counts.mtx cells.csv seed answer.csv
+# Batches taken out, or types carried over to a query, by packages of R at their defaults: for batch_peers.py.
+# Rscript batch_peers.R seurat_cca|seurat_rpca|seurat_transfer|fastmnn counts.mtx cells.csv seed answer.csv
+# Seurat has to be 4.3 or newer; fastmnn needs the package batchelor.
 # The counts are genes x cells, all of whose genes are used. cells.csv has a row for each cell: `batch`, and for
 # seurat_transfer `known`, the type of a cell of the reference and "Unknown" for one of the query. answer.csv has the
 # cells in their order: the coordinates of each, and for seurat_transfer its type in the first column.
-suppressPackageStartupMessages(library(Seurat))
+suppressPackageStartupMessages(library(methods))
 
 n_components <- 30
 dims <- seq_len(n_components)
@@ -86,10 +87,18 @@ answers <- list(
             coordinates(reference, "pca", colnames(reference)), coordinates(query, "ref.pca", colnames(query))
         )
         data.frame(type = types, found[names(types), ], row.names = NULL)
+    },
+    # Log counts at one depth for all batches, then the 50 components that are the default; of all genes given.
+    fastmnn = function(counts, cells, seed) {
+        sce <- SingleCellExperiment::SingleCellExperiment(list(counts = counts))
+        sce <- batchelor::multiBatchNorm(sce, batch = cells$batch)
+        SingleCellExperiment::reducedDim(batchelor::fastMNN(sce, batch = cells$batch), "corrected")
     }
 )
 
 arguments <- commandArgs(TRUE)
+package <- if (arguments[1] == "fastmnn") "batchelor" else "Seurat"
+suppressPackageStartupMessages(library(package, character.only = TRUE))
 counts <- as(Matrix::readMM(arguments[2]), "CsparseMatrix")
 cells <- read.csv(arguments[3], colClasses = "character")
 rownames(cells) <- paste0("cell", seq_len(nrow(cells)))

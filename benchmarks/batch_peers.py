@@ -1,8 +1,9 @@
-"""What Seurat in R makes of batches (benchmarks/seurat_peers.R): cells integrated, or types carried over to a query.
+"""What packages of R make of batches (benchmarks/batch_peers.R): cells integrated, or types carried over to a query.
 
 ``seurat_cca`` and ``seurat_rpca`` are FindIntegrationAnchors and IntegrateData with 30 dimensions, then 30 principal
 components of the integrated counts. ``seurat_transfer`` is FindTransferAnchors and MapQuery. Where a batch has fewer
-cells than a default asks for, that default is lowered as Seurat's documentation says.
+cells than a default asks for, that default is lowered as Seurat's documentation says. ``fastmnn`` is multiBatchNorm and
+fastMNN of batchelor, 50 components.
 """
 
 from __future__ import annotations
@@ -17,16 +18,16 @@ import pandas as pd
 import scipy.sparse as sp
 from scipy.io import mmwrite
 
-OF_BATCHES = ("seurat_cca", "seurat_rpca")
+OF_BATCHES = ("seurat_cca", "seurat_rpca", "fastmnn")
 TRANSFER = "seurat_transfer"
 
 
 class Refused(Exception):
-    """Seurat found the cells too few, or failed otherwise; the message is its own."""
+    """The package found the cells too few, or failed otherwise; the message is its own."""
 
 
-def ask_seurat(adata: anndata.AnnData, method: str, seed: int) -> pd.DataFrame:
-    """Coordinates of all cells, (n_cells, 30); for ``seurat_transfer`` with the column ``type`` before them.
+def ask_r(adata: anndata.AnnData, method: str, seed: int) -> pd.DataFrame:
+    """Coordinates of all cells, (n_cells, 30 or 50); for ``seurat_transfer`` with the column ``type`` before them.
 
     Parameters
     ----------
@@ -34,14 +35,14 @@ def ask_seurat(adata: anndata.AnnData, method: str, seed: int) -> pd.DataFrame:
         Raw counts of the genes that are to be used, ``obs["batch"]``, and for ``seurat_transfer`` ``obs["known"]``:
         the types of the reference, "Unknown" for the cells of the query.
     method
-        ``seurat_cca``, ``seurat_rpca`` or ``seurat_transfer``.
+        A member of ``OF_BATCHES``, or ``seurat_transfer``.
     seed
-        Of the principal components.
+        Of the components.
 
     Raises
     ------
     Refused
-        Seurat failed.
+        The package failed.
     """
     with tempfile.TemporaryDirectory() as folder:
         counts, cells, answer = (Path(folder) / name for name in ("counts.mtx", "cells.csv", "answer.csv"))
