@@ -79,6 +79,12 @@ def committed_files() -> list[Path]:
     return [ROOT / name for name in answer.stdout.split("\0") if name and (ROOT / name).is_file()]
 
 
+def test_only_pynndescent_has_an_upper_bound() -> None:
+    """test_scanpy_layer.py holds why; a bound for another package needs a test of its own."""
+    above = {name for name, one in requirements("r").items() if any(part.operator != ">=" for part in one.specifier)}
+    assert above == {"pynndescent"}
+
+
 def test_conda_environment_has_the_python_names_and_bounds_of_pyproject() -> None:
     wanted = {CONDA_NAMES.get(name, name): one.specifier for name, one in requirements("r").items()}
     found = conda()

@@ -9,7 +9,7 @@ import pytest
 import scanpy as sc
 import scipy.sparse as sp
 from sklearn import metrics as sklearn_metrics
-from sklearn.neighbors import NearestNeighbors
+from sklearn.neighbors import KNeighborsTransformer, NearestNeighbors
 
 import scrae
 from pictures import assert_file_shows, legend_of
@@ -278,3 +278,19 @@ def test_scanpy_finds_neighbours_as_it_does_among_many_cells(pbmc):
     exact = NearestNeighbors(n_neighbors=15).fit(pbmc.obsm["X_scrae"]).kneighbors(return_distance=False)
     shared = [len(np.intersect1d(found[i].indices, exact[i])) for i in range(pbmc.n_obs)]
     assert np.mean(shared) > 13
+
+
+class NeighboursAsArray(KNeighborsTransformer):
+    """Exact neighbours in the container that pynndescent 0.7 returns."""
+
+    def fit_transform(self, cells, y=None):
+        return sp.csr_array(super().fit_transform(cells, y))
+
+
+def test_scanpy_cannot_read_the_container_of_neighbours_for_which_pynndescent_has_an_upper_bound(pbmc):
+    """Where this fails, scanpy can: raise pynndescent's bound if scanpy's oldest version that is allowed can, too."""
+    pbmc.obsm["X_scrae"] = np.random.default_rng(0).normal(size=(pbmc.n_obs, 10)).astype(np.float32)
+    with pytest.raises(AttributeError, match="csr_array.*getnnz"):
+        sc.pp.neighbors(pbmc, use_rep="X_scrae", transformer=NeighboursAsArray(n_neighbors=15))
+    sc.pp.neighbors(pbmc, use_rep="X_scrae", transformer=KNeighborsTransformer(n_neighbors=15))  # as a csr_matrix
+    assert pbmc.obsp["distances"].shape == (pbmc.n_obs, pbmc.n_obs)

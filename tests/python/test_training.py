@@ -455,6 +455,33 @@ def test_a_log_that_cannot_be_written_does_not_end_training(small, quick, monkey
     assert model.summary["epochs"] == 4
 
 
+TRAINING_WITH_A_BAR = """
+import multiprocessing
+
+multiprocessing.set_start_method("forkserver")  # Python 3.14's own on Linux
+
+import anndata
+import numpy as np
+import scrae
+
+counts = np.random.default_rng(0).poisson(2, (60, 40)).astype(np.float32)
+scrae.SCRAE(n_latent=2, n_hidden=8, max_epochs=1, device="cpu", verbose=True).fit(anndata.AnnData(counts), genes="all")
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="no such process elsewhere")
+def test_a_training_starts_no_process_that_would_run_files_of_the_working_directory(tmp_path):
+    """What keeps an eye on locks between processes is one, and imports what it needs from there."""
+    script, folder = tmp_path / "train.py", tmp_path / "here"
+    script.write_text(TRAINING_WITH_A_BAR)
+    folder.mkdir()
+    (folder / "multiprocessing.py").write_text("open('found', 'w').close()")
+    done = subprocess.run([sys.executable, script], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "scRAE" in done.stderr
+    assert [path.name for path in folder.iterdir()] == ["multiprocessing.py"]
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="of GNU's C library")
 def test_no_steps_losses_are_kept_beside_the_arrays_of_the_next(pbmc, quick, monkeypatch):

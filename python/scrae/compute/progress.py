@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from contextlib import suppress
 from types import TracebackType
@@ -13,6 +14,17 @@ from tqdm.auto import tqdm
 SECONDS_BETWEEN_LINES = 30.0
 SECONDS_WITHOUT_A_LINE = 5.0  # what is over by then needs none
 LINE = "{desc}: {n_fmt}/{total_fmt} {unit}s, {elapsed} gone, {remaining} left{postfix}"
+
+
+class Bar(tqdm):  # type: ignore[type-arg]
+    """tqdm's bar with a lock between threads alone.
+
+    tqdm's own is one between processes, too. For that, Python 3.14 starts a process that lives as long as this one, and
+    that imports ``json`` from the working directory if there is one.
+    """
+
+
+Bar.set_lock(threading.RLock())
 
 
 class ProgressLines:
@@ -57,7 +69,7 @@ class ProgressLines:
             print(line, file=sys.stderr, flush=True)
 
 
-def progress_bar(total: int, title: str, unit: str, show: bool | None, initial: int = 0) -> tqdm[Any] | ProgressLines:
+def progress_bar(total: int, title: str, unit: str, show: bool | None, initial: int = 0) -> Bar | ProgressLines:
     """A bar or what stands in for one, to be used with ``with``.
 
     Parameters
@@ -71,4 +83,4 @@ def progress_bar(total: int, title: str, unit: str, show: bool | None, initial: 
     """
     if show is None and sys.stderr is not None and not sys.stderr.isatty():
         return ProgressLines(total, title, unit, initial)
-    return tqdm(total=total, initial=initial, desc=title, unit=unit, disable=None if show is None else not show)
+    return Bar(total=total, initial=initial, desc=title, unit=unit, disable=None if show is None else not show)
