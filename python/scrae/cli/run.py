@@ -156,7 +156,7 @@ def _pairs(path: Path | None) -> list[list[str]] | None:
 def _train(options: argparse.Namespace) -> int:
     from scrae import tl
     from scrae.compute import distributed
-    from scrae.data.several_files import FILE, read_several, several_on_disk
+    from scrae.data.several_files import batch_of, read_several, several_on_disk
 
     settings = settings_of(options.settings) | ({} if options.n_latent is None else {"n_latent": options.n_latent})
     counts = "round" if options.round else "raw"
@@ -165,7 +165,6 @@ def _train(options: argparse.Namespace) -> int:
         adata, layer = several_on_disk(options.input, options.layer, counts=counts), None
     else:
         adata, layer = read_several(options.input, options.prefix), options.layer
-    by_file = options.batch_key is None and len(options.input) > 1 and not options.no_batch
     tl.scrae(
         adata,
         layer=layer,
@@ -173,7 +172,7 @@ def _train(options: argparse.Namespace) -> int:
         genes=options.genes,
         n_genes=options.n_genes,
         feature_types=options.feature_types or None,
-        batch_key=FILE if by_file else options.batch_key,
+        batch_key=None if options.no_batch else batch_of(options.input, options.batch_key),
         categorical_covariate_keys=options.categorical_covariate_keys,
         continuous_covariate_keys=options.continuous_covariate_keys,
         must_link=must_link,

@@ -10,7 +10,7 @@ import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 import scipy.sparse as sp
 
@@ -30,11 +30,16 @@ LEAST_SHARED = 0.1  # of the genes of the file that has fewest; names of another
 Paths = Sequence[str | os.PathLike[str]]
 
 
-def is_several(data: object) -> bool:
+def is_several(data: object) -> TypeGuard[Paths]:
     """Whether it is a list of paths."""
     return (
         isinstance(data, list | tuple) and len(data) > 0 and all(isinstance(path, str | os.PathLike) for path in data)
     )
+
+
+def batch_of(data: object, batch_key: str | None) -> str | None:
+    """The column with batches: each of several files is one where no column is named."""
+    return FILE if batch_key is None and is_several(data) and len(data) > 1 else batch_key
 
 
 def read_several(paths: Paths, prefix: str | None = None) -> AnnData:
@@ -133,9 +138,14 @@ def names_of_files(paths: Paths) -> list[str]:
 
     Raises
     ------
+    FileNotFoundError
+        A file is not there: better known before the others are read.
     ValueError
         A file is named twice.
     """
+    for path in paths:
+        if not Path(path).exists():
+            raise FileNotFoundError(f"there is no {path}")
     places = [Path(path).resolve() for path in paths]
     repeated = [place for i, place in enumerate(places) if place in places[:i]]
     if repeated:

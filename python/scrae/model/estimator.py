@@ -26,7 +26,7 @@ from scrae.data.covariates import CovariateCoding, warn_of_nested
 from scrae.data.features import marked
 from scrae.data.links import Links
 from scrae.data.on_disk import by_rows
-from scrae.data.several_files import FILE, is_several
+from scrae.data.several_files import batch_of
 from scrae.model import embedding, expression, labelling, sampling
 from scrae.model.checkpoints import Checkpoints
 from scrae.model.fitted import FittedModel, NotFittedError
@@ -363,8 +363,7 @@ class SCRAE:
         if genes is not None:
             modelled = by_rows(modelled, lambda rows: sp.csr_array(rows[:, chosen]), len(chosen))
         refuse_too_few(modelled, cells.where, self.settings.n_latent)
-        if batch_key is None and is_several(data) and len(data) > 1:
-            batch_key = FILE
+        batch_key = batch_of(data, batch_key)
         coding = CovariateCoding.fit(cells, batch_key, categorical_covariate_keys, continuous_covariate_keys)
         covariates = coding.code(cells)
         links = Links.read(cells, must_link, cannot_link)
