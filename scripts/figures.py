@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = ("README.md", "docs/ACCURACY.md", "docs/CLUSTERS.md", "docs/USES.md", "docs/benchmarks.md")
+PAGES = ("README.md", "docs/ACCURACY.md", "docs/CLUSTERS.md", "docs/SCALE.md", "docs/USES.md", "docs/benchmarks.md")
 PLACE = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.S)
 
 # The versions that were measured, in the words of the tables.
@@ -262,9 +262,46 @@ def kmeans() -> str:
     )
 
 
+SPEED = [  # what is compared, as docs/benchmarks.md and as benchmarks/results/goals.md call it
+    ("training, cells/s, one thread", "training, times scvi-tools' cells/s, 1 thread"),
+    ("training, cells/s, two threads", "training, times scvi-tools' cells/s, 2 threads"),
+    ("embedding, cells/s, one thread", "embedding, times scvi-tools' cells/s, 1 thread"),
+    ("embedding, cells/s, two threads", "embedding, times scvi-tools' cells/s, 2 threads"),
+    ("peak memory of the process, MB", "peak memory, times scvi-tools', 1 thread"),
+]
+SIZES = {
+    "3,000 cells x 20,000 genes": "3,000 cells x 20,000 genes",
+    "70,000 cells x 20,000 genes (70 million counts)": "70,000 cells x 20,000 genes",
+}
+CALLS = {"scrae.tl.scrae": "beside the counts", "RunSCRAE": "above the object, worker's too"}
+
+
+def speed() -> str:
+    found = tables("goals.md")["goal"]
+    rows = []
+    for what, goal in SPEED:
+        ours, theirs = found[goal][""].rsplit(" ", 1)[0].split(" and ")
+        rows.append([what, ours, theirs, found[goal]["measured"]])
+    return drawn(["", "scRAE, default", "scvi-tools 1.4.2", "ratio"], rows)
+
+
+def sizes() -> str:
+    found = tables("goals.md")["goal"]
+
+    def row(size: str) -> list[str]:
+        seconds = [f"{float(found[f'{call}, {size}, s']['measured']):.0f} s" for call in CALLS]
+        return seconds + [f"{found[f'{call}, {size}, MB {where}']['measured']} MB" for call, where in CALLS.items()]
+
+    header = ["data, all defaults", "`scrae.tl.scrae`", "`RunSCRAE` on a Seurat object"]
+    return drawn(
+        [*header, "memory beside the counts", "memory above the Seurat object"],
+        [[label, *row(size)] for label, size in SIZES.items()],
+    )
+
+
 TABLES = {
     made.__name__: made
-    for made in (readme, choices, datasets, clusterings, peers, integration, queries, constraints, kmeans)
+    for made in (readme, choices, datasets, clusterings, peers, integration, queries, constraints, kmeans, speed, sizes)
 }
 
 

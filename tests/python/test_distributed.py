@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 
+import share_one_machine
 import train_in_double
 from scrae.cli import main
 from scrae.compute import distributed
@@ -105,6 +107,51 @@ def test_a_killed_process_stops_the_others_and_the_run_resumes_to_what_one_proce
     one, two = anndata.read_h5ad(tmp_path / "one.h5ad"), anndata.read_h5ad(tmp_path / "two.h5ad")
     history, expected = (found.uns["scrae"]["history"].drop(columns="seconds") for found in (two, one))
     np.testing.assert_allclose(history, expected, rtol=1e-4)
+    scale = np.abs(one.obsm["X_scrae"]).max()
+    np.testing.assert_allclose(two.obsm["X_scrae"], one.obsm["X_scrae"], atol=1e-4 * scale)
+
+
+@pytest.mark.slow
+def test_processes_on_one_machine_have_the_counts_of_a_file_on_disk_once(torchrun, h5ad, tmp_path):
+    broken = anndata.read_h5ad(h5ad)
+    broken.X = broken.X * 0.5
+    broken.write_h5ad(tmp_path / "broken.h5ad")
+    expected = anndata.read_h5ad(h5ad)
+    script = Path(share_one_machine.__file__)
+    subprocess.run(
+        [*torchrun, script, h5ad, tmp_path / "broken.h5ad", tmp_path], env=ENVIRONMENT, check=True, timeout=120
+    )
+    first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2))
+    assert len(first["files"]) == 2
+    assert first["files"] == second["files"]
+    assert first["sum"] == second["sum"] == expected.X.sum()
+    assert first["shape"] == second["shape"] == list(expected.shape)
+    assert first["code"] == second["code"] == "not_counts"
+    assert first["error"] == second["error"]
+    assert (first["made"], second["made"]) == (0, 0)
+    assert (first["made_where_it_cannot_be_found"], second["made_where_it_cannot_be_found"]) == (0, 1)
+    assert not set(first["files_of_its_own"]) & set(second["files_of_its_own"])
+    assert all(found["files_of_its_own"] and found["equal"] for found in (first, second))
+
+
+@pytest.mark.slow
+def test_rows_that_processes_share_come_together_in_order(torchrun, h5ad, tmp_path):
+    script = Path(share_one_machine.__file__)
+    subprocess.run([*torchrun, script, h5ad, h5ad, tmp_path], env=ENVIRONMENT, check=True, timeout=120)
+    found = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2)]
+    assert [of["share"] for of in found] == [[0, 2], [2, 5]]
+    assert [of["together"] for of in found] == [[[i, i] for i in range(5)]] * 2
+    assert [of["too_few"] for of in found] == [[0, 3]] * 2
+
+
+@pytest.mark.slow
+def test_two_processes_train_from_disk_what_one_trains_in_memory(torchrun, h5ad, tmp_path):
+    options = ["--preset", "scvi", "--batch-key", "batch", "--max-epochs", "3", "--n-genes", "300"]
+    run = [*torchrun, "-m", "scrae", "run", str(h5ad), "--out", str(tmp_path / "two.h5ad"), "--from-disk", *options]
+    subprocess.run(run, env=ENVIRONMENT, check=True, timeout=120)
+    assert main(["run", str(h5ad), "--out", str(tmp_path / "one.h5ad"), "--quiet", *options]) == 0
+    one, two = anndata.read_h5ad(tmp_path / "one.h5ad"), anndata.read_h5ad(tmp_path / "two.h5ad")
+    assert list(one.uns["scrae"]["genes"]) == list(two.uns["scrae"]["genes"])
     scale = np.abs(one.obsm["X_scrae"]).max()
     np.testing.assert_allclose(two.obsm["X_scrae"], one.obsm["X_scrae"], atol=1e-4 * scale)
 

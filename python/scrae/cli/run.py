@@ -162,7 +162,8 @@ def _train(options: argparse.Namespace) -> int:
     counts = "round" if options.round else "raw"
     must_link, cannot_link = _pairs(options.must_link), _pairs(options.cannot_link)
     if options.from_disk:
-        adata, layer = several_on_disk(options.input, options.layer, counts=counts), None
+        with distributed.divided_work():
+            adata, layer = several_on_disk(options.input, options.layer, counts=counts), None
     else:
         adata, layer = read_several(options.input, options.prefix), options.layer
     tl.scrae(

@@ -1,10 +1,10 @@
 """One training on several processes, which together do what one process would.
 
-Each process has all cells, the same weights and the same random state. Of a minibatch it takes a run of rows through
-the networks (:mod:`scrae.compute.rows`); what the losses are made of (codes, log-likelihoods of cells) is gathered from
-all, so that every process computes the same losses, in the same order, as one process would. Differentiated is their
-mean over the processes: the adjoint of gathering is to sum and take the own rows, and gradients of parameters are
-averaged.
+Each process sees all cells, and has the same weights and the same random state. Of a minibatch it takes a run of rows
+through the networks (:mod:`scrae.compute.rows`); what the losses are made of (codes, log-likelihoods of cells) is
+gathered from all, so that every process computes the same losses, in the same order, as one process would.
+Differentiated is their mean over the processes: the adjoint of gathering is to sum and take the own rows, and gradients
+of parameters are averaged.
 
 For a process on its own every function here returns what it was given.
 """
@@ -15,6 +15,7 @@ import hashlib
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -24,8 +25,10 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.rendezvous import rendezvous
 
 TIMEOUT = timedelta(minutes=10)  # after which a process that says nothing is taken for dead
+PAUSE = 0.02  # seconds between two looks at whether there is a message
 
 
 class ProcessLost(RuntimeError):
@@ -34,6 +37,8 @@ class ProcessLost(RuntimeError):
 
 _joined = False
 _lost = False
+_divides = False
+_messages: Any = None  # torch's store
 
 
 # -- who there is ---------------------------------------------------------------------------------------------------
@@ -47,23 +52,24 @@ def joined() -> Iterator[None]:
     talk over gloo, with CUDA tensors over NCCL, each process on a GPU of its own (``LOCAL_RANK``). SIGTERM, by which
     torchrun ends the others when one has died, becomes a :class:`ProcessLost`.
     """
-    global _joined, _lost
+    global _joined, _lost, _messages
     if int(os.environ.get("WORLD_SIZE", "1")) < 2:
         yield
         return
+    store, rank, n_processes = next(iter(rendezvous("env://", timeout=TIMEOUT)))
+    backend = "gloo"
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-        dist.init_process_group("cpu:gloo,cuda:nccl", timeout=TIMEOUT)
-    else:
-        dist.init_process_group("gloo", timeout=TIMEOUT)
-    _joined, _lost = True, False
+        backend = "cpu:gloo,cuda:nccl"
+    dist.init_process_group(backend, store=store, rank=rank, world_size=n_processes, timeout=TIMEOUT)
+    _joined, _lost, _messages = True, False, store
     try:
         with _told_to_end():
             yield
     finally:
         if not _lost:
             dist.destroy_process_group()
-        _joined = False
+        _joined, _messages = False, None
 
 
 @contextmanager
@@ -95,6 +101,53 @@ def rank() -> int:
 def in_charge() -> bool:
     """Whether this process shows progress and writes files: the first one, as long as all are there."""
     return rank() == 0 and not _lost
+
+
+# -- what need not be done by every process -------------------------------------------------------------------------
+
+
+@contextmanager
+def divided_work() -> Iterator[None]:
+    """Within it, work may be divided among the processes: all of them make the same calls in the same order."""
+    global _divides
+    before, _divides = _divides, True
+    try:
+        yield
+    finally:
+        _divides = before
+
+
+def divides_work() -> bool:
+    """Whether this is so, and there are several processes."""
+    return _divides and n_processes() > 1
+
+
+def say(name: str, what: bytes) -> None:
+    """Leave a message for the other processes, under a name that nobody has used."""
+    _messages.set(f"scrae/{name}", what)
+
+
+def said(name: str) -> bytes:
+    """The message of that name, as soon as there is one, however long that takes; SIGTERM ends the waiting."""
+    while not _messages.check([f"scrae/{name}"]):
+        time.sleep(PAUSE)
+    return bytes(_messages.get(f"scrae/{name}"))
+
+
+def own_share(n_rows: int) -> slice:
+    """The run of rows that this process works on: all of them, or its part where the work is divided."""
+    if not divides_work() or n_rows < 2 * n_processes():
+        return slice(0, n_rows)
+    return slice(n_rows * rank() // n_processes(), n_rows * (rank() + 1) // n_processes())
+
+
+def put_together(own: Tensor, share: slice, n_rows: int) -> Tensor:
+    """All rows, (n_rows, ...), from those of each process's :func:`own_share`, (n_own, ...)."""
+    if len(own) == n_rows:
+        return own
+    whole = own.new_zeros((n_rows, *own.shape[1:]))
+    whole[share] = own
+    return sum_over_processes(whole)
 
 
 def _loss(what: str) -> ProcessLost:

@@ -7,15 +7,19 @@ kept in memory by the operating system as long as there is room, so that minibat
 
 from __future__ import annotations
 
+import json
 import mmap
+import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
-from typing import Any
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 import scipy.sparse as sp
 
+from scrae.compute.one_machine import made_once
 from scrae.data.blocks import consecutive
 from scrae.data.blocks import edges as edges_of
 from scrae.data.index_types import index_type, rows_of_arrays
@@ -30,11 +34,13 @@ class ArrayOnDisk:
     ----------
     dtype
         Type of its entries.
+    file
+        Where they are; None: a new one.
     """
 
-    def __init__(self, dtype: type[np.generic]) -> None:
+    def __init__(self, dtype: type[np.generic], file: IO[bytes] | None = None) -> None:
         self.dtype = dtype
-        self._file = tempfile.TemporaryFile(prefix="scrae-")  # noqa: SIM115 (closed by __exit__)
+        self._file = tempfile.TemporaryFile(prefix="scrae-") if file is None else file  # noqa: SIM115 (by __exit__)
         self._size = 0
 
     def __enter__(self) -> ArrayOnDisk:
@@ -59,6 +65,24 @@ class ArrayOnDisk:
                 f"no room for the counts in {tempfile.gettempdir()} ({error.strerror}): set TMPDIR to a larger disk",
             ) from error
         self._size += len(values)
+
+    def lent(self) -> tuple[str, int, str]:
+        """What :meth:`borrowed` has to know in another process of this machine, as long as the file is open here."""
+        self._file.flush()
+        return np.dtype(self.dtype).name, self._size, f"/proc/{os.getpid()}/fd/{self._file.fileno()}"
+
+    @classmethod
+    def borrowed(cls, dtype: str, size: int, path: str) -> ArrayOnDisk:
+        """The array that another process has :meth:`lent`.
+
+        Raises
+        ------
+        OSError
+            It cannot be opened from here.
+        """
+        array = cls(np.dtype(dtype).type, Path(path).open("r+b"))  # noqa: SIM115 (closed by __exit__)
+        array._size = size
+        return array
 
     def array(self) -> np.ndarray:
         """All of it, (n,), mapped; it stays when the file is closed."""
@@ -117,6 +141,8 @@ def blocks(counts: sp.csr_array) -> Iterator[sp.csr_array]:
 def on_disk(parts: Iterator[sp.csr_array], n_genes: int, at_most: int = 0) -> sp.csr_array:
     """Put consecutive cells together on disk.
 
+    Processes on one machine that divide their work put them there once (:mod:`scrae.compute.one_machine`).
+
     Parameters
     ----------
     parts
@@ -131,24 +157,43 @@ def on_disk(parts: Iterator[sp.csr_array], n_genes: int, at_most: int = 0) -> sp
     -------
     All cells x ``n_genes``.
     """
-    lengths = [np.zeros(1, dtype=np.int64)]
-    with ArrayOnDisk(np.float32) as data, ArrayOnDisk(index_type(at_most)) as indices:
-        for part in parts:
-            data.append(part.data)
-            indices.append(part.indices)
-            lengths.append(np.diff(part.indptr).astype(np.int64))
-        indptr = np.cumsum(np.concatenate(lengths))
-        kind = index_type(int(indptr[-1]))
-        positions = indices.array() if indices.dtype is kind else _written_as(kind, indices.array())
-        return rows_of_arrays(data.array(), positions, indptr.astype(kind, copy=False), (len(indptr) - 1, n_genes))
+    with ExitStack() as opened:
+        files = made_once(
+            lambda: _written(parts, index_type(at_most), opened), _lent, lambda text: _borrowed(text, opened)
+        )
+        data, genes, lengths = (file.array() for file in files)
+    indptr = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths)])
+    return rows_of_arrays(data, genes, indptr.astype(genes.dtype, copy=False), (len(lengths), n_genes))
 
 
-def _written_as(kind: type[np.generic], indices: np.ndarray) -> np.ndarray:
+def _written(parts: Iterator[sp.csr_array], kind: type[np.generic], opened: ExitStack) -> list[ArrayOnDisk]:
+    """Stored entries, the gene of each, and how many each cell has; they are closed with ``opened``."""
+    data, genes, lengths = (opened.enter_context(ArrayOnDisk(of)) for of in (np.float32, kind, np.int64))
+    n_entries = 0
+    for part in parts:
+        data.append(part.data)
+        genes.append(part.indices)
+        lengths.append(np.diff(part.indptr))
+        n_entries += len(part.data)
+    if kind is not index_type(n_entries):
+        genes = _written_as(index_type(n_entries), genes.array(), opened)
+    return [data, genes, lengths]
+
+
+def _written_as(kind: type[np.generic], genes: np.ndarray, opened: ExitStack) -> ArrayOnDisk:
     """scipy has one type for both index arrays; it would make the other one in memory."""
-    with ArrayOnDisk(kind) as written:
-        for start in range(0, len(indices), BLOCK):
-            written.append(indices[start : start + BLOCK])
-        return written.array()
+    written = opened.enter_context(ArrayOnDisk(kind))
+    for start in range(0, len(genes), BLOCK):
+        written.append(genes[start : start + BLOCK])
+    return written
+
+
+def _lent(files: list[ArrayOnDisk]) -> str:
+    return json.dumps([file.lent() for file in files])
+
+
+def _borrowed(text: str, opened: ExitStack) -> list[ArrayOnDisk]:
+    return [opened.enter_context(ArrayOnDisk.borrowed(*of_file)) for of_file in json.loads(text)]
 
 
 def by_rows(counts: sp.csr_array, of: Callable[[sp.csr_array], sp.csr_array], n_genes: int) -> sp.csr_array:

@@ -355,13 +355,16 @@ class SCRAE:
             max_epochs = at_least("max_epochs", max_epochs, 1)
         checkpoint_seconds = not_negative("checkpoint_seconds", checkpoint_seconds)
         every = isinstance(genes, str) and genes == "all"
-        cells = read_cells(data, layer, counts=counts, copy=genes is None or every)  # what is made of some is a copy
-        if every or genes is None:
-            genes = None if every else _chosen_before(cells)
-        chosen = np.arange(cells.counts.shape[1]) if genes is None else cells.positions(genes)
-        modelled = cells.counts
-        if genes is not None:
-            modelled = by_rows(modelled, lambda rows: sp.csr_array(rows[:, chosen]), len(chosen))
+        with distributed.divided_work():
+            cells = read_cells(
+                data, layer, counts=counts, copy=genes is None or every
+            )  # what is made of some is a copy
+            if every or genes is None:
+                genes = None if every else _chosen_before(cells)
+            chosen = np.arange(cells.counts.shape[1]) if genes is None else cells.positions(genes)
+            modelled = cells.counts
+            if genes is not None:
+                modelled = by_rows(modelled, lambda rows: sp.csr_array(rows[:, chosen]), len(chosen))
         refuse_too_few(modelled, cells.where, self.settings.n_latent)
         batch_key = batch_of(data, batch_key)
         coding = CovariateCoding.fit(cells, batch_key, categorical_covariate_keys, continuous_covariate_keys)

@@ -13,6 +13,7 @@ import pandas as pd
 
 from scrae._errors import Notice, Refusal, warnings_kept
 from scrae._messages import first_few, some
+from scrae.compute import distributed
 from scrae.compute.whole_numbers import at_least
 from scrae.data.cells import refuse_damaged_source, require_anndata
 from scrae.data.features import marked, of_types
@@ -174,9 +175,9 @@ def scrae(
         )
         if made_clusters(target.uns.get(key_added)) and column in target.obs:
             del target.obs[column]  # of the model that this one replaces
-        target.obsm[f"X_{key_added}"] = model.embed()
+        with distributed.divided_work():
+            target.obsm[f"X_{key_added}"], clusters = model.embed(), own_clusters(model)
         _mark_older_clusters(target, key_added)
-        clusters = own_clusters(model)
         if clusters is not None:
             target.obs[column] = clusters
     if origin == "given":
