@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 import scrae
-from scrae._errors import Notice, Refusal
+from scrae._errors import CountsError, Notice, Refusal
 from scrae.cli import main
 from scrae.data import on_disk
 from scrae.data.cells import read_cells
@@ -173,6 +173,20 @@ def test_what_cannot_be_one_data_set_is_refused_with_the_reason(pbmc, files, tmp
         read_several([files[1], tmp_path / "taken.h5ad"])
     with pytest.raises(Refusal, match=r"needs an AnnData, not a list of paths: open them with .*several_on_disk"):
         scrae.tl.scrae([str(path) for path in files])
+
+
+def test_names_that_do_not_fit_are_refused_before_counts_are_read_from_disk(pbmc, files, tmp_path):
+    """Of the first file no count is whole, which nobody looks at."""
+    halves = pbmc[:50].copy()
+    halves.X = halves.X * 0.5
+    halves.write_h5ad(tmp_path / "halves.h5ad")
+    with pytest.raises(CountsError):
+        several_on_disk([tmp_path / "halves.h5ad", files[1]])
+    other = pbmc[50:100].copy()
+    other.var_names = [f"ENSG{i:011d}" for i in range(pbmc.n_vars)]
+    other.write_h5ad(tmp_path / "identifiers.h5ad")
+    with pytest.raises(ValueError, match="share 0 genes"):
+        several_on_disk([tmp_path / "halves.h5ad", tmp_path / "identifiers.h5ad"])
 
 
 def test_command_line_refuses_a_batch_and_none(files, tmp_path, capsys):

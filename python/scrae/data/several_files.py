@@ -16,7 +16,7 @@ import scipy.sparse as sp
 
 from scrae._errors import Notice
 from scrae._messages import first_few, some
-from scrae.data.files import cells_on_disk, read_counts
+from scrae.data.files import cells_on_disk, read_counts, tables_on_disk
 from scrae.data.on_disk import blocks, on_disk
 
 if TYPE_CHECKING:
@@ -119,9 +119,10 @@ def several_on_disk(paths: Paths, layer: str | None = None, *, counts: str = "ra
     import anndata
 
     names = names_of_files(paths)
+    tables = [tables_on_disk(path) for path in paths]  # what does not fit together is refused before counts are read
+    genes = _shared_genes(tables, names)
+    obs = _obs(tables, names)
     parts = [cells_on_disk(path, layer, counts=counts) for path in paths]
-    genes = _shared_genes(parts, names)
-    obs = _obs(parts, names)
     places = [part.var_names.get_indexer(genes) for part in parts]
     cells = (
         sp.csr_array(block[:, place])
