@@ -12,6 +12,7 @@ from sklearn.neighbors import kneighbors_graph
 import scrae
 from scrae.data.covariates import Covariates
 from scrae.data.minibatches import CountData
+from scrae.posthoc import principal_components
 from scrae.posthoc.integration import without_covariates
 from scrae.posthoc.principal_components import PrincipalComponents
 from scrae.posthoc.readout import AVERAGED, NEIGHBOURS, SPREAD, STEPS, Readout
@@ -29,6 +30,17 @@ def test_components_are_those_of_scaled_pca_at_unit_mean_square(pbmc):
     signs = np.sign((components * expected).sum(0))
     np.testing.assert_allclose(components, expected * signs, atol=2e-3)
     assert (components**2).sum(1).mean() == pytest.approx(1.0, rel=1e-4)
+
+
+def test_components_of_many_cells_are_those_of_scaled_pca_too(pbmc, monkeypatch):
+    monkeypatch.setattr(principal_components, "MANY", 0)
+    some = pbmc[:, :200].copy()
+    some = some[np.asarray(some.X.sum(1)).ravel() > 0].copy()
+    found = PrincipalComponents.fit(sp.csr_array(some.X), 8)(data_of(some).minibatch(torch.arange(some.n_obs)).counts)
+    expected = scrae.metrics.scaled_pca(some, 8)
+    expected /= np.sqrt((expected**2).sum(1).mean())
+    signs = np.sign((found.numpy() * expected).sum(0))
+    np.testing.assert_allclose(found.numpy(), expected * signs, atol=2e-3)
 
 
 def test_smoothing_is_a_random_walk_on_the_symmetric_neighbour_graph(pbmc):

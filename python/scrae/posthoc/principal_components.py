@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 import torch
-from scipy.sparse.linalg import LinearOperator, svds
+from scipy.sparse.linalg import LinearOperator, eigsh, svds
 from torch import Tensor
 
 from scrae.data import on_disk
@@ -16,6 +16,8 @@ from scrae.data.index_types import rows_of_arrays
 from scrae.data.minibatches import CountData
 from scrae.data.sparse import SparseRows
 from scrae.data.transforms import CountTransform
+
+MANY = 2**17  # cells: from there on a number for each cell and component would be what takes most memory
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class PrincipalComponents:
         start = np.random.default_rng(0).normal(size=min(excess.shape))  # a constant is what centring takes out
         n_pcs = min(n_pcs, n_genes - 1)
         n_found = min(n_pcs, n_cells - 1)
-        _, size, right = svds(centred, k=n_found, v0=start)
+        size, right = _singular(centred, n_found, start)
         order = np.argsort(-size)
         right, size = right[order], size[order]
         right *= np.sign(right[np.arange(len(right)), np.abs(right).argmax(1)])[:, None]
@@ -102,3 +104,18 @@ class PrincipalComponents:
         scaled = CountTransform("scaled", len(loadings))
         scaled.load_state_dict({name: tensors[f"scaled.{name}"] for name in scaled.state_dict()})
         return cls(scaled, loadings, offset)
+
+
+def _singular(matrix: LinearOperator, k: int, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The k largest singular values, (k,), and their right singular vectors, (k, n_genes), in any order.
+
+    scipy's ``svds`` makes the left ones as well, whoever asks. Of many cells they are not made: the right ones are the
+    eigenvectors of the product of the transposed matrix with itself.
+    """
+    n_cells, n_genes = matrix.shape
+    if n_cells <= max(MANY, n_genes):
+        _, size, right = svds(matrix, k=k, v0=start)
+        return size, right
+    product = LinearOperator((n_genes, n_genes), matvec=lambda v: matrix.rmatvec(matrix.matvec(v)), dtype=np.float64)
+    values, vectors = eigsh(product, k=k, v0=start)
+    return np.sqrt(np.maximum(values, 0.0)), vectors.T
