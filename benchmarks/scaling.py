@@ -3,15 +3,16 @@
     python benchmarks/scaling.py --data DIR [--cells 1000 4000 16000 64000] [--chosen 500 1000 2000 4000 8000]
                                  [--shares 0.02 0.05 0.1] [--threads 2] [--out scaling.csv]
                                  [--markdown scaling.md] [--figure scaling.png]
-    python benchmarks/scaling.py --data DIR --whole 70000 [--from memory h5ad zarr seurat] [--epochs 1] [--out ...] ...
+    python benchmarks/scaling.py --data DIR --whole 70000 [--from memory h5ad zarr seurat] [--epochs 1]
+                                 [--genes 20000 --share 0.05] [--out ...] ...
 
-DIR has what benchmarks/semisynthetic.py draws cells from, 20,000 genes each. The first form varies, one at a time, the
-number of cells (2,000 genes chosen, 5 % of the entries above zero), of genes chosen and the share of entries (16,000
-cells), and fits time = a size^b to each part. Parts: choosing genes; a step of training, median of 100 and more; what
-else fitting does (checks, the read-out); the embedding of all cells; their neighbour graph and Leiden clusters
-(scanpy). The second form is scrae.tl.scrae with its defaults (or that many epochs) on so many cells, in memory, or
-from a file that is larger than what it holds; ``seurat``: RunSCRAE on a Seurat object, by the R package in R_LIBS,
-session and worker together. Each measurement is a process of its own; memory is the most that it had
+DIR has what benchmarks/semisynthetic.py draws cells from, 20,000 genes each where nothing else is said. The first form
+varies, one at a time, the number of cells (2,000 genes chosen, 5 % of the entries above zero), of genes chosen and the
+share of entries (16,000 cells), and fits time = a size^b to each part. Parts: choosing genes; a step of training,
+median of 100 and more; what else fitting does (checks, the read-out); the embedding of all cells; their neighbour graph
+and Leiden clusters (scanpy). The second form is scrae.tl.scrae with its defaults (or that many epochs) on so many
+cells, in memory, or from a file that is larger than what it holds; ``seurat``: RunSCRAE on a Seurat object, by the R
+package in R_LIBS, session and worker together. Each measurement is a process of its own; memory is the most that it had
 of its own (RssAnon) above what it had with the counts read in. A row for each; rows that are there are not measured
 again.
 """
@@ -152,13 +153,13 @@ def measure_whole(path: Path, source: str, epochs: int | None) -> dict[str, floa
     }
 
 
-def stored(folder: str | Path, data: Path, n_cells: int, kind: str) -> Path:
+def stored(folder: str | Path, data: Path, n_cells: int, kind: str, n_genes: int = GENES, share: float = SHARE) -> Path:
     """A file in the folder with so many cells, h5ad, zarr or mtx (genes x cells, for R); made at the first call."""
     path = Path(folder) / f"{n_cells}.{kind}"
     if not path.exists() and kind == "mtx":
-        mmwrite(path, cells_in_memory(data, n_cells, GENES, SHARE).T)
+        mmwrite(path, cells_in_memory(data, n_cells, n_genes, share).T)
     elif not path.exists():
-        write_cells(path, data, n_cells, GENES, SHARE)
+        write_cells(path, data, n_cells, n_genes, share)
     return path
 
 
@@ -258,15 +259,16 @@ def whole_calls(typed: argparse.Namespace) -> None:
 
         def one(n_cells: int, source: str, epochs: int) -> dict[str, float]:
             if source == "seurat":
-                return measure_r(stored(folder, typed.data, n_cells, "mtx"), typed.threads, epochs)
-            path = stored(folder, typed.data, n_cells, "zarr" if source == "zarr" else "h5ad")
+                path = stored(folder, typed.data, n_cells, "mtx", typed.genes, typed.share)
+                return measure_r(path, typed.threads, epochs)
+            path = stored(folder, typed.data, n_cells, "zarr" if source == "zarr" else "h5ad", typed.genes, typed.share)
             return in_python(typed.data, path, source, epochs, typed.threads)
 
         wanted = [(n, source, typed.epochs) for n in typed.whole for source in typed.sources]
         results = resumed(typed.out, KEYS_OF_WHOLE, wanted, one)
     shown = results.drop(columns=KEYS_OF_WHOLE).map("{:,.0f}".format)
     shown.index = [f"{row.cells:,} cells, {row.source}" for row in results.itertuples()]
-    publish(markdown(shown, f"{GENES:,} genes"), typed.markdown)
+    publish(markdown(shown, f"{typed.genes:,} genes"), typed.markdown)
 
 
 def main() -> None:
@@ -278,6 +280,8 @@ def main() -> None:
     parser.add_argument("--whole", type=int, nargs="*", help="numbers of cells of whole calls")
     parser.add_argument("--from", dest="sources", nargs="*", default=["memory"], choices=SOURCES)
     parser.add_argument("--epochs", type=int, default=0, help="of whole calls (0: the default)")
+    parser.add_argument("--genes", type=int, default=GENES, help="of the cells of whole calls")
+    parser.add_argument("--share", type=float, default=SHARE, help="of their entries above zero")
     parser.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)
     parser.add_argument("--measure-whole", nargs=3, help=argparse.SUPPRESS)
     typed = options(parser)
