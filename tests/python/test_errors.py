@@ -28,7 +28,7 @@ ONLY_IN_PYTHON = {
     "cli/report.py": {"_report"},
     "cli/run.py": {"level", "refuse_output", "_pairs", "_run", "_train", "_write"},
     "cli/settings.py": {"settings_of"},
-    "compute/distributed.py": {"on_terminate", "_together", "require_same"},
+    "compute/distributed.py": {"on_terminate", "_together", "said", "require_same"},
     "compute/one_machine.py": {"made_once"},
     "compute/rows.py": {"rows_of"},
     "data/cells.py": {"positions", "_positions_by_name", "_column", "read_cells", "_read_anndata"},

@@ -13,6 +13,7 @@ import anndata
 import numpy as np
 import pytest
 
+import killed_while_it_makes
 from scrae.cli import main
 from scrae.model.folder import STATE
 from test_distributed import ENVIRONMENT, process_of, wait_for
@@ -52,14 +53,14 @@ def machines() -> Iterator[list[str]]:
 
 
 def started(names: list[str], command: list[str]) -> list[subprocess.Popen[str]]:
-    """torchrun on each machine, one process each."""
+    """torchrun on each machine, one process each: of a program, or of a module after "-m"."""
     runs = []
     for i, name in enumerate(names):
-        torchrun = [sys.executable, "-m", "torch.distributed.run", "--nnodes", str(MACHINES), "--nproc-per-node", "1"]
+        torchrun = [sys.executable, "-m", "torch.distributed.run", "--nnodes", str(len(names)), "--nproc-per-node", "1"]
         place = ["--node-rank", str(i), "--master-addr", "10.87.0.1", "--master-port", "29500"]
         runs.append(
             subprocess.Popen(
-                ["ip", "netns", "exec", name, *torchrun, *place, "-m", "scrae", *command],
+                ["ip", "netns", "exec", name, *torchrun, *place, *command],
                 env=ENVIRONMENT | {"GLOO_SOCKET_IFNAME": "eth0"},
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -75,7 +76,7 @@ def test_four_machines_stop_when_one_is_killed_and_resume_to_what_one_process_gi
     options = ["run", str(tmp_path / "in.h5ad"), "--preset", "scvi", "--seed", "1", "--from-disk"]
     folder = ["--model-dir", str(tmp_path / "model"), "--resume"]
     four = [*options, *folder, "--out", str(tmp_path / "four.h5ad")]
-    runs = started(machines, [*four, "--max-epochs", "5000"])
+    runs = started(machines, ["-m", "scrae", *four, "--max-epochs", "5000"])
     try:
         wait_for(tmp_path / "model" / STATE, 120)
         os.kill(process_of(runs[3].pid, rank=3), signal.SIGKILL)
@@ -89,7 +90,7 @@ def test_four_machines_stop_when_one_is_killed_and_resume_to_what_one_process_gi
     assert "scrae: process 0 of 4" in errors[0]
     assert not (tmp_path / "four.h5ad").exists()
 
-    runs = started(machines, [*four, "--max-epochs", "3"])
+    runs = started(machines, ["-m", "scrae", *four, "--max-epochs", "3"])
     printed = [run.communicate(timeout=120)[0] for run in runs]
     assert [run.returncode for run in runs] == [0] * MACHINES
     assert "".join(printed).count("3 epochs (max_epochs)") == 1
@@ -98,3 +99,16 @@ def test_four_machines_stop_when_one_is_killed_and_resume_to_what_one_process_gi
     assert list(one.obs_names) == list(found.obs_names)
     scale = np.abs(one.obsm["X_scrae"]).max()
     np.testing.assert_allclose(found.obsm["X_scrae"], one.obsm["X_scrae"], atol=1e-4 * scale)
+
+
+@pytest.mark.slow
+def test_who_waits_for_what_another_makes_learns_that_it_was_killed(machines):
+    """As long as the making takes: no message between the machines would find out before it times out."""
+    runs = started(machines[:2], [killed_while_it_makes.__file__])
+    try:
+        errors = [run.communicate(timeout=60)[1] for run in runs]
+    finally:
+        for run in runs:
+            run.terminate()
+    assert all(run.returncode != 0 for run in runs)
+    assert "process 0 of 2 waited for another one, which has died" in errors[0]

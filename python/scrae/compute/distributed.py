@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -39,6 +40,7 @@ _joined = False
 _lost = False
 _divides = False
 _messages: Any = None  # torch's store
+_places: list[str] = []  # where each process runs, and its number there
 
 
 # -- who there is ---------------------------------------------------------------------------------------------------
@@ -63,6 +65,8 @@ def joined() -> Iterator[None]:
         backend = "cpu:gloo,cuda:nccl"
     dist.init_process_group(backend, store=store, rank=rank, world_size=n_processes, timeout=TIMEOUT)
     _joined, _lost, _messages = True, False, store
+    _places[:] = [""] * n_processes
+    dist.all_gather_object(_places, _place())
     try:
         with _told_to_end():
             yield
@@ -122,16 +126,41 @@ def divides_work() -> bool:
     return _divides and n_processes() > 1
 
 
+def beside() -> dict[int, Path]:
+    """Ranks of processes that see each other's open files, this one among them, and where each is in /proc (Linux)."""
+    places = [place.rsplit(" ", 1) for place in _places]
+    return {other: Path("/proc", number) for other, (place, number) in enumerate(places) if place == places[rank()][0]}
+
+
+def _place() -> str:
+    """The same text for processes that see each other's open files, but for the number of each at its end."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
+        seen_by = f"{boot} {os.stat('/proc/self/ns/pid').st_ino} {os.getuid()}"
+    except OSError:
+        seen_by = f"process {dist.get_rank()}"
+    return f"{seen_by} {os.getpid()}"
+
+
 def say(name: str, what: bytes) -> None:
     """Leave a message for the other processes, under a name that nobody has used."""
-    _messages.set(f"scrae/{name}", what)
+    _together(_messages.set, f"scrae/{name}", what)
 
 
-def said(name: str) -> bytes:
-    """The message of that name, as soon as there is one, however long that takes; SIGTERM ends the waiting."""
-    while not _messages.check([f"scrae/{name}"]):
+def said(name: str, is_there: Callable[[], bool]) -> bytes:
+    """The message of that name, as soon as there is one, however long that takes.
+
+    Raises
+    ------
+    ProcessLost
+        Who shall leave it ``is_there`` no more; or this process is told to end.
+    """
+    key = f"scrae/{name}"
+    while not _together(_messages.check, [key]):
+        if not is_there() and not _together(_messages.check, [key]):
+            raise _loss("waited for another one, which has died")
         time.sleep(PAUSE)
-    return bytes(_messages.get(f"scrae/{name}"))
+    return bytes(_together(_messages.get, key))
 
 
 def own_share(n_rows: int) -> slice:
@@ -159,10 +188,10 @@ def _loss(what: str) -> ProcessLost:
     )
 
 
-def _together(collective: Callable[..., Any], *arguments: Any, **options: Any) -> None:
-    """Do something that all processes do at this point."""
+def _together(collective: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    """Do something that the other processes have to be there for."""
     try:
-        collective(*arguments, **options)
+        return collective(*arguments, **options)
     except ProcessLost:
         raise
     except RuntimeError as error:

@@ -6,11 +6,9 @@ other in /proc (Linux). Elsewhere every process makes its own.
 
 from __future__ import annotations
 
-import os
 import pickle
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import TypeVar
 
 from scrae.compute import distributed
@@ -42,7 +40,8 @@ def made_once(make: Callable[[], Made], lend: Callable[[Made], str], borrow: Cal
     global _number
     _number += 1
     rank = distributed.rank()
-    first, *others = _beside()
+    processes = distributed.beside()
+    first, *others = processes
     if not others:
         return make()
     made, taken = f"made {_number} {first}", f"taken {_number}"
@@ -54,9 +53,9 @@ def made_once(make: Callable[[], Made], lend: Callable[[Made], str], borrow: Cal
             raise
         distributed.say(made, lend(own).encode())
         for other in others:
-            distributed.said(f"{taken} {other}")
+            distributed.said(f"{taken} {other}", processes[other].exists)
         return own
-    found = distributed.said(made)
+    found = distributed.said(made, processes[first].exists)
     if found.startswith(FAILED):
         raise pickle.loads(found.removeprefix(FAILED))
     with suppress(OSError):
@@ -65,19 +64,3 @@ def made_once(make: Callable[[], Made], lend: Callable[[Made], str], borrow: Cal
         finally:
             distributed.say(f"{taken} {rank}", b"")
     return make()
-
-
-def _beside() -> list[int]:
-    """Processes that see each other's open files, this one among them, in their order."""
-    distributed.say(f"place {_number} {distributed.rank()}", _place().encode())
-    places = [distributed.said(f"place {_number} {rank}") for rank in range(distributed.n_processes())]
-    return [rank for rank, place in enumerate(places) if place == places[distributed.rank()]]
-
-
-def _place() -> str:
-    """The same text for processes that see each other's open files."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
-        return f"{boot} {os.stat('/proc/self/ns/pid').st_ino} {os.getuid()}"
-    except OSError:
-        return f"process {distributed.rank()}"
