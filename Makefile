@@ -160,7 +160,7 @@ LATER_PEERS := $(if $(wildcard .venv-peers/lib/*/site-packages/concord),scanoram
 
 bench-batch: setup-r ## how batches mix and types stay apart, on real and made batches, beside other packages, Seurat among them; types that one batch holds alone; RLIB=folder with R's batchelor: fastMNN, too (DATA=folder of h5ad)
 	@$(if $(RLIB),R_LIBS=$(RLIB)) $(python) benchmarks/batch.py --data $(DATA) --markdown benchmarks/results/batch.md --embeddings build/batch \
-	--scib-datasets cellbench_3cl kang_ifnb_2800 baron_human2_4 \
+	--scib-datasets cellbench_3cl kang_ifnb_2800 baron_human2_4 made_pbmc3k made_klein made_bladder zeisel_1799 \
 	$(if $(PEER),--scib benchmarks/results/batch_scib.csv $(PEER) scrae default pca30 harmony scvi_batch $(LATER_PEERS) seurat_rpca seurat_cca $(if $(RLIB),fastmnn) $(SCALEX:=_batch))
 	@$(python) benchmarks/alone.py --data $(DATA) --markdown benchmarks/results/alone.md --embeddings build/batch \
 	$(if $(PEER),$(PEER) scrae default pca30 harmony)

@@ -7,6 +7,7 @@ is typed by hand. ``check`` prints the documents whose tables are not those of t
 from __future__ import annotations
 
 import argparse
+import csv
 import re
 import sys
 from pathlib import Path
@@ -208,6 +209,36 @@ def integration() -> str:
     return drawn(["overall score", *INTEGRATIONS.values()], [*rows, ["mean", *bold_known(means)]])
 
 
+def scib() -> str:
+    """The scores of scib-metrics, where all three were judged."""
+    judged = {"scrae": "scRAE, `batch_key`", "scvi_batch": "SCVI", "harmony": "Harmony on PCA-30"}
+    found: dict[str, dict[str, dict[str, str]]] = {}
+    with (ROOT / "benchmarks" / "results" / "batch_scib.csv").open(encoding="utf-8", newline="") as file:
+        for line in csv.DictReader(file):
+            found.setdefault(line["dataset"], {})[line["method"]] = line
+    whole = {name: of for name, of in found.items() if judged.keys() <= of.keys()}
+    parts = ("Total", "Batch correction", "Bio conservation")
+
+    def row(name: str, scores: dict[str, list[float]]) -> list[str]:
+        best = max(f"{total:.3f}" for total, *_ in scores.values())
+        shown = {method: [f"{score:.3f}" for score in of] for method, of in scores.items()}
+        total = {method: f"**{of[0]}**" if of[0] == best else of[0] for method, of in shown.items()}
+        return [name, *(f"{total[method]} ({of[1]}; {of[2]})" for method, of in shown.items())]
+
+    numbers = {
+        name: {method: [float(of[method][part]) for part in parts] for method in judged}
+        for name, of in sorted(whole.items())
+    }
+    means = {
+        method: [sum(column) / len(numbers) for column in zip(*(of[method] for of in numbers.values()), strict=True)]
+        for method in judged
+    }
+    return drawn(
+        ["total (batch correction; bio conservation)", *judged.values()],
+        [*(row(f"`{name}`", of) for name, of in numbers.items()), row("mean", means)],
+    )
+
+
 def bold_known(values: list[str]) -> list[str]:
     """As :func:`bold_first`, where some are not known."""
     known = iter(bold_first([value for value in values if value != "-"]))
@@ -301,7 +332,20 @@ def sizes() -> str:
 
 TABLES = {
     made.__name__: made
-    for made in (readme, choices, datasets, clusterings, peers, integration, queries, constraints, kmeans, speed, sizes)
+    for made in (
+        readme,
+        choices,
+        datasets,
+        clusterings,
+        peers,
+        integration,
+        queries,
+        constraints,
+        kmeans,
+        speed,
+        sizes,
+        scib,
+    )
 }
 
 

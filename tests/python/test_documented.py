@@ -105,7 +105,7 @@ def test_a_table_with_another_figure_is_found_and_mended(tmp_path: Path) -> None
         source, target = ROOT / name, tmp_path / name
         target.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():
-            shutil.copytree(source, target, ignore=shutil.ignore_patterns("*.png", "*.csv"))
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("*.png"))
         else:
             shutil.copy(source, target)
     text = (tmp_path / "README.md").read_text()
