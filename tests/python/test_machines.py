@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -28,9 +29,9 @@ def ip(*arguments: str) -> None:
 @pytest.fixture
 def machines() -> Iterator[list[str]]:
     """Names of the namespaces; machine i has the address 10.87.0.(i + 1)."""
-    own = f"scrae{os.getpid()}"
-    names = [f"{own}-{i}" for i in range(MACHINES)]
-    bridge = f"br{os.getpid()}"
+    own = secrets.token_hex(3)  # at each call: the kernel takes its time to forget a name
+    names = [f"scrae-{own}-{i}" for i in range(MACHINES)]
+    bridge = f"br-{own}"
     try:
         ip("link", "add", bridge, "type", "bridge")
     except (OSError, subprocess.CalledProcessError):
@@ -38,7 +39,7 @@ def machines() -> Iterator[list[str]]:
     try:
         ip("link", "set", bridge, "up")
         for i, name in enumerate(names):
-            outside = f"v{os.getpid()}-{i}"
+            outside = f"veth-{own}-{i}"
             ip("netns", "add", name)
             ip("link", "add", outside, "type", "veth", "peer", "name", "eth0", "netns", name)
             ip("link", "set", outside, "master", bridge, "up")
