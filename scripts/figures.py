@@ -220,10 +220,9 @@ def scib() -> str:
     parts = ("Total", "Batch correction", "Bio conservation")
 
     def row(name: str, scores: dict[str, list[float]]) -> list[str]:
-        best = max(f"{total:.3f}" for total, *_ in scores.values())
-        shown = {method: [f"{score:.3f}" for score in of] for method, of in scores.items()}
-        total = {method: f"**{of[0]}**" if of[0] == best else of[0] for method, of in shown.items()}
-        return [name, *(f"{total[method]} ({of[1]}; {of[2]})" for method, of in shown.items())]
+        shown = [[f"{score:.3f}" for score in of] for of in scores.values()]
+        totals = bold_first([total for total, *_ in shown])
+        return [name, *(f"{total} ({of[1]}; {of[2]})" for total, of in zip(totals, shown, strict=True))]
 
     numbers = {
         name: {method: [float(of[method][part]) for part in parts] for method in judged}

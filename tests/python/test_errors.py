@@ -33,7 +33,7 @@ ONLY_IN_PYTHON = {
     "compute/rows.py": {"rows_of"},
     "data/cells.py": {"positions", "_positions_by_name", "_column", "read_cells", "_read_anndata"},
     "data/count_folders.py": {"find_counts"},
-    "data/files.py": {"cells_on_disk", "tables_on_disk", "_parts", "_opened", "_checked", "_readable", "read_counts"},
+    "data/files.py": {"with_counts", "tables_on_disk", "_opened", "_checked", "_readable", "read_counts"},
     "data/links.py": {"_of_names"},  # R gives positions
     "data/on_disk.py": {"append"},
     "data/several_files.py": {"names_of_files", "_shared_genes", "_obs"},

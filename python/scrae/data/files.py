@@ -76,28 +76,38 @@ def cells_on_disk(path: str | os.PathLike[str], layer: str | None = None, *, cou
     >>> cells_on_disk(path).shape
     (700, 765)
     """
+    return with_counts(tables_on_disk(path), path, layer, counts=counts)
+
+
+def with_counts(
+    tables: AnnData, path: str | os.PathLike[str], layer: str | None = None, *, counts: str = "raw"
+) -> AnnData:
+    """What :func:`cells_on_disk` gives, with the ``obs`` and ``var`` that :func:`tables_on_disk` has read already.
+
+    Raises
+    ------
+    ValueError, scrae.CountsError
+        As for :func:`cells_on_disk`.
+    """
     from anndata import AnnData
 
     path, rounding = Path(path), Rounding.asked(counts)
-    if not path.exists():
-        raise FileNotFoundError(f"there is no {path}")
     with _opened(path, "r") as file:
-        parts = _parts(path, file)
         with _readable(path):
-            layers = list(file["layers"]) if "layers" in parts else []
+            layers = list(file["layers"]) if "layers" in file else []
+            has_matrix = "X" in file
         if layer is not None and layer not in layers:
             raise ValueError(unknown("layer", layer, layers, str(path)))
         where = "X" if layer is None else f"layers/{layer}"
-        if where not in parts and layer is None:
+        if layer is None and not has_matrix:
             raise CountsError(f"{path} has no {where}: there is no matrix", "no_matrix")
-        obs, var = _tables(path, file)
         with _readable(path):
             stored = file[where]
-        blocks = _checked(path, stored, f"{where} of {path}", obs.index, var.index, rounding)
-        checked = on_disk(blocks, len(var), at_most=_stored_entries(stored))
+        blocks = _checked(path, stored, f"{where} of {path}", tables.obs_names, tables.var_names, rounding)
+        checked = on_disk(blocks, tables.n_vars, at_most=_stored_entries(stored))
     if rounding is not None:
         rounding.warn(f"{where} of {path}")
-    return AnnData(X=sp.csr_matrix(checked), obs=obs, var=var)
+    return AnnData(X=sp.csr_matrix(checked), obs=tables.obs, var=tables.var)
 
 
 def tables_on_disk(path: str | os.PathLike[str]) -> AnnData:
@@ -113,27 +123,17 @@ def tables_on_disk(path: str | os.PathLike[str]) -> AnnData:
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"there is no {path}")
-    with _opened(path, "r") as file:
-        _parts(path, file)
-        obs, var = _tables(path, file)
-    return AnnData(obs=obs, var=var)
-
-
-def _parts(path: Path, file: Any) -> list[str]:
-    """Names of the parts of an AnnData, ``obs`` and ``var`` among them."""
-    with _readable(path):
-        parts = list(file)
-    if "obs" not in parts or "var" not in parts:
-        raise ValueError(f"{path} is not {_kind(path)} as anndata writes it: it has no obs and var")
-    return parts
-
-
-def _tables(path: Path, file: Any) -> tuple[Any, Any]:
-    """``obs`` and ``var``."""
     read, _ = _elements()
-    with _readable(path):
-        obs, var = read(file["obs"]), read(file["var"])
-        return (obs, var) if hasattr(obs, "index") and hasattr(var, "index") else _old_tables(path)
+    with _opened(path, "r") as file:
+        with _readable(path):
+            parts = list(file)
+        if "obs" not in parts or "var" not in parts:
+            raise ValueError(f"{path} is not {_kind(path)} as anndata writes it: it has no obs and var")
+        with _readable(path):
+            obs, var = read(file["obs"]), read(file["var"])
+            if not (hasattr(obs, "index") and hasattr(var, "index")):
+                obs, var = _old_tables(path)
+    return AnnData(obs=obs, var=var)
 
 
 def _old_tables(path: Path) -> tuple[Any, Any]:

@@ -16,7 +16,7 @@ import scipy.sparse as sp
 
 from scrae._errors import Notice
 from scrae._messages import first_few, some
-from scrae.data.files import cells_on_disk, read_counts, tables_on_disk
+from scrae.data.files import cells_on_disk, read_counts, tables_on_disk, with_counts
 from scrae.data.on_disk import blocks, on_disk
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def several_on_disk(paths: Paths, layer: str | None = None, *, counts: str = "ra
     tables = [tables_on_disk(path) for path in paths]  # what does not fit together is refused before counts are read
     genes = _shared_genes(tables, names)
     obs = _obs(tables, names)
-    parts = [cells_on_disk(path, layer, counts=counts) for path in paths]
+    parts = [with_counts(of, path, layer, counts=counts) for of, path in zip(tables, paths, strict=True)]
     places = [part.var_names.get_indexer(genes) for part in parts]
     cells = (
         sp.csr_array(block[:, place])
