@@ -92,7 +92,8 @@
 #' @param must.link,cannot.link Pairs of cells of one type, and of different types, as
 #'   far as they are known: a data.frame or matrix of two columns with names of cells (numbers
 #'   of columns for a matrix without names). The model draws the codes of the first together and those of the
-#'   second apart; see `must.link.weight` and `cannot.link.weight`.
+#'   second apart (see `must.link.weight` and `cannot.link.weight`), and turns the
+#'   embedding towards directions in which the first differ little.
 #' @param labels Name of the column of cell metadata with the types of some cells (for
 #'   a matrix one value per cell), from which such pairs are made: ten for each
 #'   labelled cell. [LabelSCRAE()] learns the types themselves.

@@ -6,12 +6,20 @@ import anndata
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse as sp
 import torch
+from scipy.linalg import fractional_matrix_power
+from sklearn.covariance import empirical_covariance, shrunk_covariance
+from sklearn.neighbors import NearestNeighbors
 
 import scrae
 from scrae.autoencoder.linking import cannot_link_loss, must_link_loss
 from scrae.data.cells import read_cells
+from scrae.data.covariates import Covariates
 from scrae.data.links import Links
+from scrae.data.minibatches import CountData
+from scrae.posthoc import finish
+from scrae.posthoc.linked_metric import relevant_components
 from scrae.regularisers import DeepEmbeddedClustering, NoRegulariser
 
 MUST = [("cell0", "cell2"), ("cell4", "cell2")]
@@ -201,3 +209,91 @@ def test_constraints_work_with_counts_on_disk(small, quick, tmp_path):
     anndata.AnnData(small.X, obs=small.obs, var=small.var).write_h5ad(path)
     one = scrae.SCRAE(**quick).fit(small, must_link=MUST, cannot_link=CANNOT).embed()
     np.testing.assert_array_equal(scrae.SCRAE(**quick).fit(path, must_link=MUST, cannot_link=CANNOT).embed(), one)
+
+
+def test_the_metric_of_linked_cells_whitens_their_shrunk_covariance():
+    """As many cells as there are dimensions count for equal variance; scikit-learn shrinks, scipy takes the root."""
+    rng = np.random.default_rng(0)
+    groups = rng.integers(5, size=40)
+    x = rng.normal(size=(40, 6)) @ rng.normal(size=(6, 6)) + 10 * rng.normal(size=(5, 6))[groups]
+    within = x - np.array([x[groups == group].mean(0) for group in range(5)])[groups]
+    degrees = 40 - 5
+    covariance = empirical_covariance(within, assume_centered=True) * 40 / degrees
+    expected = fractional_matrix_power(shrunk_covariance(covariance, 6 / (degrees + 6)), -0.5)
+    np.testing.assert_allclose(relevant_components(x, groups), expected, rtol=1e-10)
+
+
+def test_cells_without_partners_or_that_do_not_differ_give_no_metric():
+    x = np.random.default_rng(0).normal(size=(6, 3))
+    assert relevant_components(x, np.arange(6)) is None
+    assert relevant_components(np.repeat(x[:2], 3, axis=0), np.repeat([0, 1], 3)) is None
+
+
+def crossed(n_cells: int = 400) -> anndata.AnnData:
+    """Two types of cells, by 15 genes, of which either is in two states by 40 genes, which say nothing of the type."""
+    rng = np.random.default_rng(2)
+    kind, state = rng.integers(2, size=(2, n_cells))
+    mean = np.ones((n_cells, 120))
+    mean[:, :15] *= np.where(kind, 3.0, 1.0)[:, None]
+    mean[:, 15:55] *= np.where(state, 4.0, 1.0)[:, None]
+    counts = rng.poisson(mean).astype(np.float32)
+    obs = pd.DataFrame({"type": kind.astype(str)}, index=[f"cell{i}" for i in range(n_cells)])
+    return anndata.AnnData(sp.csr_matrix(counts), obs=obs)
+
+
+def test_a_tenth_of_the_labels_turns_the_embedding_towards_the_types_of_the_others():
+    cells = crossed()
+    types = cells.obs["type"].to_numpy()
+    known = np.arange(400) < 40
+    cells.obs["known"] = np.where(known, types, "Unknown")
+
+    def agreement(**told) -> float:
+        embedding = scrae.SCRAE(max_epochs=20, verbose=False).fit(cells, **told).embed()
+        found = scrae.metrics.kmeans(embedding[:, :10], 2, 0)
+        return scrae.metrics.scores(types[~known], found[~known])["ARI"]
+
+    assert agreement() < 0.1  # by state
+    assert agreement(labels_key="known") > 0.9
+
+
+@pytest.mark.parametrize("alone", ["CD19+ B", "CD56+ NK", "CD34+"])
+def test_a_type_of_which_no_cell_is_linked_stays_apart(pbmc, alone):
+    """Of the cells around each cell of it in the embedding, as many are of it as without pairs."""
+    types = pbmc.obs["cell_type"].to_numpy(dtype=str)
+    pbmc.obs["known"] = np.where((np.arange(pbmc.n_obs) % 5 == 0) & (types != alone), types, "Unknown")
+    own = types == alone
+
+    def shared(**told) -> float:
+        embedding = scrae.SCRAE(max_epochs=20, verbose=False).fit(pbmc, **told).embed()
+        near = NearestNeighbors(n_neighbors=15).fit(embedding).kneighbors(embedding[own], return_distance=False)
+        return float(own[near].mean())
+
+    assert shared(labels_key="known") > shared() - 0.02
+
+
+def test_the_metric_is_saved_answers_for_new_cells_and_gives_codes_back(pbmc, tmp_path):
+    settings = {"n_latent": 4, "n_hidden": (32, 16), "n_pcs": 10, "max_epochs": 3, "verbose": False}
+    model = scrae.SCRAE(**settings).fit(pbmc[:500], must_link=[(i, i + 1) for i in range(0, 100, 2)])
+    model.save(tmp_path / "model")
+    loaded = scrae.SCRAE.load(tmp_path / "model", verbose=False)
+    np.testing.assert_array_equal(loaded.embed(pbmc[500:]), model.embed(pbmc[500:]))
+    readout = loaded.fitted.readout
+    np.testing.assert_allclose(readout.features(readout.landmarks)[:, :4], model.codes(), atol=1e-4)
+
+
+def test_pairs_that_do_not_belong_together_alone_leave_the_read_out_as_it_is(small, quick):
+    assert scrae.SCRAE(**quick).fit(small, cannot_link=CANNOT).fitted.readout.metric is None
+    assert scrae.SCRAE(**quick).fit(small, must_link=MUST).fitted.readout.metric is not None
+
+
+def test_of_many_linked_cells_some_stand_for_all(small, quick, monkeypatch):
+    data = CountData(
+        sp.csr_array(small.X),
+        Covariates.none(60),
+        torch.device("cpu"),
+        links=Links.of_labels(np.array(["a", "b", "c"] * 20), np.arange(60), 0),
+    )
+    monkeypatch.setattr(finish, "LANDMARKS", 12)
+    cells, groups = finish.linked_cells(data, 0)
+    assert len(cells) == 12
+    assert len(set(zip(cells.numpy() % 3, groups, strict=True))) == len(set(groups)) == 3

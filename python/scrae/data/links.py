@@ -80,6 +80,11 @@ class Links:
             *(_each_once(np.concatenate(both)) for both in ((self.must, other.must), (self.cannot, other.cannot)))
         )
 
+    def groups(self, n_cells: int) -> np.ndarray:
+        """Cells that must-link pairs tie together, also by way of other cells, have one number, int32 (n_cells,)."""
+        ties = sp.coo_array((np.ones(len(self.must)), self.must.T), shape=(n_cells, n_cells))
+        return connected_components(ties, directed=False)[1]
+
     def refuse_contradictions(self, cells: Cells) -> None:
         """Refuse to keep apart two cells that must-link pairs tie together, also by way of other cells.
 
@@ -88,9 +93,7 @@ class Links:
         ValueError
             The message names some.
         """
-        n_cells = cells.counts.shape[0]
-        ties = sp.coo_array((np.ones(len(self.must)), self.must.T), shape=(n_cells, n_cells))
-        group = connected_components(ties, directed=False)[1]
+        group = self.groups(cells.counts.shape[0])
         tied = self.cannot[group[self.cannot[:, 0]] == group[self.cannot[:, 1]]]
         if len(tied):
             pairs = [" and ".join(_named(cells, pair)) for pair in tied[:3]]

@@ -137,8 +137,8 @@ class CountData:
         self._levels = covariates.levels
         self._continuous = torch.as_tensor(covariates.values, device=device)
         self._has_batch = has_batch
-        known = Links.none() if links is None else links
-        self._links = [torch.as_tensor(pairs) for pairs in (known.must, known.cannot)]
+        self.links = Links.none() if links is None else links
+        self._links = [torch.as_tensor(pairs) for pairs in (self.links.must, self.links.cannot)]
 
     def minibatch(self, cells: Tensor, shared: bool = False) -> Minibatch:
         """The cells with the given positions, in that order.

@@ -295,7 +295,8 @@ class SCRAE:
         must_link, cannot_link
             Pairs of cells of one type, and of different types, as far as they are known: a table of two columns (a
             DataFrame, an array or a list of pairs) with names of cells, or with positions of rows from 0 on. The codes
-            of the first are drawn together and those of the second apart (docs/USES.md).
+            of the first are drawn together and those of the second apart. The embedding is turned towards directions
+            in which the first differ little (docs/USES.md).
         labels_key
             Column of ``adata.obs`` with the types of some cells, of which such pairs are made: ten for each labelled
             cell, drawn at random.

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from scrae.autoencoder.autoencoder import RegularisedAutoencoder
 from scrae.data.minibatches import EVALUATION_CELLS, CountData
@@ -66,6 +67,7 @@ def finish(
             random_state,
             settings.residual_axes,
             factors,
+            linked_cells(data, random_state),
         )
     with torch.no_grad():
         codes = data.row_of_each(module.encode, EVALUATION_CELLS, cells).cpu().numpy()
@@ -86,6 +88,15 @@ def size_of_readout(module: RegularisedAutoencoder, n_cells: int, components: Pr
     n_dimensions = settings.n_latent + module.encoder.hidden.n_output + settings.n_pcs
     moved = 2 if settings.smoothing else 0  # where a landmark is, and where it goes
     return linear + min(n_cells, LANDMARKS) * moved * n_dimensions * SINGLE
+
+
+def linked_cells(data: CountData, random_state: int) -> tuple[Tensor, np.ndarray] | None:
+    """Cells that must-link pairs tie to others, of many :data:`LANDMARKS`, and their groups; None: there are none."""
+    if not len(data.links.must):
+        return None
+    cells = np.unique(data.links.must)
+    cells = cells[some_cells(len(cells), random_state)]
+    return torch.as_tensor(cells), data.links.groups(data.n_cells)[cells]
 
 
 def some_cells(n_cells: int, random_state: int) -> np.ndarray:

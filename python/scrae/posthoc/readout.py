@@ -24,6 +24,7 @@ from scrae.data.minibatches import CountData, Minibatch
 from scrae.data.sparse import SparseRows
 from scrae.posthoc.gene_factors import GeneFactors
 from scrae.posthoc.integration import without_covariates
+from scrae.posthoc.linked_metric import relevant_components
 from scrae.posthoc.principal_components import PrincipalComponents
 
 NEIGHBOURS = 15
@@ -39,13 +40,15 @@ SPREAD_CORRECTED = 0.05  # the same where batches were taken out: what is left o
 class Readout:
     """The first principal axes of y, as many as there are codes; then axes of what these leave over.
 
-        x    = [(z - mean(z)) / sd(z), (h - mean(h)) / sd(h), (s - mean(s)) V]
+        x    = [(z - mean(z)) / sd(z), (h - mean(h)) / sd(h), (s - mean(s)) V] A
         v(x) = x + mean over the nearest landmarks l of [u_l - x_l]
         y(x) = v(x) + mean over the same landmarks of weight * (P^t u)_l
         e(x) = [(y - mean(y)) U, (v - mean(v)) W]
 
     z are codes, h the encoder's last hidden layer, s the scaled genes. Over the training cells the learned part and the
-    linear part of x have mean square norm 1 each, and z and h the same share of it. u are the landmarks' x without
+    linear part of x have mean square norm 1 each, and z and h the same share of it. A is the identity, unless pairs of
+    cells are known to belong together: then a metric in which these lie close
+    (:mod:`scrae.posthoc.linked_metric`), at the same norm of x. u are the landmarks' x without
     what batches and other covariates add to them, and x where there are none: the linear part of counts that are
     without the factors of their batch (:mod:`scrae.posthoc.gene_factors`), then what is left taken out of both parts
     (:mod:`scrae.posthoc.integration`). P is
@@ -74,6 +77,8 @@ class Readout:
         W, (n_dimensions, n_residual).
     components
         The linear part; None: learned features alone.
+    metric
+        A, (n_dimensions, n_dimensions), symmetric; None: the identity.
     """
 
     feature_mean: Tensor
@@ -86,6 +91,7 @@ class Readout:
     residual_centre: Tensor
     residual_axes: Tensor
     components: PrincipalComponents | None = None
+    metric: Tensor | None = None
 
     @classmethod
     def fit(
@@ -99,6 +105,7 @@ class Readout:
         random_state: int = 0,
         n_residual: int = 0,
         factors: GeneFactors | None = None,
+        linked: tuple[Tensor, np.ndarray] | None = None,
     ) -> Readout:
         """Take from the trained encoder what the embedding needs.
 
@@ -122,6 +129,9 @@ class Readout:
             Number of residual axes, at most; those that there are dimensions for are taken.
         factors
             What each batch multiplies genes by; None: there are no batches, or they are too small to say.
+        linked
+            Positions of cells that are known to belong together with others, int64 (n_linked,), and numbers that are
+            equal where they do; None: nothing is known.
         """
         with torch.no_grad():
             minibatches = list(data.in_order(BLOCK, landmarks))
@@ -137,6 +147,11 @@ class Readout:
             still = cls(every.mean(0), factor, none, none, centre, axes, none, centre, no_axes, components)
             parts = list(zip(learned, minibatches, strict=True))
             x = torch.cat([still.coordinates(part, minibatch.counts) for part, minibatch in parts])
+            if linked is not None:
+                cells, groups = linked
+                known = [still.coordinates(features(part), part.counts) for part in data.in_order(BLOCK, cells)]
+                still = replace(still, metric=_metric(x, torch.cat(known), groups))
+                x = still._measured(x)
             divided = x
             if factors is not None and components is not None:
                 divided = torch.cat(
@@ -159,7 +174,10 @@ class Readout:
     def coordinates(self, features: Tensor, counts: SparseRows) -> Tensor:
         """x, (n_cells, n_dimensions)."""
         learned = (features - self.feature_mean) * self.feature_factor
-        return learned if self.components is None else torch.cat([learned, self.components(counts)], 1)
+        return self._measured(learned if self.components is None else torch.cat([learned, self.components(counts)], 1))
+
+    def _measured(self, coordinates: Tensor) -> Tensor:
+        return coordinates if self.metric is None else coordinates @ self.metric
 
     def shifted(self, coordinates: Tensor) -> Tensor:
         """y(x), (n_cells, n_dimensions)."""
@@ -180,6 +198,8 @@ class Readout:
 
     def features(self, coordinates: Tensor) -> Tensor:
         """Codes and hidden layer side by side that have these coordinates, (n_cells, n_latent + n_hidden)."""
+        if self.metric is not None:
+            coordinates = torch.linalg.solve(self.metric, coordinates, left=False)
         factor = torch.where(self.feature_factor > 0, self.feature_factor, 1.0)  # what never varies is its mean
         return coordinates[:, : len(factor)] / factor + self.feature_mean
 
@@ -235,7 +255,7 @@ class Readout:
         width = tensors["centre"].numel()
         without = {"correction": torch.zeros(0, width), "residual_centre": torch.zeros(width)}
         tensors = without | {"residual_axes": torch.zeros(width, 0)} | tensors
-        own = {field.name: tensors[field.name] for field in fields(cls) if field.name != "components"}
+        own = {field.name: tensors[field.name] for field in fields(cls) if field.name in tensors}
         has_components = tensors.get("loadings", torch.zeros(0)).numel() > 0
         components = PrincipalComponents.from_tensors(tensors) if has_components else None
         n_features, n_landmarks = own["feature_mean"].numel(), len(own["landmarks"])
@@ -251,13 +271,27 @@ class Readout:
             "residual_centre": (n_dimensions,),
             "residual_axes": (n_dimensions, own["residual_axes"].shape[-1]),
         }
+        if "metric" in own:
+            shapes["metric"] = (n_dimensions, n_dimensions)
         for name, shape in shapes.items():
             if tuple(own[name].shape) != shape or not own[name].is_floating_point():
                 raise ValueError(f"{name} of the read-out is {own[name].dtype} of shape {tuple(own[name].shape)}")
         return cls(**own, components=components)
 
     def _own_tensors(self) -> dict[str, Tensor]:
-        return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "components"}
+        own = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "components"}
+        return {name: value for name, value in own.items() if value is not None}
+
+
+def _metric(coordinates: Tensor, linked: Tensor, groups: np.ndarray) -> Tensor | None:
+    """A from the x of linked cells, so that those of the landmarks keep their mean square norm; None: the identity."""
+    components = relevant_components(linked.cpu().numpy(), groups)
+    if components is None:
+        return None
+    x = coordinates.double()
+    metric = torch.as_tensor(components).to(x)
+    metric *= x.norm() / (x @ metric).norm()
+    return metric.to(coordinates)
 
 
 def _shifts(
