@@ -15,7 +15,7 @@ from scrae.compute.compilation import compiled
 from scrae.compute.rows import ALL_ROWS, Rows, rows_of
 from scrae.data.covariates import AVERAGE, Covariates
 from scrae.data.links import Links
-from scrae.data.on_disk import is_on_disk, read_ahead, read_only_what_is_asked_for
+from scrae.data.on_disk import is_on_disk, read_ahead, read_only_what_is_asked_for, room
 from scrae.data.sparse import SparseRows
 
 BLOCK, BUFFER = 256, 2**17  # cells, see shuffled
@@ -219,14 +219,16 @@ class CountData:
         """What ``of`` says of minibatches taken :meth:`in_order`, one below the other, a row for each cell.
 
         Each part is put in its place at once. Small pieces that stay between the large arrays of the moment would have
-        the C library ask for new memory for these time and again: gigabytes for a million cells.
+        the C library ask for new memory for these time and again: gigabytes for a million cells. What is said of
+        counts on disk is on disk, too, where it is large.
         """
         n = self.n_cells if cells is None else len(cells)
         result, done = torch.empty(0), 0
         for minibatch in self.in_order(batch_size, cells, shared):
             part = of(minibatch)
             if done == 0:
-                result = part.new_empty((n, *part.shape[1:]))
+                shape = n, *part.shape[1:]
+                result = torch.as_tensor(room(shape, part.numpy().dtype)) if self._on_disk else part.new_empty(shape)
             result[done : done + len(part)] = part
             done += len(part)
             del part

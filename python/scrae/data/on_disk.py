@@ -8,6 +8,7 @@ kept in memory by the operating system as long as there is room, so that minibat
 from __future__ import annotations
 
 import json
+import math
 import mmap
 import os
 import tempfile
@@ -25,6 +26,7 @@ from scrae.data.blocks import edges as edges_of
 from scrae.data.index_types import index_type, rows_of_arrays
 
 BLOCK = 2**21  # stored entries in hand at once
+SMALL = 2**25  # bytes of an array that is not worth a file
 
 
 class ArrayOnDisk:
@@ -90,6 +92,22 @@ class ArrayOnDisk:
             return np.zeros(0, dtype=self.dtype)
         self._file.flush()
         return np.memmap(self._file, dtype=self.dtype, mode="r+", shape=(self._size,))
+
+
+def room(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
+    """An array that is to be filled, in a file without a name; in memory where it is small or the disk has no room.
+
+    The room is taken at once: a process that writes to a mapped page for which a disk has no room left is killed.
+    """
+    size = math.prod(shape) * dtype.itemsize
+    if size < SMALL:
+        return np.empty(shape, dtype)
+    with tempfile.TemporaryFile(prefix="scrae-") as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, size)
+        except (OSError, AttributeError):  # there is none, or the system (macOS, Windows) cannot be asked for it
+            return np.empty(shape, dtype)
+        return np.asarray(np.memmap(file, dtype=dtype, mode="r+", shape=shape))
 
 
 def is_on_disk(counts: sp.csr_array | sp.csr_matrix) -> bool:
