@@ -128,9 +128,8 @@ bench-family: setup ## every preset on 1,000 cells (Table 2 of the paper), then 
 	@$(study)/family.py --data $(DATA) --cells 1000 --markdown $(studied)/family.md --figure $(studied)/family.png
 	@$(study)/family.py --data $(DATA) --latent 10 --seeds 1 --out $(studied)/family_all_cells.csv --markdown $(studied)/family_all_cells.md
 
-bench-family-further: setup ## vasc, which trains long, beside four of the others: two data sets, one seed; resumable (DATA=folder of h5ad)
+bench-family-further: setup ## vasc, which trains long, beside four of the others, one seed; resumable (DATA=folder of h5ad)
 	@$(study)/family.py --data $(DATA) --cells 1000 --latent 10 --seeds 1 --presets default scdeepcluster scvi contrastive_sc vasc \
-	--datasets pollen_299 zheng_pbmc68k_700 \
 	--out $(studied)/family_further.csv --markdown $(studied)/family_further.md
 
 bench-family-maps: setup ## draw the cells as every preset has them (Figures 2-6 of the paper) in benchmarks/studies/results/maps
@@ -152,7 +151,7 @@ bench-labels: setup ## types from some labels, calibration, unknown types, besid
 	$(if $(PEER),$(PEER) scrae scrae_map lr knn lr_harmony knn_harmony scanvi)
 
 bench-constraints: setup ## some labels as pairs of cells, beside a classifier and scANVI; resumable (DATA=folder of h5ad)
-	@$(python) benchmarks/constraints.py --data $(DATA) --markdown benchmarks/results/constraints.md \
+	@$(python) benchmarks/constraints.py --data $(DATA) --seeds 3 --markdown benchmarks/results/constraints.md \
 	$(if $(PEER),$(PEER) default default_codes labels scdcc scanvi)
 
 # An environment that an older `make peers` has made lacks these.

@@ -40,8 +40,7 @@ INTRODUCTION = """# Some labels as pairs of cells
 `make bench-constraints` (`benchmarks/constraints.py`; every run in `constraints.csv`): a share of the cells keeps its
 label, from which pairs are made that belong together or do not (`fit(labels_key=)`). NMI / ARI of the cells without a
 label, at most {cells:,} random cells of each data set, {n_genes} genes, up to {seeds} seeds (± is the standard
-deviation over them). `default`, `default_codes` (its codes, which the pairs act on) and `scdcc`: k-means
-with the true number of types. `labels`: the prediction of `fit_labels`, which learns the same labels after a training
+deviation over them). `default`, `default_codes` (the codes alone) and `scdcc`: k-means with the true number of types. `labels`: the prediction of `fit_labels`, which learns the same labels after a training
 without pairs; `scanvi`: that of SCANVI.
 """
 
@@ -114,8 +113,7 @@ def table(results: pd.DataFrame) -> str:
 
 
 def main() -> None:
-    datasets = ["zheng_pbmc68k_700", "pollen_299", "klein_1000", "paul_myeloid"]
-    parser = command(__doc__, "constraints", datasets=datasets, n_genes=720, peer="scvi-tools")
+    parser = command(__doc__, "constraints", n_genes=720, peer="scvi-tools")
     parser.add_argument("--methods", nargs="*", default=list(METHODS[:-1]), choices=METHODS)
     parser.add_argument("--shares", type=float, nargs="*", default=[0.01, 0.05, 0.1])
     parser.add_argument("--cells", type=int, default=1000, help="of each data set at most so many, drawn at random")
