@@ -152,7 +152,7 @@ bench-labels: setup ## types from some labels, calibration, unknown types, besid
 
 bench-constraints: setup ## some labels as pairs of cells, beside a classifier and scANVI; resumable (DATA=folder of h5ad)
 	@$(python) benchmarks/constraints.py --data $(DATA) --seeds 3 --markdown benchmarks/results/constraints.md \
-	$(if $(PEER),$(PEER) default default_codes labels scdcc scanvi)
+	$(if $(PEER),$(PEER) default default_clusters default_codes labels scdcc scanvi)
 
 # An environment that an older `make peers` has made lacks these.
 LATER_PEERS := $(if $(wildcard .venv-peers/lib/*/site-packages/concord),scanorama concord)

@@ -8,7 +8,8 @@ DIR holds h5ad files with raw counts in X and types in obs["cell_type"]. A share
 keeps its label; all scores are of the other cells. Methods:
 
 - ``default`` and ``scdcc``: the presets, told pairs of the labelled cells (``fit(labels_key=)``), then k-means with the
-  true number of types on the embedding, of all cells; ``default_codes``: of the codes, which the pairs act on;
+  true number of types on the embedding, of all cells; ``default_codes``: of the codes; ``default_clusters``:
+  :func:`scrae.tl.cluster` on the embedding, which is not told the number;
 - ``labels``: the default model told nothing, then :meth:`scrae.SCRAE.fit_labels`; the prediction stands for clusters;
 - ``scanvi`` (with ``--peer``): SCANVI of scvi-tools, whose prediction does; one seed.
 
@@ -30,7 +31,7 @@ from tables import markdown, mean_and_spread, publish
 import scrae
 
 KEYS = ["dataset", "share", "method", "seed"]
-METHODS = ("default", "default_codes", "labels", "scdcc", "scanvi")
+METHODS = ("default", "default_clusters", "default_codes", "labels", "scdcc", "scanvi")
 OF_LABELS = ("labels", "scanvi")  # methods that are nothing without labels
 SCORES = ("NMI", "ARI")
 SMALLEST = 2  # cells with a label, so that there is a pair
@@ -40,8 +41,9 @@ INTRODUCTION = """# Some labels as pairs of cells
 `make bench-constraints` (`benchmarks/constraints.py`; every run in `constraints.csv`): a share of the cells keeps its
 label, from which pairs are made that belong together or do not (`fit(labels_key=)`). NMI / ARI of the cells without a
 label, at most {cells:,} random cells of each data set, {n_genes} genes, up to {seeds} seeds (± is the standard
-deviation over them). `default`, `default_codes` (the codes alone) and `scdcc`: k-means with the true number of types. `labels`: the prediction of `fit_labels`, which learns the same labels after a training
-without pairs; `scanvi`: that of SCANVI.
+deviation over them). `default`, `default_codes` (the codes alone) and `scdcc`: k-means with the true number of types.
+`default_clusters`: `scrae.tl.cluster`, which is not told the number. `labels`: the prediction of `fit_labels`, which
+learns the same labels after a training without pairs; `scanvi`: that of SCANVI.
 """
 
 
@@ -56,8 +58,12 @@ def known(types: np.ndarray, share: float, seed: int) -> np.ndarray:
 
 
 def clusters_of(adata: anndata.AnnData, method: str, seed: int, n_types: int, told: bool) -> np.ndarray:
-    """K-means of a model that is told pairs, or is not."""
+    """Clusters of a model that is told pairs, or is not."""
     model = trained(adata, "scdcc" if method == "scdcc" else "default", seed, told)
+    if method == "default_clusters":
+        adata.obsm["X_scrae"] = model.embed()
+        scrae.tl.cluster(adata, random_state=seed)
+        return adata.obs["scrae_clusters"].astype(str).to_numpy()
     embedding = model.embed() if method == "default" else model.codes()
     return scrae.metrics.kmeans(embedding[:, : model.settings.n_latent], n_types, seed)
 
@@ -123,7 +129,7 @@ def main() -> None:
         (name, share, method, seed)
         for seed in range(typed.seeds)
         for name in typed.datasets
-        for methods in (("default", "default_codes", "labels"), ("scdcc",), ("scanvi",))
+        for methods in (("default", "default_clusters", "default_codes", "labels"), ("scdcc",), ("scanvi",))
         for share in [0.0, *typed.shares]
         for method in methods
         if method in typed.methods and (share or method not in OF_LABELS) and (method != "scanvi" or seed == 0)

@@ -25,6 +25,7 @@ PEERS = {
     "Seurat, 10 components": "Seurat 4.3, 10 components",
     "scanpy": "scanpy 1.11",
     "SCVI, Leiden at 1": "SCVI 1.4.2, Leiden at 1",
+    "LDVAE, Leiden at 1": "LDVAE (scvi-tools 1.4.2), Leiden at 1",
     "CONCORD, Leiden at 1": "CONCORD 1.0.13, Leiden at 1",
     "30 components, Leiden by silhouette": "30 principal components, Leiden at the best silhouette",
 }
@@ -50,6 +51,7 @@ QUERIES = {
 }
 CONSTRAINTS = {
     "default": "default",
+    "default_clusters": "its clusters, number not given",
     "default_codes": "its codes",
     "scdcc": "`scdcc`",
     "labels": "`fit_labels` of the default",

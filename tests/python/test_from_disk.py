@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import warnings
 from functools import partial
 
@@ -122,6 +123,38 @@ def test_reading_ahead_changes_nothing_and_passes_by_what_is_no_file():
 
 
 @pytest.mark.slow
+def test_a_large_embedding_of_counts_on_disk_is_on_disk_too_and_has_the_same_bits(
+    stored, pbmc, tmp_path, quick, monkeypatch
+):
+    model = scrae.SCRAE(**quick).fit(pbmc)
+    expected = model.embed(pbmc)
+    on_file = cells_on_disk(stored)
+    rooms, room = [], on_disk.room
+    monkeypatch.setattr(scrae.data.minibatches, "room", lambda *what: rooms.append(room(*what)) or rooms[-1])
+    small = model.embed(on_file)
+    monkeypatch.setattr(on_disk, "SMALL", 0)
+    large = model.embed(on_file)
+    assert [on_disk.is_mapped(array) for array in rooms] == [False, True]
+    assert np.shares_memory(large, rooms[1])
+    np.testing.assert_array_equal(small, expected)
+    np.testing.assert_array_equal(large, expected)
+    cells = anndata.AnnData(obs=pbmc.obs[[]], obsm={"X_scrae": large})
+    cells.write_h5ad(tmp_path / "cells.h5ad")
+    np.testing.assert_array_equal(anndata.read_h5ad(tmp_path / "cells.h5ad").obsm["X_scrae"], expected)
+
+
+def test_what_a_disk_has_no_room_for_is_in_memory(small_disk, monkeypatch):
+    """A process that wrote to a page without room on the disk would be killed."""
+    monkeypatch.setattr(tempfile, "tempdir", str(small_disk(2**20)))
+    monkeypatch.setattr(on_disk, "SMALL", 0)
+    there, not_there = (on_disk.room((n, 2), np.dtype(np.float32)) for n in (2**16, 2**18))
+    assert on_disk.is_mapped(there)
+    assert not on_disk.is_mapped(not_there)
+    for array in (there, not_there):
+        array[:] = 1.0
+        assert array.sum() == array.size
+
+
 def test_a_training_in_memory_resumes_from_disk(stored, pbmc, tmp_path, quick):
     settings = quick | {"max_epochs": None}
     whole = scrae.SCRAE(**settings).fit(pbmc, max_epochs=3)

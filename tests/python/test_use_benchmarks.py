@@ -234,15 +234,16 @@ def test_data_sets_count_alike_in_the_mean_of_constraints_however_many_seeds_the
 def test_one_command_compares_pairs_of_labelled_cells_with_their_labels(program, tmp_path, monkeypatch):
     scrae.datasets.pbmc().write_h5ad(tmp_path / "pbmc.h5ad")
     out, text = tmp_path / "rows.csv", tmp_path / "table.md"
-    arguments = ["--methods", "default", "default_codes", "labels", "--shares", "0.2", "--cells", "120"]
+    three = ["default", "default_clusters", "default_codes"]
+    arguments = ["--methods", *three, "labels", "--shares", "0.2", "--cells", "120"]
     common = ["--data", str(tmp_path), "--datasets", "pbmc", "--seeds", "1", "--n-genes", "100", "--out", str(out)]
     monkeypatch.setattr(sys, "argv", ["constraints", *common, *arguments, "--markdown", str(text)])
     program("constraints").main()
     rows = pd.read_csv(out)
-    assert list(rows["share"]) == [0, 0, 0.2, 0.2, 0.2]  # without labels there is nothing to learn from them
-    assert list(rows["method"]) == ["default", "default_codes", "default", "default_codes", "labels"]
+    assert list(rows["share"]) == [0, 0, 0, 0.2, 0.2, 0.2, 0.2]  # without labels there is nothing to learn from them
+    assert list(rows["method"]) == [*three, *three, "labels"]
     table = text.read_text()
-    assert f"| pbmc, 20% | {rows['NMI'][2]:.3f} / {rows['ARI'][2]:.3f} | " in table
+    assert f"| pbmc, 20% | {rows['NMI'][3]:.3f} / {rows['ARI'][3]:.3f} | " in table
     assert f"| **mean**, 0% | {rows['NMI'][0]:.3f} / {rows['ARI'][0]:.3f} | " in table
     written = out.stat().st_mtime_ns
     program("constraints").main()

@@ -112,7 +112,12 @@ def room(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
 
 def is_on_disk(counts: sp.csr_array | sp.csr_matrix) -> bool:
     """Whether the entries are on disk."""
-    return _mapping(counts.data) is not None
+    return is_mapped(counts.data)
+
+
+def is_mapped(array: np.ndarray) -> bool:
+    """Whether an array is in a file."""
+    return _mapping(array) is not None
 
 
 def _mapping(array: Any) -> mmap.mmap | None:
