@@ -46,11 +46,11 @@ class Readout:
         e(x) = [(y - mean(y)) U, (v - mean(v)) W]
 
     z are codes, h the encoder's last hidden layer, s the scaled genes. Over the training cells the learned part and the
-    linear part of x have mean square norm 1 each, and z and h the same share of it. A is the identity, unless pairs of
-    cells are known to belong together: then a metric in which these lie close
-    (:mod:`scrae.posthoc.linked_metric`), at the same norm of x. u are the landmarks' x without
-    what batches and other covariates add to them, and x where there are none: the linear part of counts that are
-    without the factors of their batch (:mod:`scrae.posthoc.gene_factors`), then what is left taken out of both parts
+    linear part of x without A have mean square norm 1 each, and z and h the same share of it. A is the identity, unless
+    pairs of cells are known to belong together: then a metric in which these lie close
+    (:mod:`scrae.posthoc.linked_metric`), at the same norm of x. u are the landmarks' x without what batches and other
+    covariates add to them, and x where there are none: the linear part of counts that are without the factors of their
+    batch (:mod:`scrae.posthoc.gene_factors`), then what is left taken out of both parts
     (:mod:`scrae.posthoc.integration`). P is
     the random walk on the symmetric neighbour graph of u (every landmark its own neighbour, too), V holds the principal
     axes of s of all training cells, U those of the landmarks' y. W are the principal axes of (v - mean(v))(I - U U^T),
