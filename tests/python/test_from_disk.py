@@ -122,7 +122,6 @@ def test_reading_ahead_changes_nothing_and_passes_by_what_is_no_file():
     on_disk.read_ahead(in_memory, [0], [10])
 
 
-@pytest.mark.slow
 def test_a_large_embedding_of_counts_on_disk_is_on_disk_too_and_has_the_same_bits(
     stored, pbmc, tmp_path, quick, monkeypatch
 ):
@@ -155,6 +154,7 @@ def test_what_a_disk_has_no_room_for_is_in_memory(small_disk, monkeypatch):
         assert array.sum() == array.size
 
 
+@pytest.mark.slow
 def test_a_training_in_memory_resumes_from_disk(stored, pbmc, tmp_path, quick):
     settings = quick | {"max_epochs": None}
     whole = scrae.SCRAE(**settings).fit(pbmc, max_epochs=3)

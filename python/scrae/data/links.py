@@ -93,6 +93,8 @@ class Links:
         ValueError
             The message names some.
         """
+        if not len(self.cannot):
+            return
         group = self.groups(cells.counts.shape[0])
         tied = self.cannot[group[self.cannot[:, 0]] == group[self.cannot[:, 1]]]
         if len(tied):

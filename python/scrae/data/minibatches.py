@@ -138,7 +138,6 @@ class CountData:
         self._continuous = torch.as_tensor(covariates.values, device=device)
         self._has_batch = has_batch
         self.links = Links.none() if links is None else links
-        self._links = [torch.as_tensor(pairs) for pairs in (self.links.must, self.links.cannot)]
 
     def minibatch(self, cells: Tensor, shared: bool = False) -> Minibatch:
         """The cells with the given positions, in that order.
@@ -204,12 +203,13 @@ class CountData:
     def for_training(self, batch_size: int, cells: Tensor) -> Iterator[Minibatch]:
         """The same, shared by the processes that train together, each with some linked cells where there are any."""
         for minibatch in self.in_random_order(batch_size, cells, shared=True):
-            linked = self._linked(batch_size // 2) if any(map(len, self._links)) else None
+            linked = self._linked(batch_size // 2) if self.links else None
             yield replace(minibatch, linked=linked)
 
     def _linked(self, number: int) -> LinkedCells:
         """So many pairs of either kind that there is, drawn at random, a pair more than once where there are fewer."""
-        drawn = [pairs[torch.randint(len(pairs), (number,))] if len(pairs) else pairs for pairs in self._links]
+        known = [torch.as_tensor(pairs) for pairs in (self.links.must, self.links.cannot)]
+        drawn = [pairs[torch.randint(len(pairs), (number,))] if len(pairs) else pairs for pairs in known]
         cells = torch.cat([pairs.T.flatten() for pairs in drawn])
         return LinkedCells(self.minibatch(cells, shared=True), *map(len, drawn))
 
