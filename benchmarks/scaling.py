@@ -52,7 +52,7 @@ STEPS = 100  # of training, at least
 SCANPY_IS_EXACT_BELOW = 8192  # cells; neighbours of more are pynndescent's
 KEYS = ["cells", "chosen", "share"]
 SOURCES = ["memory", "h5ad", "zarr", "seurat"]
-KEYS_OF_WHOLE = ["cells", "source", "epochs"]
+KEYS_OF_WHOLE = ["cells", "source", "epochs", "genes", "share"]
 PARTS = {
     "choice": "choice of genes",
     "step": "a step of training",
@@ -257,14 +257,14 @@ def parts_at_sizes(typed: argparse.Namespace) -> None:
 def whole_calls(typed: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as folder:
 
-        def one(n_cells: int, source: str, epochs: int) -> dict[str, float]:
+        def one(n_cells: int, source: str, epochs: int, n_genes: int, share: float) -> dict[str, float]:
+            kind = {"seurat": "mtx", "zarr": "zarr"}.get(source, "h5ad")
+            path = stored(folder, typed.data, n_cells, kind, n_genes, share)
             if source == "seurat":
-                path = stored(folder, typed.data, n_cells, "mtx", typed.genes, typed.share)
                 return measure_r(path, typed.threads, epochs)
-            path = stored(folder, typed.data, n_cells, "zarr" if source == "zarr" else "h5ad", typed.genes, typed.share)
             return in_python(typed.data, path, source, epochs, typed.threads)
 
-        wanted = [(n, source, typed.epochs) for n in typed.whole for source in typed.sources]
+        wanted = [(n, source, typed.epochs, typed.genes, typed.share) for n in typed.whole for source in typed.sources]
         results = resumed(typed.out, KEYS_OF_WHOLE, wanted, one)
     shown = results.drop(columns=KEYS_OF_WHOLE).map("{:,.0f}".format)
     shown.index = [f"{row.cells:,} cells, {row.source}" for row in results.itertuples()]
