@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 
+import divide_passes
 import share_one_machine
 import train_in_double
 from scrae.cli import main
@@ -142,6 +143,28 @@ def test_rows_that_processes_share_come_together_in_order(torchrun, h5ad, tmp_pa
     assert [of["share"] for of in found] == [[0, 2], [2, 5]]
     assert [of["together"] for of in found] == [[[i, i] for i in range(5)]] * 2
     assert [of["too_few"] for of in found] == [[0, 3]] * 2
+
+
+@pytest.mark.slow
+def test_processes_that_divide_the_passes_over_all_cells_find_what_one_finds(torchrun, h5ad, tmp_path):
+    """Genes, components and library sizes; the same bits in both, and half of the cells each."""
+    script = Path(divide_passes.__file__)
+    subprocess.run([*torchrun, script, h5ad, tmp_path], env=ENVIRONMENT, check=True, timeout=300)
+    first, second = (dict(np.load(tmp_path / f"divided{rank}.npz")) for rank in range(2))
+    alone = dict(np.load(tmp_path / "alone0.npz"))
+    for found in (first, second):
+        assert "do not have the same cells and genes" in str(found.pop("refusal"))
+    assert first["looked_at"] + second["looked_at"] == alone["looked_at"]
+    assert max(first.pop("looked_at"), second.pop("looked_at")) <= 0.51 * alone.pop("looked_at")
+    assert first.keys() == second.keys() == alone.keys()
+    for name, expected in alone.items():
+        np.testing.assert_array_equal(first[name], second[name], err_msg=name)
+        if name.endswith(divide_passes.RANKS):  # genes with the same statistic change places for a rounding error
+            apart = np.abs(first[name] - expected)
+            assert np.nanmax(apart) <= 2
+            assert np.nanmean(apart > 0) < 0.01
+        else:
+            np.testing.assert_allclose(first[name], expected, rtol=1e-6, atol=1e-9, err_msg=name)
 
 
 @pytest.mark.slow

@@ -30,13 +30,14 @@ class Block(NamedTuple):
 
 def edges(indptr: np.ndarray, n_entries: int) -> np.ndarray:
     """Where to cut cells into blocks of about ``n_entries`` stored entries: 0, ..., n_cells."""
-    ends = np.searchsorted(indptr, np.arange(n_entries, indptr[-1], n_entries), side="left")
+    ends = np.searchsorted(indptr, np.arange(indptr[0] + n_entries, indptr[-1], n_entries), side="left")
     return np.unique(np.concatenate([[0], ends, [len(indptr) - 1]]))
 
 
-def consecutive(counts: sp.csr_array, n_entries: int) -> Iterator[Block]:
-    """All cells in their order, in blocks of about ``n_entries`` stored entries."""
-    for start, stop in pairwise(edges(counts.indptr, n_entries)):
+def consecutive(counts: sp.csr_array, n_entries: int, cells: slice | None = None) -> Iterator[Block]:
+    """Cells in their order, in blocks of about ``n_entries`` stored entries: a run of ``cells``, or all of them."""
+    first, last = (0, counts.shape[0]) if cells is None else (cells.start, cells.stop)
+    for start, stop in pairwise(first + edges(counts.indptr[first : last + 1], n_entries)):
         stored = slice(counts.indptr[start], counts.indptr[stop])
         indptr = counts.indptr[start : stop + 1] - stored.start
         yield Block(slice(start, stop), counts.data[stored], counts.indices[stored], indptr)

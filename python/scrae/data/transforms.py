@@ -13,7 +13,9 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor, nn
 
-from scrae.data.on_disk import blocks
+from scrae.compute import distributed
+from scrae.data.blocks import consecutive
+from scrae.data.on_disk import BLOCK
 from scrae.data.sparse import SparseRows
 
 
@@ -67,14 +69,12 @@ class CountTransform(nn.Module):
         """Mean and standard deviation (n - 1) of each gene's log-normalised values; 1 where a gene is constant."""
         n_cells, n_genes = counts.shape
         size_factor = float(self.scale) / library_size
-        sums, squares = np.zeros((2, n_genes))  # in double: a sum over millions of cells in float32 stands still
-        start = 0
-        for block in blocks(counts):
-            of_block = size_factor[start : start + block.shape[0]]
-            start += block.shape[0]
-            lognorm = np.log1p(block.data * np.repeat(of_block, np.diff(block.indptr)))
-            sums += np.bincount(block.indices, lognorm, n_genes)
-            squares += np.bincount(block.indices, lognorm**2, n_genes)
+        both = np.zeros((2, n_genes))  # in double: a sum over millions of cells in float32 stands still
+        for block in consecutive(counts, BLOCK, distributed.own_share(n_cells)):
+            lognorm = np.log1p(block.data * np.repeat(size_factor[block.rows], np.diff(block.indptr)))
+            both[0] += np.bincount(block.indices, lognorm, n_genes)
+            both[1] += np.bincount(block.indices, lognorm**2, n_genes)
+        sums, squares = distributed.added_up(both, n_cells)
         mean = sums / n_cells
         variance = np.maximum(squares - n_cells * mean**2, 0.0) / max(n_cells - 1, 1)
         self.gene_mean.copy_(torch.as_tensor(mean))

@@ -385,25 +385,24 @@ class SCRAE:
                 cells.rounding.warn(cells.where)
             warn_of_empty_cells(modelled)
             warn_of_nested(coding, covariates)
-            fitting = Fitting(
-                self.preset,
-                self.settings,
-                self.random_state,
-                self.device,
-                modelled,
-                names,
-                coding,
-                covariates,
-                links,
-                digest,
-                state,
-            )
+            distributed.require_same("cells, genes, settings and seed", f"{digest} {self.settings} {self.random_state}")
+            with distributed.divided_work():
+                fitting = Fitting(
+                    self.preset,
+                    self.settings,
+                    self.random_state,
+                    self.device,
+                    modelled,
+                    names,
+                    coding,
+                    covariates,
+                    links,
+                    digest,
+                    state,
+                )
             if written is not None:
                 refuse_full(written, *fitting.sizes(), another=overwrite)
-            distributed.require_same(
-                "cells, genes, settings, seed and checkpoint",
-                f"{digest} {self.settings} {self.random_state} {max_epochs} {fitting.epoch}",
-            )
+            distributed.require_same("checkpoint and number of epochs", f"{fitting.epoch} {max_epochs}")
             self._train(fitting, fitting.epochs(max_epochs), model_dir, checkpoint_seconds, on_epoch)
         return self
 

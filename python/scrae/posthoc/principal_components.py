@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,14 +11,19 @@ import torch
 from scipy.sparse.linalg import LinearOperator, eigsh, svds
 from torch import Tensor
 
+from scrae.compute import distributed
+from scrae.compute.compilation import compiled
 from scrae.data import on_disk
+from scrae.data.blocks import consecutive
 from scrae.data.covariates import Covariates
 from scrae.data.index_types import rows_of_arrays
 from scrae.data.minibatches import CountData
 from scrae.data.sparse import SparseRows
 from scrae.data.transforms import CountTransform
 
-MANY = 2**17  # cells: from there on a number for each cell and component would be what takes most memory
+MANY = 2**14  # cells: from there on they are gone through once, and what is kept grows with genes alone
+WIDE = 2**12  # genes whose products with one another take 128 MB
+BLOCK = 2**17  # stored entries in hand at once: they stay in the cache, too
 
 
 @dataclass(frozen=True)
@@ -44,7 +50,6 @@ class PrincipalComponents:
         n_cells, n_genes = counts.shape
         scaled = CountTransform("scaled", n_genes).fit(counts)
         background = (-scaled.gene_mean / scaled.gene_sd).double().numpy()
-        mean = np.zeros(n_genes)
 
         def excess_of(block: sp.csr_array) -> np.ndarray:
             # Centring takes out what stands in a column where nothing is stored: only the entries' excess is left.
@@ -52,20 +57,12 @@ class PrincipalComponents:
             entries = scaled(cells.minibatch(torch.arange(cells.n_cells)).counts)
             assert entries.background is not None
             excess: np.ndarray = (entries.values - entries.background[entries.column]).numpy().astype(np.float64)
-            np.add.at(mean, block.indices, excess * (1.0 / n_cells))
             return excess
 
-        excess = rows_of_arrays(on_disk.entries(counts, excess_of), counts.indices, counts.indptr, counts.shape)
-        centred = LinearOperator(
-            shape=excess.shape,
-            matvec=lambda v: excess @ v.ravel() - mean @ v.ravel(),
-            rmatvec=lambda u: excess.T @ u.ravel() - mean * u.sum(),
-            dtype=np.float64,
-        )
-        start = np.random.default_rng(0).normal(size=min(excess.shape))  # a constant is what centring takes out
         n_pcs = min(n_pcs, n_genes - 1)
         n_found = min(n_pcs, n_cells - 1)
-        size, right = _singular(centred, n_found, start)
+        decompose = _from_products if n_cells > MANY and n_genes <= WIDE else _from_entries
+        size, right, mean = decompose(counts, excess_of, n_found)
         order = np.argsort(-size)
         right, size = right[order], size[order]
         right *= np.sign(right[np.arange(len(right)), np.abs(right).argmax(1)])[:, None]
@@ -106,16 +103,90 @@ class PrincipalComponents:
         return cls(scaled, loadings, offset)
 
 
-def _singular(matrix: LinearOperator, k: int, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The k largest singular values, (k,), and their right singular vectors, (k, n_genes), in any order.
+Decomposed = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Of centred cells the k largest singular values, (k,), and their right singular vectors, (k, n_genes), in any order;
+and what was taken out of each gene by centring, (n_genes,)."""
 
-    scipy's ``svds`` makes the left ones as well, whoever asks. Of many cells they are not made: the right ones are the
-    eigenvectors of the product of the transposed matrix with itself.
+
+def _from_entries(counts: sp.csr_array, excess_of: Callable[[sp.csr_array], np.ndarray], k: int) -> Decomposed:
+    """By products of all cells with vectors, some hundreds of them; each goes through every entry.
+
+    scipy's ``svds`` makes the left singular vectors as well, whoever asks. Of many cells they are not made: the right
+    ones are the eigenvectors of the product of the transposed matrix with itself.
     """
-    n_cells, n_genes = matrix.shape
+    n_cells, n_genes = counts.shape
+    mean = np.zeros(n_genes)
+
+    def added_to_mean(block: sp.csr_array) -> np.ndarray:
+        excess = excess_of(block)
+        np.add.at(mean, block.indices, excess * (1.0 / n_cells))
+        return excess
+
+    excess = rows_of_arrays(on_disk.entries(counts, added_to_mean), counts.indices, counts.indptr, counts.shape)
+    centred = LinearOperator(
+        shape=excess.shape,
+        matvec=lambda v: excess @ v.ravel() - mean @ v.ravel(),
+        rmatvec=lambda u: excess.T @ u.ravel() - mean * u.sum(),
+        dtype=np.float64,
+    )
     if n_cells <= max(MANY, n_genes):
-        _, size, right = svds(matrix, k=k, v0=start)
-        return size, right
-    product = LinearOperator((n_genes, n_genes), matvec=lambda v: matrix.rmatvec(matrix.matvec(v)), dtype=np.float64)
-    values, vectors = eigsh(product, k=k, v0=start)
+        _, size, right = svds(centred, k=k, v0=_start(min(counts.shape)))
+        return size, right, mean
+    product = LinearOperator((n_genes, n_genes), matvec=lambda v: centred.rmatvec(centred.matvec(v)), dtype=np.float64)
+    return *_roots(product, k), mean
+
+
+def _from_products(counts: sp.csr_array, excess_of: Callable[[sp.csr_array], np.ndarray], k: int) -> Decomposed:
+    """By the products of the genes with one another, summed over the cells, which are gone through once.
+
+    Processes that divide their work go through a run of the cells each.
+    """
+    n_cells, n_genes = counts.shape
+    sums, products = np.zeros(n_genes), np.zeros((n_genes, n_genes))
+    for block in consecutive(counts, BLOCK, distributed.own_share(n_cells)):
+        _add_products(sums, products, excess_of(block.matrix(n_genes)), block.indices, block.indptr)
+    sums, products = distributed.added_up(sums, n_cells), distributed.added_up(products, n_cells)
+    products = products + products.T - np.diag(products.diagonal())  # of two genes one product was added up
+    mean = sums / n_cells
+    products -= n_cells * np.outer(mean, mean)
+    return *_roots(products, k), mean
+
+
+def _roots(product: np.ndarray | LinearOperator, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Singular values and right singular vectors of a matrix from its transposed one times itself."""
+    values, vectors = eigsh(product, k=k, v0=_start(product.shape[0]))
     return np.sqrt(np.maximum(values, 0.0)), vectors.T
+
+
+def _start(size: int) -> np.ndarray:
+    """Where to begin; a constant is what centring takes out."""
+    return np.random.default_rng(0).normal(size=size)
+
+
+@compiled()
+def _add_products(
+    sums: np.ndarray, products: np.ndarray, values: np.ndarray, indices: np.ndarray, indptr: np.ndarray
+) -> None:  # pragma: no cover (compiled)
+    """Add a block's entries to the sums of its genes, and those of a cell that stand behind each to its products.
+
+    Gene by gene, so that what is added to is a row, which stays in the cache.
+    """
+    n_genes, n_entries = len(sums), len(indices)
+    start = np.zeros(n_genes + 1, dtype=np.int64)
+    for entry in range(n_entries):
+        start[indices[entry] + 1] += 1
+    start = np.cumsum(start)
+    free = start[:-1].copy()
+    entries, ends = np.empty(n_entries, dtype=np.int64), np.empty(n_entries, dtype=np.int64)
+    for cell in range(len(indptr) - 1):
+        for entry in range(indptr[cell], indptr[cell + 1]):
+            gene = indices[entry]
+            entries[free[gene]], ends[free[gene]] = entry, indptr[cell + 1]
+            free[gene] += 1
+    for gene in range(n_genes):
+        of_gene = products[gene]
+        for place in range(start[gene], start[gene + 1]):
+            value = values[entries[place]]
+            sums[gene] += value
+            for other in range(np.uint64(entries[place]), np.uint64(ends[place])):
+                of_gene[np.uint64(indices[other])] += value * values[other]

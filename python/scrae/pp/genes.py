@@ -13,6 +13,7 @@ import scipy.sparse as sp
 
 from scrae._errors import Notice, Refusal
 from scrae._messages import unknown
+from scrae.compute import distributed
 from scrae.compute.whole_numbers import at_least
 from scrae.data.cells import Cells, read_cells, require_anndata
 from scrae.data.on_disk import by_rows
@@ -135,6 +136,8 @@ def select_genes(
     _check(method, n_top, max_q, min_cells)
     cells = read_cells(adata, layer, copy=False, counts=counts)
     batches = None if batch_key is None else _large_enough(cells.covariate(batch_key))
+    if distributed.divides_work():
+        distributed.require_same("cells and genes", f"{cells.counts.shape} {cells.counts.nnz}")
     kept = np.arange(adata.n_vars) if among is None else np.flatnonzero(among)
     arguments = _arguments(method, options, cells, kept) | ({} if method in VARIABLE else {"verbose": verbose})
     matrix = cells.counts

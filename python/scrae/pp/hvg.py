@@ -7,6 +7,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from scrae._errors import Refusal
+from scrae.compute import distributed
 from scrae.pp.findings import Findings
 from scrae.pp.moments import cell_totals, row_blocks, scaled_sums
 
@@ -132,12 +133,13 @@ def _standardised_variances(counts: sp.csr_array, genes: np.ndarray, verbose: bo
     deviation = np.sqrt(10**trend)
     limit = np.full(counts.shape[1], np.inf)
     limit[genes] = deviation * np.sqrt(n_cells) + mean
-    clipped, clipped_squares = np.zeros(counts.shape[1]), np.zeros(counts.shape[1])
-    for block in row_blocks(counts, "seurat_v3: clipping", verbose):
+    sums = np.zeros((2, counts.shape[1]))
+    for block in row_blocks(counts, "seurat_v3: clipping", verbose, distributed.own_share(n_cells)):
         values = np.minimum(block.data, limit[block.indices])
-        clipped += np.bincount(block.indices, values, counts.shape[1])
-        clipped_squares += np.bincount(block.indices, values**2, counts.shape[1])
-    centred = n_cells * mean**2 + clipped_squares[genes] - 2 * clipped[genes] * mean
+        sums[0] += np.bincount(block.indices, values, counts.shape[1])
+        sums[1] += np.bincount(block.indices, values**2, counts.shape[1])
+    clipped, clipped_squares = distributed.added_up(sums, n_cells)[:, genes]
+    centred = n_cells * mean**2 + clipped_squares - 2 * clipped * mean
     return np.asarray(centred / ((n_cells - 1) * deviation**2))
 
 

@@ -1,4 +1,7 @@
-"""Sums over cells for every gene, in one pass over CSR; nothing dense but one number per gene and sum."""
+"""Sums over cells for every gene, in one pass over CSR; nothing dense but one number per gene and sum.
+
+Processes that divide their work (:mod:`scrae.compute.distributed`) go through a run of the cells each.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,9 @@ from collections.abc import Iterator
 
 import numpy as np
 import scipy.sparse as sp
+import torch
 
+from scrae.compute import distributed
 from scrae.compute.compilation import compiled
 from scrae.compute.progress import progress_bar
 from scrae.data.blocks import Block, consecutive
@@ -14,13 +19,14 @@ from scrae.data.blocks import Block, consecutive
 BLOCK = 2**17  # stored counts in hand at once: what is made of them stays in the cache, and blocks are few
 
 
-def row_blocks(counts: sp.csr_array, title: str, verbose: bool | None) -> Iterator[Block]:
+def row_blocks(counts: sp.csr_array, title: str, verbose: bool | None, cells: slice | None = None) -> Iterator[Block]:
     """Consecutive cells with about :data:`BLOCK` stored counts together, with a progress bar.
 
-    ``verbose`` None shows the bar in a terminal only.
+    ``cells`` is the run of them to go through, None for all. ``verbose`` None shows the bar in a terminal only.
     """
-    with progress_bar(counts.shape[0], title, "cell", verbose) as bar:
-        for block in consecutive(counts, BLOCK):
+    n_cells = counts.shape[0] if cells is None else cells.stop - cells.start
+    with progress_bar(n_cells, title, "cell", verbose) as bar:
+        for block in consecutive(counts, BLOCK, cells):
             yield block
             bar.update(block.rows.stop - block.rows.start)
 
@@ -28,9 +34,9 @@ def row_blocks(counts: sp.csr_array, title: str, verbose: bool | None) -> Iterat
 def cells_with(counts: sp.csr_array, verbose: bool | None) -> np.ndarray:
     """Number of cells that have each gene, int64."""
     number = np.zeros(counts.shape[1], dtype=np.int64)
-    for block in row_blocks(counts, "genes: cells", verbose):
+    for block in row_blocks(counts, "genes: cells", verbose, distributed.own_share(counts.shape[0])):
         _count(number, block.indices)
-    return number
+    return distributed.added_up(number, counts.shape[0])
 
 
 def means(counts: sp.csr_array, verbose: bool | None) -> np.ndarray:
@@ -44,15 +50,20 @@ def cell_totals(counts: sp.csr_array, genes: np.ndarray | None = None) -> np.nda
 
     Every cell has a count.
     """
+    own = distributed.own_share(counts.shape[0])
     if genes is None:
-        totals = np.add.reduceat(counts.data, counts.indptr[:-1])
+        indptr = counts.indptr[own.start : own.stop + 1]
+        data, starts = counts.data[indptr[0] : indptr[-1]], indptr[:-1] - indptr[0]
+        totals = np.add.reduceat(data, starts)
         if totals.max() >= 2**24:  # from there on float32 rounds; below it, it has not
-            totals = np.add.reduceat(counts.data, counts.indptr[:-1], dtype=np.float64)
-        return totals.astype(np.float64)
-    weight = np.zeros(counts.shape[1])
-    weight[genes] = 1
-    blocks = row_blocks(counts, "cells", False)
-    return np.concatenate([np.add.reduceat(weight[b.indices] * b.data, b.indptr[:-1]) for b in blocks])
+            totals = np.add.reduceat(data, starts, dtype=np.float64)
+        totals = totals.astype(np.float64)
+    else:
+        weight = np.zeros(counts.shape[1])
+        weight[genes] = 1
+        blocks = row_blocks(counts, "cells", False, own)
+        totals = np.concatenate([np.add.reduceat(weight[b.indices] * b.data, b.indptr[:-1]) for b in blocks])
+    return distributed.put_together(torch.from_numpy(totals), own, counts.shape[0]).numpy()
 
 
 def scaled_sums(
@@ -79,10 +90,10 @@ def scaled_sums(
     below 2^53 are exact.
     """
     sums = np.zeros((counts.shape[1], 2 if weight is None else 3))
-    for block in row_blocks(counts, title, verbose):
+    for block in row_blocks(counts, title, verbose, distributed.own_share(counts.shape[0])):
         of_block = None if weight is None else weight[block.rows]
         _add_scaled(sums, block.data, block.indices, block.indptr, scale[block.rows], of_block)
-    return sums.T
+    return distributed.added_up(sums, counts.shape[0]).T
 
 
 @compiled()

@@ -152,7 +152,8 @@ def scrae(
                     known=[*METHODS, "all"],
                     value=origin,
                 )
-            select_genes(target, origin, n_genes, layer, batch_key, counts=counts, among=features, verbose=verbose)
+            with distributed.divided_work():
+                select_genes(target, origin, n_genes, layer, batch_key, counts=counts, among=features, verbose=verbose)
             chosen = target.var[SELECTED].to_numpy()
         else:
             chosen, origin = genes, "given"
