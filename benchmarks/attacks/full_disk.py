@@ -22,7 +22,8 @@ import scrae
 from attacks import models
 from attacks.outcome import CRASH, FOREIGN, LOST, REFUSED, RIGHT, WRONG, Outcome, is_own
 from attacks.processes import Child, Died
-from scrae.data.files import cells_on_disk, write_beside, write_whole
+from scrae.data.files import cells_on_disk
+from scrae.data.written_files import write_beside, write_whole
 from scrae.model import folder
 
 KB = 1024
@@ -194,8 +195,8 @@ def _as_if_there_were(*_: Any) -> None:
 MEANWHILE = """
 import sys
 from scrae import cli
-from scrae.data import files
-files.refuse_without_room = lambda *_: None
+from scrae.data import written_files
+written_files.refuse_without_room = lambda *_: None
 sys.exit(cli.main())
 """
 

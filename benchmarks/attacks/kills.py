@@ -20,7 +20,8 @@ import scrae
 from attacks import models
 from attacks.outcome import FOREIGN, LOST, RIGHT, WRONG, Outcome, is_own
 from attacks.processes import Child, Died
-from scrae.data.files import cells_on_disk, write_beside, write_whole
+from scrae.data.files import cells_on_disk
+from scrae.data.written_files import write_beside, write_whole
 
 FORMATS = ("h5ad", "zarr")
 

@@ -13,8 +13,8 @@ import h5py
 import numpy as np
 import pytest
 
-from scrae.data.files import write_whole
 from scrae.data.spared_hdf5 import Spared
+from scrae.data.written_files import write_whole
 
 
 class Filling(io.FileIO):
@@ -127,14 +127,14 @@ FILLED = """
 import shutil, sys, warnings
 from pathlib import Path
 import anndata, numpy as np, scipy.sparse as sp
-from scrae.data import files
+from scrae.data import files, written_files
 
 rng = np.random.default_rng(0)
 cells = anndata.AnnData(sp.csr_matrix(rng.poisson(1.0, (500, 300)).astype(np.float32)))
 cells.obs["name"] = [f"text {i}" for i in range(500)]
 cells.obsm["X_scrae"] = np.zeros((500, 30), np.float32)
 cells.uns["many"] = {f"part {i}": np.arange(i) for i in range(60)}
-look = files.refuse_without_room
+look = written_files.refuse_without_room
 
 def look_and_fill(path, needed):
     look(path, needed)
@@ -146,11 +146,11 @@ for free, disk in ((int(free), Path(disk)) for free, disk in (typed.split(":") f
     on_disk = files.cells_on_disk(disk / "in.h5ad")
     on_disk.uns["many more"] = {f"part {i}": np.arange(50) for i in range(200)}
     for write in (
-        lambda: files.write_whole(cells, disk / "out.h5ad"),
-        lambda: files.write_beside(disk / "in.h5ad", on_disk, disk / "out.h5ad"),
-        lambda: files.write_whole(cells, disk / "in.h5ad"),
+        lambda: written_files.write_whole(cells, disk / "out.h5ad"),
+        lambda: written_files.write_beside(disk / "in.h5ad", on_disk, disk / "out.h5ad"),
+        lambda: written_files.write_whole(cells, disk / "in.h5ad"),
     ):
-        files.refuse_without_room = look_and_fill
+        written_files.refuse_without_room = look_and_fill
         try:
             write()
         except OSError as error:

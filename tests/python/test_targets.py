@@ -20,7 +20,7 @@ import pytest
 import scrae
 from scrae._errors import Refusal
 from scrae.cli import main
-from scrae.data import files
+from scrae.data import written_files
 from scrae.model import folder
 from scrae.training.loop import Training
 
@@ -173,7 +173,7 @@ def test_a_folder_that_cannot_be_written_is_refused_before_training(h5ad, capsys
 
 
 def test_a_disk_without_room_is_refused_before_training(h5ad, tmp_path, capsys, never_trained, monkeypatch):
-    monkeypatch.setattr("scrae.data.files.shutil.disk_usage", lambda _: type("Usage", (), {"free": 10})())
+    monkeypatch.setattr("scrae.data.written_files.shutil.disk_usage", lambda _: type("Usage", (), {"free": 10})())
     assert main(["run", str(h5ad), "--out", str(tmp_path / "out.h5ad"), *QUICK]) == 2
     assert "there is no room for" in capsys.readouterr().err
 
@@ -210,10 +210,11 @@ def full(*_, **__):
 @pytest.mark.parametrize("how", [["--quiet"], ["--from-disk"]])
 def test_a_result_that_cannot_be_written_at_the_end_is_put_elsewhere(h5ad, tmp_path, capsys, monkeypatch, how):
     writer = "write_beside" if how == ["--from-disk"] else "write_whole"
-    original = getattr(files, writer)
-    monkeypatch.setattr(files, writer, full)
+    original = getattr(written_files, writer)
+    monkeypatch.setattr(written_files, writer, full)
     if writer == "write_whole":  # full until the embedding alone is written
-        monkeypatch.setattr(files, writer, lambda adata, path: (full if adata.n_vars else original)(adata, path))
+        of_embedding = lambda adata, path: (full if adata.n_vars else original)(adata, path)  # noqa: E731
+        monkeypatch.setattr(written_files, writer, of_embedding)
     out = tmp_path / "out.h5ad"
     assert main(["run", str(h5ad), "--out", str(out), *QUICK, *how]) == 2
     said = capsys.readouterr().err
@@ -224,9 +225,9 @@ def test_a_result_that_cannot_be_written_at_the_end_is_put_elsewhere(h5ad, tmp_p
 
 
 def test_a_result_without_room_is_refused_before_hdf5_writes_it(small, tmp_path, monkeypatch):
-    monkeypatch.setattr("scrae.data.files.shutil.disk_usage", lambda _: type("Usage", (), {"free": 2**20})())
+    monkeypatch.setattr("scrae.data.written_files.shutil.disk_usage", lambda _: type("Usage", (), {"free": 2**20})())
     with pytest.raises(ValueError, match="there is no room for"):
-        files.write_whole(small, tmp_path / "out.h5ad")
+        written_files.write_whole(small, tmp_path / "out.h5ad")
     assert os.listdir(tmp_path) == []
 
 

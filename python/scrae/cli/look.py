@@ -18,7 +18,7 @@ def add_to(commands: Any) -> None:
 
 
 def _info(options: argparse.Namespace) -> int:
-    from scrae.model.folder import read_description
+    from scrae.model.loading import read_description
 
     description = read_description(options.model_dir)
     summary = description["summary"]

@@ -97,7 +97,7 @@ def _cells(options: argparse.Namespace) -> AnnData:
 
 
 def _written(options: argparse.Namespace, adata: AnnData, said: str) -> int:
-    from scrae.data.files import write_whole
+    from scrae.data.written_files import write_whole
 
     write_whole(adata, options.out)
     if not options.quiet:

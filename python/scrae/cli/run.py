@@ -114,7 +114,7 @@ def refuse_output(out: Path, sources: Sequence[Path]) -> None:
         raise ValueError(f"--out {out}: the result is written as h5ad or zarr, so its name must end in that")
     if not out.parent.is_dir():
         raise FileNotFoundError(f"--out {out}: there is no folder {out.parent}")
-    from scrae.data.files import refuse_target
+    from scrae.data.written_files import refuse_target
 
     refuse_target(out, sources)
 
@@ -213,7 +213,7 @@ def _train(options: argparse.Namespace) -> int:
 
 def _write(options: argparse.Namespace, adata: AnnData) -> None:
     """Write the result; where that fails the embedding is put elsewhere, so that the training is not lost."""
-    from scrae.data.files import write_beside, write_elsewhere, write_whole
+    from scrae.data.written_files import write_beside, write_elsewhere, write_whole
 
     try:
         if options.from_disk and len(options.input) == 1:

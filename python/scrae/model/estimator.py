@@ -31,17 +31,9 @@ from scrae.model import embedding, expression, labelling, sampling
 from scrae.model.checkpoints import Checkpoints
 from scrae.model.fitted import FittedModel, NotFittedError
 from scrae.model.fitting import Fitting
-from scrae.model.folder import (
-    fingerprint,
-    identity,
-    kept_for_training,
-    load_model,
-    load_state,
-    refuse_another,
-    refuse_full,
-    save_model,
-    save_trained,
-)
+from scrae.model.folder import kept_for_training, refuse_another, refuse_full, save_model, save_trained
+from scrae.model.identity import fingerprint, identity
+from scrae.model.loading import load_model, load_state
 from scrae.regularisers import Regulariser
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,6 +23,10 @@ from torch import Tensor
 
 from scrae._errors import Refusal
 
+DESCRIPTION = "scrae.json"
+WEIGHTS = "weights.safetensors"
+STATE = "training_state.safetensors"
+READOUT, FINISHED = "readout.", "finished."  # of names of tensors: the read-out's, and in a state the finished model's
 FORMAT_VERSION = 3
 READ_VERSIONS = (2, 3)
 MOST_TEXT = 2**28  # bytes of a description; that of a million genes takes a tenth
@@ -277,3 +282,8 @@ def _digest(tensors: Mapping[str, Tensor], text: str) -> str:
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
         digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
+
+
+def waiting_place(path: Path, name: str, description: Mapping[str, Any]) -> Path:
+    """Where a file of a save is until the list of files is in place; in the folder, whatever the list says."""
+    return path / f".{name}.{re.sub('[^0-9a-f]', '', str(description.get('save_id')))}"

@@ -27,7 +27,7 @@ from scrae.autoencoder.autoencoder import RegularisedAutoencoder
 from scrae.autoencoder.settings import Settings
 from scrae.data.cells import Cells, read_cells
 from scrae.data.counts import as_counts
-from scrae.data.files import refuse_target
+from scrae.data.written_files import refuse_target
 from scrae.model.folder import DESCRIPTION, STATE, WEIGHTS
 from scrae.model.lock import LOCK
 from scrae.pp.genes import select_genes
