@@ -15,6 +15,7 @@ import scrae
 from gene_selection import every_method, every_modelled, select
 from pictures import assert_file_shows
 from scrae.cli import main
+from scrae.data.files import cells_on_disk
 from scrae.pp.findings import Findings, combined
 from scrae.pp.genes import COLUMNS, METHODS
 
@@ -183,6 +184,31 @@ def test_one_call_trains_on_the_selected_genes(pbmc, method, quick):
     assert pbmc.uns["scrae"]["params"]["genes"] == method
     assert pbmc.uns["scrae_genes"]["method"] == method
     assert len(pbmc.uns["scrae"]["genes"]) == 60
+
+
+@pytest.mark.parametrize("from_disk", [False, True])
+def test_genes_that_were_selected_before_are_the_ones_trained_on(pbmc, tmp_path, quick, from_disk):
+    scrae.pp.select_genes(pbmc, "danb", n_top=60)
+    pbmc.write_h5ad(tmp_path / "selected.h5ad")
+    adata = cells_on_disk(tmp_path / "selected.h5ad") if from_disk else anndata.read_h5ad(tmp_path / "selected.h5ad")
+    scrae.tl.scrae(adata, **quick)
+    assert list(adata.uns["scrae"]["genes"]) == list(pbmc.var_names[pbmc.var["scrae_selected"]])
+    assert adata.uns["scrae"]["params"]["genes"] == 'adata.var["scrae_selected"]'
+    assert adata.uns["scrae_genes"]["method"] == "danb"
+
+
+def test_genes_that_a_training_selected_are_selected_anew_by_the_next(pbmc, quick):
+    scrae.tl.scrae(pbmc, genes="danb", n_genes=60, **quick)
+    scrae.tl.scrae(pbmc, n_genes=50, **quick)
+    assert pbmc.uns["scrae"]["params"]["genes"] == pbmc.uns["scrae_genes"]["method"] == "hvg"
+    assert len(pbmc.uns["scrae"]["genes"]) == 50
+
+
+def test_highly_variable_genes_are_taken_before_selected_ones(pbmc, quick):
+    pbmc.var["highly_variable"] = np.arange(pbmc.n_vars) % 3 == 0
+    scrae.pp.select_genes(pbmc, "danb", n_top=60)
+    scrae.tl.scrae(pbmc, **quick)
+    assert list(pbmc.uns["scrae"]["genes"]) == list(pbmc.var_names[::3])
 
 
 def test_the_command_line_selects_genes_by_m3drop(made, tmp_path):

@@ -13,6 +13,7 @@ from scrae._messages import first_few, some
 
 MARKS = {"true": True, "false": False}  # as text, whatever the case: what R and spreadsheets write
 COLUMNS = ("feature_types", "modality")  # of 10x files and muon; of modalities put side by side
+SELECTION = "scrae_genes"  # of uns: how genes were selected, and by which call
 GENES = ("gene expression", "rna", "gex", "gene", "genes", "mrna")  # what genes are called there, whatever the case
 
 

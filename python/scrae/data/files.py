@@ -18,6 +18,7 @@ from scrae._errors import CountsError
 from scrae._messages import unknown
 from scrae.data.count_folders import read_counts_folder
 from scrae.data.counts import Rounding, as_counts
+from scrae.data.features import SELECTION
 from scrae.data.on_disk import edges, on_disk
 from scrae.data.opened_files import elements, kind_of, opened, readable
 from scrae.data.sparse_format import OF_FILE, refuse_malformed_group, refuse_malformed_positions
@@ -96,11 +97,11 @@ def with_counts(
         checked = on_disk(blocks, tables.n_vars, at_most=_stored_entries(stored))
     if rounding is not None:
         rounding.warn(f"{where} of {path}")
-    return AnnData(X=sp.csr_matrix(checked), obs=tables.obs, var=tables.var)
+    return AnnData(X=sp.csr_matrix(checked), obs=tables.obs, var=tables.var, uns=tables.uns)
 
 
 def tables_on_disk(path: str | os.PathLike[str]) -> AnnData:
-    """``obs`` and ``var`` of what :func:`cells_on_disk` opens, without counts: little to read.
+    """``obs``, ``var`` and how genes were selected, of what :func:`cells_on_disk` opens: little to read.
 
     Raises
     ------
@@ -122,7 +123,9 @@ def tables_on_disk(path: str | os.PathLike[str]) -> AnnData:
             obs, var = read(file["obs"]), read(file["var"])
             if not (hasattr(obs, "index") and hasattr(var, "index")):
                 obs, var = _old_tables(path)
-    return AnnData(obs=obs, var=var)
+            has_selection = SELECTION in file.get("uns", ())
+            uns = {SELECTION: read(file["uns"][SELECTION])} if has_selection else {}
+    return AnnData(obs=obs, var=var, uns=uns)
 
 
 def _old_tables(path: Path) -> tuple[Any, Any]:

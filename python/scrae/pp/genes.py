@@ -16,6 +16,7 @@ from scrae._messages import unknown
 from scrae.compute import distributed
 from scrae.compute.whole_numbers import at_least
 from scrae.data.cells import Cells, read_cells, require_anndata
+from scrae.data.features import SELECTION
 from scrae.data.on_disk import by_rows
 from scrae.pp.danb import danb, danb_dispersion, danb_variance
 from scrae.pp.findings import Findings, combined
@@ -115,7 +116,8 @@ def select_genes(
       Hochberg), ``scrae_expected_dropout``, ``scrae_size``, ``scrae_peaks``, ``scrae_multimodal``, ``scrae_compared``,
       and with batches ``scrae_n_batches``, in how many of them the gene is among the first ``n_top``.
 
-    ``adata.uns["scrae_genes"]`` holds the method, the arguments, how many genes were selected and what was fitted.
+    ``adata.uns["scrae_genes"]`` holds the call that chose (``scrae.tl.scrae`` chooses, too), the method, the arguments,
+    how many genes were selected and what was fitted.
 
     Raises
     ------
@@ -180,7 +182,8 @@ def select_genes(
         columns[f"scrae_{name}"] = _spread(values, places, adata.n_vars)
     others = adata.var.drop(columns=[name for name in COLUMNS if name in adata.var])
     adata.var = pd.concat([others, pd.DataFrame(columns, index=others.index)], axis=1)  # column by column takes 2 ms
-    adata.uns["scrae_genes"] = {
+    adata.uns[SELECTION] = {
+        "chosen_by": "scrae.pp.select_genes",
         "method": method,
         "n_top": n_top,
         "n_selected": int(selected.sum()),

@@ -16,7 +16,7 @@ from scrae._messages import first_few, some
 from scrae.compute import distributed
 from scrae.compute.whole_numbers import at_least
 from scrae.data.cells import refuse_damaged_source, require_anndata
-from scrae.data.features import marked, of_types
+from scrae.data.features import SELECTION, marked, of_types
 from scrae.model import SCRAE
 from scrae.pp import select_genes
 from scrae.pp.genes import METHODS, SELECTED
@@ -69,12 +69,12 @@ def scrae(
         ``"raw"``, or ``"round"`` for estimated counts (SoupX, DecontX, CellBender, RSEM, salmon, alevin). These are
         rounded for the model, with a warning that says how many values were changed and by how much at most.
     genes
-        Which genes to model. None takes ``adata.var["highly_variable"]`` if it is set, as scanpy's PCA does, and
-        otherwise ``"hvg"``. A method of :func:`scrae.pp.select_genes` (``"hvg"``, ``"seurat_v3"``, ``"m3drop"``,
-        ``"danb"``, ``"scmarker"``, ...) selects genes with it. ``"all"``, names, positions or a boolean mask are
-        possible, too.
+        Which genes to model. None takes ``adata.var["highly_variable"]`` if it is set, as scanpy's PCA does; then what
+        :func:`scrae.pp.select_genes` has selected; and otherwise ``"hvg"``. A method of that function (``"hvg"``,
+        ``"seurat_v3"``, ``"m3drop"``, ``"danb"``, ``"scmarker"``, ...) selects genes with it. ``"all"``, names,
+        positions or a boolean mask are possible, too.
     n_genes
-        How many genes to select.
+        How many genes to select, where none are marked.
     feature_types
         Types of features to model, by ``adata.var["feature_types"]`` or ``adata.var["modality"]``. None: gene
         expression alone; other types are left out with a message. Features that ``genes`` names are modelled whatever
@@ -139,6 +139,10 @@ def scrae(
             origin = 'adata.var["highly_variable"]'
             chosen = marked(adata.var["highly_variable"], "highly_variable")
             chosen = chosen if features is None else chosen & features
+        elif genes is None and _selected_before(adata):
+            origin = f'adata.var["{SELECTED}"]'
+            chosen = marked(adata.var[SELECTED], SELECTED)
+            chosen = chosen if features is None else chosen & features
         elif isinstance(genes, str) and genes == "all":
             chosen, origin = features, "all"
         elif genes is None or isinstance(genes, str):
@@ -154,6 +158,7 @@ def scrae(
                 )
             with distributed.divided_work():
                 select_genes(target, origin, n_genes, layer, batch_key, counts=counts, among=features, verbose=verbose)
+            target.uns[SELECTION]["chosen_by"] = "scrae.tl.scrae"  # another call chooses anew
             chosen = target.var[SELECTED].to_numpy()
         else:
             chosen, origin = genes, "given"
@@ -189,6 +194,12 @@ def scrae(
         "warnings": np.asarray(told, dtype=object),
     }
     return target if copy else None
+
+
+def _selected_before(adata: AnnData) -> bool:
+    """Whether somebody has selected genes, who means them to be modelled."""
+    how = adata.uns.get(SELECTION)
+    return SELECTED in adata.var and isinstance(how, Mapping) and how.get("chosen_by") == "scrae.pp.select_genes"
 
 
 def _names(keys: str | Iterable[str]) -> tuple[str, ...]:
