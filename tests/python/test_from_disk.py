@@ -21,7 +21,7 @@ import scrae
 import scrae.data.files
 import scrae.data.minibatches
 from scrae.cli import main
-from scrae.data import blocks, index_types, on_disk
+from scrae.data import blocks, index_types, mapped_arrays, on_disk
 from scrae.data.cells import read_cells
 from scrae.data.covariates import Covariates
 from scrae.data.files import cells_on_disk
@@ -93,7 +93,7 @@ def test_what_a_minibatch_takes_from_disk_was_read_ahead(stored, monkeypatch, in
         assert array is counts.indices or array is counts.data
         for start, stop in zip(starts, stops, strict=True):
             announced[start:stop] = True
-        on_disk.read_ahead(array, starts, stops)
+        mapped_arrays.read_ahead(array, starts, stops)
 
     monkeypatch.setattr(scrae.data.minibatches, "read_ahead", watched)
     data = CountData(counts, Covariates.none(counts.shape[0]), torch.device("cpu"))
@@ -109,17 +109,35 @@ def test_what_a_minibatch_takes_from_disk_was_read_ahead(stored, monkeypatch, in
     assert sorted(seen) == cells.tolist()
 
 
+def test_what_a_pass_over_all_cells_takes_from_disk_was_read_ahead(stored, monkeypatch):
+    counts = sp.csr_array(cells_on_disk(stored).X)
+    announced = np.zeros(counts.nnz, dtype=int)
+
+    def watched(array, starts, stops):
+        for start, stop in zip(starts, stops, strict=True):
+            announced[start:stop] += 1
+
+    monkeypatch.setattr(blocks, "read_ahead", watched)
+    places = [block.rows for block in blocks.consecutive(counts, 500, slice(7, 300))]
+    assert len(places) > 5
+    assert (places[0].start, places[-1].stop) == (7, 300)
+    second, last = counts.indptr[[places[1].start, 300]]
+    assert (announced[second:last] == 2).all(), "data and indices, once each"
+    assert not announced[:second].any()
+    assert not announced[last:].any()
+
+
 def test_reading_ahead_changes_nothing_and_passes_by_what_is_no_file():
     with on_disk.ArrayOnDisk(np.float32) as file:
         file.append(np.arange(5000, dtype=np.float32))
         array = file.array()
-    on_disk.read_only_what_is_asked_for(array)
-    on_disk.read_ahead(array, [0, 10, 4999], [0, 3000, 5000])
-    on_disk.read_ahead(array[:0], [], [])
+    mapped_arrays.read_only_what_is_asked_for(array)
+    mapped_arrays.read_ahead(array, [0, 10, 4999], [0, 3000, 5000])
+    mapped_arrays.read_ahead(array[:0], [], [])
     np.testing.assert_array_equal(array, np.arange(5000))
     in_memory = np.arange(10)
-    on_disk.read_only_what_is_asked_for(in_memory)
-    on_disk.read_ahead(in_memory, [0], [10])
+    mapped_arrays.read_only_what_is_asked_for(in_memory)
+    mapped_arrays.read_ahead(in_memory, [0], [10])
 
 
 def test_a_large_embedding_of_counts_on_disk_is_on_disk_too_and_has_the_same_bits(
@@ -133,7 +151,7 @@ def test_a_large_embedding_of_counts_on_disk_is_on_disk_too_and_has_the_same_bit
     small = model.embed(on_file)
     monkeypatch.setattr(on_disk, "SMALL", 0)
     large = model.embed(on_file)
-    assert [on_disk.is_mapped(array) for array in rooms] == [False, True]
+    assert [mapped_arrays.is_mapped(array) for array in rooms] == [False, True]
     assert np.shares_memory(large, rooms[1])
     np.testing.assert_array_equal(small, expected)
     np.testing.assert_array_equal(large, expected)
@@ -147,8 +165,8 @@ def test_what_a_disk_has_no_room_for_is_in_memory(small_disk, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(small_disk(2**20)))
     monkeypatch.setattr(on_disk, "SMALL", 0)
     there, not_there = (on_disk.room((n, 2), np.dtype(np.float32)) for n in (2**16, 2**18))
-    assert on_disk.is_mapped(there)
-    assert not on_disk.is_mapped(not_there)
+    assert mapped_arrays.is_mapped(there)
+    assert not mapped_arrays.is_mapped(not_there)
     for array in (there, not_there):
         array[:] = 1.0
         assert array.sum() == array.size
@@ -207,7 +225,7 @@ def test_positions_of_64_bits_from_file_to_embedding_give_the_same_bits(stored, 
     adata = cells_on_disk(stored)
     assert adata.X.indices.dtype == adata.X.indptr.dtype == np.int64
     assert on_disk.is_on_disk(adata.X)
-    assert on_disk._mapping(adata.X.indices) is not None, "scipy has made no array of its own"
+    assert mapped_arrays.is_mapped(adata.X.indices), "scipy has made no array of its own"
     of_file = scrae.SCRAE(**quick).fit(adata, genes=names, batch_key="batch")
     assert handed[-1].shape == (pbmc.n_obs, len(names))
     assert {counts.indices.dtype for counts in handed if counts.nnz >= 5000} == {np.dtype(np.int64)}
@@ -226,7 +244,7 @@ def test_positions_are_short_where_fewer_entries_are_left_than_were_stored(tmp_p
     found = cells_on_disk(path).X
     assert found.nnz == 200
     assert found.indices.dtype == found.indptr.dtype == np.int32
-    assert on_disk._mapping(found.indices) is not None
+    assert mapped_arrays.is_mapped(found.indices)
     np.testing.assert_array_equal(found.toarray(), counts.toarray())
 
 

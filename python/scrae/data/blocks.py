@@ -9,6 +9,8 @@ from typing import NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
+from scrae.data.mapped_arrays import read_ahead
+
 
 class Block(NamedTuple):
     """Consecutive cells: their positions, and their part of CSR.
@@ -37,7 +39,10 @@ def edges(indptr: np.ndarray, n_entries: int) -> np.ndarray:
 def consecutive(counts: sp.csr_array, n_entries: int, cells: slice | None = None) -> Iterator[Block]:
     """Cells in their order, in blocks of about ``n_entries`` stored entries: a run of ``cells``, or all of them."""
     first, last = (0, counts.shape[0]) if cells is None else (cells.start, cells.stop)
-    for start, stop in pairwise(first + edges(counts.indptr[first : last + 1], n_entries)):
+    cuts = first + edges(counts.indptr[first : last + 1], n_entries)
+    for position, (start, stop) in enumerate(pairwise(cuts), 1):
         stored = slice(counts.indptr[start], counts.indptr[stop])
+        for entries in (counts.data, counts.indices):  # those of the next block, while this one is in hand
+            read_ahead(entries, [stored.stop], [counts.indptr[cuts[min(position + 1, len(cuts) - 1)]]])
         indptr = counts.indptr[start : stop + 1] - stored.start
         yield Block(slice(start, stop), counts.data[stored], counts.indices[stored], indptr)

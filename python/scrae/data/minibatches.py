@@ -15,7 +15,8 @@ from scrae.compute.compilation import compiled
 from scrae.compute.rows import ALL_ROWS, Rows, rows_of
 from scrae.data.covariates import AVERAGE, Covariates
 from scrae.data.links import Links
-from scrae.data.on_disk import is_on_disk, read_ahead, read_only_what_is_asked_for, room
+from scrae.data.mapped_arrays import read_ahead, read_only_what_is_asked_for
+from scrae.data.on_disk import is_on_disk, room
 from scrae.data.sparse import SparseRows
 
 BLOCK, BUFFER = 256, 2**17  # cells, see shuffled

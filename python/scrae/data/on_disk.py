@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import json
 import math
-import mmap
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any
 
@@ -24,6 +23,7 @@ from scrae.compute.one_machine import made_once
 from scrae.data.blocks import consecutive
 from scrae.data.blocks import edges as edges_of
 from scrae.data.index_types import index_type, rows_of_arrays
+from scrae.data.mapped_arrays import is_mapped
 
 BLOCK = 2**21  # stored entries in hand at once
 SMALL = 2**25  # bytes of an array that is not worth a file
@@ -113,41 +113,6 @@ def room(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
 def is_on_disk(counts: sp.csr_array | sp.csr_matrix) -> bool:
     """Whether the entries are on disk."""
     return is_mapped(counts.data)
-
-
-def is_mapped(array: np.ndarray) -> bool:
-    """Whether an array is in a file."""
-    return _mapping(array) is not None
-
-
-def _mapping(array: Any) -> mmap.mmap | None:
-    while isinstance(array, np.ndarray):
-        array = array.base
-    return array if isinstance(array, mmap.mmap) else None
-
-
-def read_only_what_is_asked_for(array: np.ndarray) -> None:
-    """Of an array that is read here and there: a page that is missing shall not bring megabytes around it along."""
-    mapping = _mapping(array)
-    if mapping is not None and hasattr(mapping, "madvise"):
-        with suppress(OSError):  # it is advice
-            mapping.madvise(mmap.MADV_RANDOM)
-
-
-def read_ahead(array: np.ndarray, starts: Sequence[int], stops: Sequence[int]) -> None:
-    """Have the operating system read what stands from each start to its stop, while the caller goes on.
-
-    Without this it reads what is asked for page by page, each of them when somebody waits for it. Of arrays of
-    :class:`ArrayOnDisk`, whole; of others, and where the system cannot be told, nothing is done.
-    """
-    mapping = _mapping(array)
-    if mapping is None or not hasattr(mapping, "madvise"):
-        return
-    with suppress(OSError):
-        for start, stop in zip(starts, stops, strict=True):
-            first = start * array.itemsize // mmap.PAGESIZE * mmap.PAGESIZE
-            if stop > start:
-                mapping.madvise(mmap.MADV_WILLNEED, first, stop * array.itemsize - first)
 
 
 def edges(indptr: np.ndarray) -> np.ndarray:

@@ -57,7 +57,7 @@ class CountTransform(nn.Module):
     def fit(self, counts: sp.csr_array) -> CountTransform:
         """Take the constant of the map from the training counts."""
         if self.kind in ("lognorm", "scaled"):
-            library_size = np.maximum(counts.sum(axis=1), 1.0)
+            library_size = np.maximum(_totals(counts), 1.0)
             self.scale.fill_(float(np.median(library_size)))
             if self.kind == "scaled":
                 self._fit_genes(counts, library_size)
@@ -105,3 +105,11 @@ class CountTransform(nn.Module):
         if self.kind == "log2_max":
             return torch.exp2(values * self.scale) - 1.0
         return values
+
+
+def _totals(counts: sp.csr_array) -> np.ndarray:
+    """Sum of the counts of each cell, float32 (n_cells,); processes that divide their work go through some each."""
+    n_cells, n_genes = counts.shape
+    share = distributed.own_share(n_cells)
+    own = [block.matrix(n_genes).sum(axis=1) for block in consecutive(counts, BLOCK, share)]
+    return distributed.put_together(torch.from_numpy(np.concatenate(own)), share, n_cells).numpy()
