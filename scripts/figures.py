@@ -23,6 +23,7 @@ PEERS = {
     "Seurat, SCTransform": "Seurat 4.3, SCTransform 0.3.5, 30 components",
     "scran": "scran 1.26",
     "Seurat, 10 components": "Seurat 4.3, 10 components",
+    "SCALEX, Leiden at 1": "SCALEX 1.0.4, Leiden at 1",
     "scanpy": "scanpy 1.11",
     "SCVI, Leiden at 1": "SCVI 1.4.2, Leiden at 1",
     "LDVAE, Leiden at 1": "LDVAE (scvi-tools 1.4.2), Leiden at 1",
