@@ -50,13 +50,15 @@ def find(adata: anndata.AnnData) -> dict[str, np.ndarray]:
     return found
 
 
-def refusal(adata: anndata.AnnData) -> str:
-    """What is said where the processes have different cells."""
-    try:
-        scrae.pp.select_genes(adata[distributed.rank() :].copy(), verbose=False)
-    except ValueError as error:
-        return str(error)
-    return ""
+def refusals(adata: anndata.AnnData) -> list[str]:
+    """What the choice of genes and a training say where the processes have different cells."""
+    others, said = adata[distributed.rank() :].copy(), []
+    for asked in (scrae.pp.select_genes, scrae.SCRAE(max_epochs=1, verbose=False).fit):
+        try:
+            asked(others)
+        except ValueError as error:
+            said.append(str(error))
+    return said
 
 
 if __name__ == "__main__":
@@ -66,7 +68,7 @@ if __name__ == "__main__":
     adata = anndata.read_h5ad(path)
     with distributed.joined():
         with distributed.divided_work():
-            divided = find(adata) | {"refusal": np.array(refusal(adata))}
+            divided = find(adata) | {"refusals": np.array(refusals(adata))}
         alone = find(adata)
         np.savez(Path(folder, f"divided{distributed.rank()}.npz"), **divided)
         np.savez(Path(folder, f"alone{distributed.rank()}.npz"), **alone)

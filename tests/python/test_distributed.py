@@ -153,7 +153,9 @@ def test_processes_that_divide_the_passes_over_all_cells_find_what_one_finds(tor
     first, second = (dict(np.load(tmp_path / f"divided{rank}.npz")) for rank in range(2))
     alone = dict(np.load(tmp_path / "alone0.npz"))
     for found in (first, second):
-        assert "do not have the same cells and genes" in str(found.pop("refusal"))
+        of_genes, of_training = found.pop("refusals")
+        assert "do not have the same cells and genes" in of_genes
+        assert "do not have the same cells, genes, settings and seed" in of_training
     assert first["looked_at"] + second["looked_at"] == alone["looked_at"]
     assert max(first.pop("looked_at"), second.pop("looked_at")) <= 0.51 * alone.pop("looked_at")
     assert first.keys() == second.keys() == alone.keys()
