@@ -213,7 +213,10 @@ def test_a_result_that_cannot_be_written_at_the_end_is_put_elsewhere(h5ad, tmp_p
     original = getattr(written_files, writer)
     monkeypatch.setattr(written_files, writer, full)
     if writer == "write_whole":  # full until the embedding alone is written
-        of_embedding = lambda adata, path: (full if adata.n_vars else original)(adata, path)  # noqa: E731
+
+        def of_embedding(adata, path):
+            return (full if adata.n_vars else original)(adata, path)
+
         monkeypatch.setattr(written_files, writer, of_embedding)
     out = tmp_path / "out.h5ad"
     assert main(["run", str(h5ad), "--out", str(out), *QUICK, *how]) == 2

@@ -12,7 +12,6 @@ from scrae.autoencoder.forward_pass import ForwardPass
 from scrae.autoencoder.linking import cannot_link_loss, must_link_loss
 from scrae.autoencoder.partners import partner_groups
 from scrae.autoencoder.settings import Settings
-from scrae.compute import distributed
 from scrae.data.covariates import Covariates
 from scrae.data.minibatches import CountData, LinkedCells, Minibatch
 from scrae.data.sparse import SparseRows
@@ -95,13 +94,8 @@ class RegularisedAutoencoder(nn.Module):
     def log_libraries(self, counts: sp.csr_array) -> np.ndarray:
         """log library sizes of all cells, on the scale of the target, float64 (n_cells,)."""
         data = CountData(counts, Covariates.none(counts.shape[0]), torch.device("cpu"))
-        share = distributed.own_share(data.n_cells)
-        own = data.row_of_each(
-            lambda minibatch: self.observed_log_library(minibatch.counts),
-            LIBRARY_CELLS,
-            torch.arange(share.start, share.stop),
-        )
-        return distributed.put_together(own, share, data.n_cells).double().numpy()
+        rows = data.row_of_every(lambda minibatch: self.observed_log_library(minibatch.counts), LIBRARY_CELLS)
+        return rows.double().numpy()
 
     def observed_log_library(self, counts: SparseRows) -> Tensor:
         """log total of each cell, (n_cells,): of its counts, or of the target where that is another scale."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -40,9 +39,9 @@ def consecutive(counts: sp.csr_array, n_entries: int, cells: slice | None = None
     """Cells in their order, in blocks of about ``n_entries`` stored entries: a run of ``cells``, or all of them."""
     first, last = (0, counts.shape[0]) if cells is None else (cells.start, cells.stop)
     cuts = first + edges(counts.indptr[first : last + 1], n_entries)
-    for position, (start, stop) in enumerate(pairwise(cuts), 1):
+    for start, stop, end_of_next in zip(cuts[:-1], cuts[1:], [*cuts[2:], cuts[-1]], strict=False):
         stored = slice(counts.indptr[start], counts.indptr[stop])
         for entries in (counts.data, counts.indices):  # those of the next block, while this one is in hand
-            read_ahead(entries, [stored.stop], [counts.indptr[cuts[min(position + 1, len(cuts) - 1)]]])
+            read_ahead(entries, [stored.stop], [counts.indptr[end_of_next]])
         indptr = counts.indptr[start : stop + 1] - stored.start
         yield Block(slice(start, stop), counts.data[stored], counts.indices[stored], indptr)

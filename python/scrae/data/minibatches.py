@@ -11,6 +11,7 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
+from scrae.compute import distributed
 from scrae.compute.compilation import compiled
 from scrae.compute.rows import ALL_ROWS, Rows, rows_of
 from scrae.data.covariates import AVERAGE, Covariates
@@ -234,6 +235,12 @@ class CountData:
             done += len(part)
             del part
         return result
+
+    def row_of_every(self, of: Callable[[Minibatch], Tensor], batch_size: int) -> Tensor:
+        """:meth:`row_of_each` of all cells; processes that divide their work take a run of them each."""
+        share = distributed.own_share(self.n_cells)
+        own = self.row_of_each(of, batch_size, torch.arange(share.start, share.stop))
+        return distributed.put_together(own, share, self.n_cells)
 
     def _minibatches(self, pieces: list[Tensor], batch_size: int, shared: bool) -> Iterator[Minibatch]:
         """Minibatches of pieces, one after the other; each piece is read ahead while the one before it is in use."""

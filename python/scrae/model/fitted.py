@@ -16,7 +16,6 @@ from scrae._errors import Notice, Refusal
 from scrae._messages import first_few, some, unknown
 from scrae.autoencoder.autoencoder import RegularisedAutoencoder
 from scrae.autoencoder.settings import Settings
-from scrae.compute import distributed
 from scrae.compute.turns import one_at_a_time
 from scrae.data.cells import Cells, read_cells
 from scrae.data.covariates import CovariateCoding, Covariates
@@ -202,10 +201,7 @@ class FittedModel:
         """``of`` of all cells, a row for each. (A training in another thread would have its products rounded.)"""
         with one_at_a_time(), torch.inference_mode():
             data = self.data(counts, covariates)
-            share = distributed.own_share(data.n_cells)
-            cells = torch.arange(share.start, share.stop)
-            own = data.row_of_each(lambda minibatch: of(minibatch).cpu(), EVALUATION_CELLS, cells)
-            return distributed.put_together(own, share, data.n_cells).numpy()
+            return data.row_of_every(lambda minibatch: of(minibatch).cpu(), EVALUATION_CELLS).numpy()
 
     def as_if_from(self, batch: str, covariates: Covariates) -> Covariates:
         """These covariates with one batch for all cells.

@@ -135,13 +135,10 @@ def scrae(
     with warnings_kept() as told:
         features = _features(adata, feature_types) if genes is None or isinstance(genes, str) else None
         chosen: Any
-        if genes is None and "highly_variable" in adata.var:
-            origin = 'adata.var["highly_variable"]'
-            chosen = marked(adata.var["highly_variable"], "highly_variable")
-            chosen = chosen if features is None else chosen & features
-        elif genes is None and _selected_before(adata):
-            origin = f'adata.var["{SELECTED}"]'
-            chosen = marked(adata.var[SELECTED], SELECTED)
+        marking = _marking(adata) if genes is None else None
+        if marking is not None:
+            origin = f'adata.var["{marking}"]'
+            chosen = marked(adata.var[marking], marking)
             chosen = chosen if features is None else chosen & features
         elif isinstance(genes, str) and genes == "all":
             chosen, origin = features, "all"
@@ -196,10 +193,13 @@ def scrae(
     return target if copy else None
 
 
-def _selected_before(adata: AnnData) -> bool:
-    """Whether somebody has selected genes, who means them to be modelled."""
+def _marking(adata: AnnData) -> str | None:
+    """The column of ``var`` by which somebody has marked the genes to be modelled; None: nobody has."""
+    if "highly_variable" in adata.var:
+        return "highly_variable"
     how = adata.uns.get(SELECTION)
-    return SELECTED in adata.var and isinstance(how, Mapping) and how.get("chosen_by") == "scrae.pp.select_genes"
+    by_user = isinstance(how, Mapping) and how.get("chosen_by") == "scrae.pp.select_genes"
+    return SELECTED if by_user and SELECTED in adata.var else None
 
 
 def _names(keys: str | Iterable[str]) -> tuple[str, ...]:
