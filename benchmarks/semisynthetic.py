@@ -8,6 +8,7 @@ are made up to the number wanted by drawing genes of the data again, as another 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from multiprocessing import Pool
 from pathlib import Path
 from typing import Any
 
@@ -29,31 +30,57 @@ def source_in(data: Path) -> Path:
     return path
 
 
-def blocks_of_cells(data: Path, n_cells: int, n_genes: int, share: float) -> Iterator[sp.csr_matrix]:
-    """Counts of ``n_cells``, a block at a time, ``share`` of the entries above zero, or as many as there are."""
-    rng = np.random.default_rng(0)
-    source = anndata.read_h5ad(source_in(data))
-    sizes = pd.read_csv(data / "class_sizes_large.csv", comment="#")
-    sizes = np.sort(sizes.loc[sizes["dataset"] == CLASSES, "cells"].to_numpy())[::-1]
-    classes = source.obs["cell_type"].value_counts().index
-    sizes = sizes[: len(classes)] / sizes[: len(classes)].sum()
-    real = sp.csr_matrix(source.X)
-    members = [np.flatnonzero(source.obs["cell_type"] == name) for name in classes[: len(sizes)]]
-    number = np.array([len(cells) for cells in members])
-    padded = np.zeros((len(members), number.max()), dtype=np.int64)
-    for kind, cells in enumerate(members):
-        padded[kind, : len(cells)] = cells
-    n_extra = max(0, n_genes - real.shape[1])
-    extra = rng.choice(real.shape[1], n_extra, replace=n_extra > real.shape[1])
-    for start in range(0, n_cells, BLOCK):
-        kinds = rng.choice(len(members), min(BLOCK, n_cells - start), p=sizes)
-        one, other, third = (padded[kinds, rng.integers(number[kinds])] for _ in range(3))
-        both = real[one] + real[other]
-        block = sp.csr_matrix(sp.hstack([both, real[third][:, extra]], format="csr")[:, :n_genes])
-        block.data = rng.binomial(block.data.astype(np.int64), kept(block, share)).astype(np.float32)
+class Blocks:
+    """Blocks of made cells, each by itself, so that processes can share the work.
+
+    Parameters
+    ----------
+    data
+        Folder with the source.
+    n_genes, share
+        Genes, and share of the entries above zero, or as many as there are.
+    """
+
+    def __init__(self, data: Path, n_genes: int, share: float) -> None:
+        source = anndata.read_h5ad(source_in(data))
+        sizes = pd.read_csv(data / "class_sizes_large.csv", comment="#")
+        sizes = np.sort(sizes.loc[sizes["dataset"] == CLASSES, "cells"].to_numpy())[::-1]
+        classes = source.obs["cell_type"].value_counts().index
+        self.sizes = sizes[: len(classes)] / sizes[: len(classes)].sum()
+        self.real = sp.csr_matrix(source.X)
+        members = [np.flatnonzero(source.obs["cell_type"] == name) for name in classes[: len(self.sizes)]]
+        self.number = np.array([len(cells) for cells in members])
+        self.padded = np.zeros((len(members), self.number.max()), dtype=np.int64)
+        for kind, cells in enumerate(members):
+            self.padded[kind, : len(cells)] = cells
+        n_extra = max(0, n_genes - self.real.shape[1])
+        self.extra = np.random.default_rng(0).choice(self.real.shape[1], n_extra, replace=n_extra > self.real.shape[1])
+        self.n_genes, self.share = n_genes, share
+
+    def __call__(self, first: int, n_cells: int) -> sp.csr_matrix:
+        """Counts of ``n_cells`` cells from cell ``first`` on."""
+        rng = np.random.default_rng([0, first])
+        kinds = rng.choice(len(self.sizes), n_cells, p=self.sizes)
+        one, other, third = (self.padded[kinds, rng.integers(self.number[kinds])] for _ in range(3))
+        both = self.real[one] + self.real[other]
+        block = sp.csr_matrix(sp.hstack([both, self.real[third][:, self.extra]], format="csr")[:, : self.n_genes])
+        block.data = rng.binomial(block.data.astype(np.int64), kept(block, self.share)).astype(np.float32)
         block.eliminate_zeros()
         block.sort_indices()
-        yield block
+        return block
+
+
+def blocks_of_cells(
+    data: Path, n_cells: int, n_genes: int, share: float, processes: int = 1
+) -> Iterator[sp.csr_matrix]:
+    """Counts of ``n_cells``, a block at a time; several processes make blocks that wait in memory for their turn."""
+    blocks = Blocks(data, n_genes, share)
+    asked = [(first, min(BLOCK, n_cells - first)) for first in range(0, n_cells, BLOCK)]
+    if processes == 1:
+        yield from (blocks(*each) for each in asked)
+        return
+    with Pool(processes) as pool:
+        yield from pool.starmap(blocks, asked, chunksize=8)
 
 
 def kept(block: sp.csr_matrix, share: float) -> float:
@@ -65,9 +92,10 @@ def kept(block: sp.csr_matrix, share: float) -> float:
     return float(brentq(lambda p: (entries * (1 - (1 - p) ** molecules)).sum() - wanted, 0.0, 1.0))
 
 
-def cells_in_memory(data: Path, n_cells: int, n_genes: int, share: float) -> sp.csr_matrix:
+def cells_in_memory(data: Path, n_cells: int, n_genes: int, share: float, processes: int = 1) -> sp.csr_matrix:
     """All of them, CSR."""
-    return sp.csr_matrix(sp.vstack(list(blocks_of_cells(data, n_cells, n_genes, share)), format="csr"))
+    blocks = list(blocks_of_cells(data, n_cells, n_genes, share, processes))
+    return sp.csr_matrix(sp.vstack(blocks, format="csr"))
 
 
 def write_cells(path: Path, data: Path, n_cells: int, n_genes: int, share: float) -> None:

@@ -74,7 +74,7 @@ def measure_scvi(path: str, epochs: int, batch_size: int) -> dict[str, float]:
         max_epochs=epochs,
         train_size=1.0,
         batch_size=batch_size,
-        accelerator="cpu",
+        accelerator="auto",
         enable_progress_bar=False,
         callbacks=[Clock()],
     )

@@ -15,7 +15,7 @@ from scrae.autoencoder.presets import PRESETS
 from scrae.data.covariates import Covariates
 from scrae.data.links import Links
 from scrae.data.minibatches import CountData
-from scrae.training.loop import Means, Training
+from scrae.training.loop import Training
 
 META = torch.device("meta")
 
@@ -35,14 +35,14 @@ def test_no_tensor_of_a_step_leaves_the_device_and_nothing_waits_for_it(small, p
     counts, batch = sp.csr_array(small.X), np.arange(60) % 2
     training = training_on_meta(preset, counts, batch)
     training.model.train()
-    losses, done = Means(), []
-    for minibatch in training.data.for_training(16, training.training_cells):
-        for phase in training.phases:
-            losses.add(training._step(phase, phase.loss(minibatch)))
-            done.append(phase.name)
-    assert done == [phase.name for phase in training.phases] * 4
+    minibatches = list(training.data.for_training(16, training.training_cells))
+    assert [(len(cells), cells.device) for cells in minibatches] == [(13, META), (13, META), (12, META), (12, META)]
+    for cells in minibatches:
+        training._iteration(cells, tuple(training.phases))
+    assert set(training.optimisers) == {phase.name for phase in training.phases}
+    assert all(optimiser.state() for optimiser in training.optimisers.values())  # each has taken a step
     assert {parameter.device for parameter in training.model.parameters()} == {META}
-    assert {total.device for total in losses._totals.values()} == {META}
+    assert {total.device for total in training._losses._totals.values()} == {META}
 
 
 def test_asking_the_device_for_a_number_is_an_error_there():
@@ -52,11 +52,18 @@ def test_asking_the_device_for_a_number_is_an_error_there():
         torch.zeros(3, device=META) + torch.zeros(3)
 
 
-def test_minibatches_of_a_device_are_gathered_as_those_of_the_processor(small):
-    """By the shapes of what is on the device, which follow from numbers that the processor knows."""
-    counts, covariates = sp.csr_array(small.X), Covariates.none(60)
-    here, there = (CountData(counts, covariates, device) for device in (torch.device("cpu"), META))
-    cells = torch.tensor([5, 3, 58])
-    for name in ("row", "column", "values"):
-        ours = getattr(there.minibatch(cells).counts, name)
-        assert (ours.device, ours.shape) == (META, getattr(here.minibatch(cells).counts, name).shape)
+def test_minibatches_of_a_device_have_shapes_that_follow_from_the_number_of_cells(small):
+    counts = sp.csr_array(small.X)
+    data = CountData(counts, Covariates.none(60), META)
+    for cells in ([5, 3, 58], [0, 1, 2]):
+        found = data.minibatch(torch.tensor(cells)).counts
+        assert (found.values.device, found.values.shape) == (META, (3, counts.shape[1]))
+
+
+@pytest.mark.parametrize("counts", [[[0, 3, 0, 1], [0, 0, 0, 0], [7, 0, 0, 2]], [[0, 0], [0, 0]], [[1, 2], [3, 4]]])
+def test_a_block_of_cells_has_their_counts_in_the_order_asked_for(counts):
+    counts = np.array(counts, dtype=np.float32)
+    data = CountData(sp.csr_array(counts), Covariates.none(len(counts)), torch.device("cpu"))
+    data._bounds, data._most = data._indptr, int(np.count_nonzero(counts, axis=1).max())  # as for another device
+    order = torch.arange(len(counts)).flip(0)
+    np.testing.assert_array_equal(data._dense(order).dense(), counts[order.numpy()])

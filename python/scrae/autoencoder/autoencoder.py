@@ -12,9 +12,9 @@ from scrae.autoencoder.forward_pass import ForwardPass
 from scrae.autoencoder.linking import cannot_link_loss, must_link_loss
 from scrae.autoencoder.partners import partner_groups
 from scrae.autoencoder.settings import Settings
+from scrae.data.count_rows import CountRows
 from scrae.data.covariates import Covariates
 from scrae.data.minibatches import CountData, LinkedCells, Minibatch
-from scrae.data.sparse import SparseRows
 from scrae.data.transforms import CountTransform
 from scrae.likelihoods import Likelihood
 from scrae.networks.layers import Encoder, GaussianNoise, HiddenLayers
@@ -97,16 +97,16 @@ class RegularisedAutoencoder(nn.Module):
         rows = data.row_of_every(lambda minibatch: self.observed_log_library(minibatch.counts), LIBRARY_CELLS)
         return rows.double().numpy()
 
-    def observed_log_library(self, counts: SparseRows) -> Tensor:
+    def observed_log_library(self, counts: CountRows) -> Tensor:
         """log total of each cell, (n_cells,): of its counts, or of the target where that is another scale."""
         normalised = self.target_transform.kind in ("lognorm", "scaled")
         return log_library_size(counts if normalised else self.target_transform(counts))
 
-    def encoder_input(self, counts: SparseRows) -> SparseRows | Tensor:
+    def encoder_input(self, counts: CountRows) -> CountRows | Tensor:
         """Transformed counts, (n_cells, n_genes); in training a :meth:`view` of them."""
         return self.view(self.input_transform(counts))
 
-    def view(self, transformed: SparseRows) -> SparseRows | Tensor:
+    def view(self, transformed: CountRows) -> CountRows | Tensor:
         """In training, transformed counts with a part of the entries hidden, and noise: another one at each call.
 
         Entries that are left are scaled up, as dropout does, so that the encoder's sums have the same expectation as
@@ -118,7 +118,7 @@ class RegularisedAutoencoder(nn.Module):
         seen = masked(transformed, self.settings.mask_rate) if self.settings.mask_rate else transformed
         if not self.settings.noise_sd:
             return seen
-        result: Tensor = self.noise(seen.dense() if isinstance(seen, SparseRows) else seen)
+        result: Tensor = self.noise(seen.dense() if isinstance(seen, CountRows) else seen)
         return result
 
     def _encoded(self, minibatch: Minibatch) -> tuple[Tensor, Tensor]:

@@ -8,8 +8,8 @@ from functools import cached_property
 
 from torch import Tensor
 
+from scrae.data.count_rows import CountRows
 from scrae.data.minibatches import Minibatch
-from scrae.data.sparse import SparseRows
 from scrae.likelihoods import Likelihood
 
 
@@ -49,14 +49,14 @@ class ForwardPass:
     likelihood: Likelihood
     encode: Callable[[Minibatch], Tensor]
     minibatch: Minibatch
-    own_inputs: SparseRows | Tensor
+    own_inputs: CountRows | Tensor
     outputs: Tensor
     posterior: tuple[Tensor, ...]
     codes: Tensor
     own_hidden: Tensor
     own_log_library: Tensor
     library_kl: Tensor | None
-    own_target: SparseRows
+    own_target: CountRows
 
     @cached_property
     def log_prob(self) -> Tensor:
@@ -73,7 +73,7 @@ class ForwardPass:
     def inputs(self) -> Tensor:
         """What the encoder saw, dense, (n_cells, n_genes)."""
         own = self.own_inputs
-        return self.minibatch.rows.gather(own.dense() if isinstance(own, SparseRows) else own)
+        return self.minibatch.rows.gather(own.dense() if isinstance(own, CountRows) else own)
 
     @cached_property
     def hidden(self) -> Tensor:

@@ -1,4 +1,7 @@
-"""Counts on their way to the networks: CSR on the device, minibatches sparse until the last moment."""
+"""Counts on their way to the networks: CSR on the device, and minibatches of them.
+
+On a processor these are sparse until the last moment. On a GPU they are whole blocks of cells x genes.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,9 @@ from torch import Tensor
 from scrae.compute import distributed
 from scrae.compute.compilation import compiled
 from scrae.compute.rows import ALL_ROWS, Rows, rows_of
+from scrae.data.count_rows import CountRows
 from scrae.data.covariates import AVERAGE, Covariates
+from scrae.data.dense import DenseRows
 from scrae.data.links import Links
 from scrae.data.mapped_arrays import read_ahead, read_only_what_is_asked_for
 from scrae.data.on_disk import is_on_disk, room
@@ -47,20 +52,20 @@ class Minibatch:
         Pairs of cells that somebody knows something of, for a step of training; None: there are none.
     """
 
-    counts: SparseRows
+    counts: CountRows
     covariates: Tensor
     batch: Tensor
     cells: Tensor
     rows: Rows = ALL_ROWS
     linked: LinkedCells | None = None
-    _transformed: dict[Callable[[SparseRows], SparseRows], SparseRows] = field(default_factory=dict, repr=False)
+    _transformed: dict[Callable[[CountRows], CountRows], CountRows] = field(default_factory=dict, repr=False)
 
     @property
     def n_cells(self) -> int:
         """All cells of the minibatch, whichever process has their counts."""
         return len(self.cells)
 
-    def transformed(self, transform: Callable[[SparseRows], SparseRows]) -> SparseRows:
+    def transformed(self, transform: Callable[[CountRows], CountRows]) -> CountRows:
         """``transform`` of the counts; what one phase of an iteration has had made is there for the others."""
         if transform not in self._transformed:
             self._transformed[transform] = transform(self.counts)
@@ -97,8 +102,9 @@ class LinkedCells:
 class CountData:
     """All counts as CSR tensors on one device, and the covariates beside them.
 
-    Positions of cells, and where the entries of each cell begin, are on the processor: how many entries a minibatch has
-    must be known there before a GPU can make room for it, and asking the GPU would have both wait for each other.
+    How many entries a minibatch has is known to the processor alone. To a GPU all minibatches of so many cells look the
+    same: it is told positions of cells, looks for as many entries in each as the cell with the most has, and puts them
+    into a block.
 
     Parameters
     ----------
@@ -125,6 +131,9 @@ class CountData:
         self.n_cells, self.n_genes = counts.shape
         self.device = device
         self._indptr = torch.as_tensor(counts.indptr.astype(np.int64))
+        if device.type != "cpu":
+            self._bounds = self._indptr.to(device)
+            self._most = int(self._indptr.diff().max()) if self.n_cells else 0
         self._indices = torch.as_tensor(np.ascontiguousarray(counts.indices), device=device)
         self._values = torch.as_tensor(np.ascontiguousarray(counts.data), device=device)
         self._on_disk = [counts.indices, counts.data] if is_on_disk(counts) and device.type == "cpu" else []
@@ -151,11 +160,14 @@ class CountData:
         shared
             Whether the processes that train together share it (:mod:`scrae.compute.rows`).
         """
-        start = self._indptr[cells]
-        length = self._indptr[cells + 1] - start
-        rows = rows_of(length) if shared else ALL_ROWS
-        counts = self._rows(rows.own(start), rows.own(length))
-        cells = cells.to(self.device, non_blocking=True)
+        rows: Rows = ALL_ROWS
+        if shared and distributed.n_processes() > 1:
+            rows = rows_of(self._indptr[cells + 1] - self._indptr[cells])
+        if self.device.type == "cpu":
+            counts: CountRows = self._sparse(rows.own(cells))
+        else:
+            cells = cells.to(self.device, non_blocking=True)
+            counts = self._dense(rows.own(cells))
         codes, continuous = self._codes[cells], self._continuous[cells]
         batch = codes[:, 0] if self._has_batch else torch.zeros(len(cells), dtype=torch.int64, device=self.device)
         if self._has_batch and self._shares is not None:  # a dispersion per batch has no average
@@ -173,20 +185,27 @@ class CountData:
         known = torch.nn.functional.one_hot(codes.clamp(min=0), levels).to(self._values.dtype)
         return torch.where((codes == AVERAGE)[:, None], self._shares[j], known)
 
-    def _rows(self, start: Tensor, length: Tensor) -> SparseRows:
-        """The stored entries from each ``start`` on, as many as ``length`` says."""
+    def _sparse(self, cells: Tensor) -> SparseRows:
+        """Entries of the cells, one after the other."""
+        start = self._indptr[cells]
+        length = self._indptr[cells + 1] - start
         first, n_entries = torch.cumsum(length, 0) - length, int(length.sum())
-        if self.device.type == "cpu":
-            row, column = (torch.empty(n_entries, dtype=torch.int64) for _ in range(2))
-            values = self._values.new_empty(n_entries)
-            arrays = start, length, first, self._indices, self._values, row, column, values
-            _gather(*(tensor.numpy() for tensor in arrays))
-        else:
-            shift, length = (part.to(self.device, non_blocking=True) for part in (start - first, length))
-            row = torch.repeat_interleave(torch.arange(len(start), device=self.device), length, output_size=n_entries)
-            entry = shift.index_select(0, row).add_(torch.arange(n_entries, device=self.device))
-            column, values = self._indices.index_select(0, entry).long(), self._values.index_select(0, entry)
-        return SparseRows(row, column, values, len(start), self.n_genes)
+        row, column = (torch.empty(n_entries, dtype=torch.int64) for _ in range(2))
+        values = self._values.new_empty(n_entries)
+        arrays = start, length, first, self._indices, self._values, row, column, values
+        _gather(*(tensor.numpy() for tensor in arrays))
+        return SparseRows(row, column, values, len(cells), self.n_genes)
+
+    def _dense(self, cells: Tensor) -> DenseRows:
+        """The same in a block, by operations whose shapes follow from the number of cells."""
+        start, end = self._bounds[cells], self._bounds[cells + 1]
+        place = torch.arange(self._most, device=cells.device)
+        entry = start[:, None] + place
+        missing = entry >= end[:, None]
+        entry.masked_fill_(missing, 0)
+        column = torch.where(missing, place, torch.take(self._indices, entry).long())  # zeros are added, here and there
+        values = torch.take(self._values, entry).masked_fill_(missing, 0.0)
+        return DenseRows.of(values.new_zeros(len(cells), self.n_genes).scatter_add_(1, column, values))
 
     def covariates(self, cells: Tensor) -> Covariates:
         """Those of the cells with the given positions."""
@@ -198,15 +217,21 @@ class CountData:
         order = torch.arange(self.n_cells) if cells is None else cells
         yield from self._minibatches(list(torch.split(order, CHUNK)), batch_size, shared)
 
-    def in_random_order(self, batch_size: int, cells: Tensor, shared: bool = False) -> Iterator[Minibatch]:
+    def in_random_order(self, batch_size: int, cells: Tensor) -> Iterator[Minibatch]:
         """Minibatches of the cells with these ascending positions, :func:`shuffled`."""
-        yield from self._minibatches(shuffled(cells), batch_size, shared)
+        yield from self._minibatches(shuffled(cells), batch_size, shared=False)
 
-    def for_training(self, batch_size: int, cells: Tensor) -> Iterator[Minibatch]:
-        """The same, shared by the processes that train together, each with some linked cells where there are any."""
-        for minibatch in self.in_random_order(batch_size, cells, shared=True):
-            linked = self._linked(batch_size // 2) if self.links else None
-            yield replace(minibatch, linked=linked)
+    def for_training(self, batch_size: int, cells: Tensor) -> Iterator[Tensor]:
+        """Positions of the cells of each minibatch, in the same order."""
+        pieces = shuffled(cells)
+        if self.device.type == "cpu" or distributed.n_processes() > 1:
+            yield from self._read_in_turn(pieces, batch_size)
+        else:  # told to a GPU at once, which would wait for each of them
+            yield from even_batches(torch.cat(pieces).to(self.device), batch_size)
+
+    def for_step(self, cells: Tensor, batch_size: int) -> Minibatch:
+        """The minibatch of these cells, shared by the processes that train together, with linked cells if there are."""
+        return replace(self.minibatch(cells, shared=True), linked=self._linked(batch_size // 2) if self.links else None)
 
     def _linked(self, number: int) -> LinkedCells:
         """So many pairs of either kind that there is, drawn at random, a pair more than once where there are fewer."""
@@ -243,7 +268,12 @@ class CountData:
         return distributed.put_together(own, share, self.n_cells)
 
     def _minibatches(self, pieces: list[Tensor], batch_size: int, shared: bool) -> Iterator[Minibatch]:
-        """Minibatches of pieces, one after the other; each piece is read ahead while the one before it is in use."""
+        """Minibatches of pieces, one after the other."""
+        for cells in self._read_in_turn(pieces, batch_size):
+            yield self.minibatch(cells, shared)
+
+    def _read_in_turn(self, pieces: list[Tensor], batch_size: int) -> Iterator[Tensor]:
+        """Positions of each minibatch; each piece is read ahead while the one before it is in use."""
         begin = np.cumsum([0, *map(len, pieces)])
         done = announced = 0
         for part in even_batches(torch.cat(pieces), batch_size):
@@ -251,7 +281,7 @@ class CountData:
             while announced < len(pieces) and (announced < 2 or begin[announced - 1] < done):
                 self._read_ahead(pieces[announced])
                 announced += 1
-            yield self.minibatch(part, shared)
+            yield part
 
     def _read_ahead(self, cells: Tensor) -> None:
         """Of counts on disk: stretches of the file in which these cells are no further apart than a block."""

@@ -10,10 +10,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
+from scrae.data.count_rows import CountRows
+
 
 @dataclass(frozen=True)
-class SparseRows:
-    """The stored entries of a few cells.
+class SparseRows(CountRows):
+    """One after the other, each with its place: what a processor goes through fastest, since most counts are zero.
 
     Attributes
     ----------
@@ -21,10 +23,8 @@ class SparseRows:
         Where each entry stands, int64 (n_entries,), ordered by row.
     values
         The entries, float (n_entries,).
-    n_rows, n_columns
-        Shape of the dense block they come from (cells, genes).
-    background
-        What stands in each column where no entry is stored, (n_columns,); None: zero.
+    n_rows, n_columns, background
+        As in :class:`CountRows <scrae.data.count_rows.CountRows>`.
     """
 
     row: Tensor
@@ -50,9 +50,29 @@ class SparseRows:
         """Where the entries of each row begin, and at last where they end, int64 (n_rows + 1,)."""
         return torch.searchsorted(self.row, torch.arange(self.n_rows + 1, device=self.row.device))
 
-    def with_values(self, values: Tensor) -> SparseRows:
-        """Other values at the same places."""
-        return replace(self, values=values)
+    def with_values(self, values: Tensor, background: Tensor | None = None) -> SparseRows:
+        return replace(self, values=values, background=self.background if background is None else background)
+
+    def by_row(self, of_rows: Tensor) -> Tensor:
+        return of_rows.index_select(0, self.row)
+
+    def by_column(self, of_columns: Tensor) -> Tensor:
+        return of_columns.index_select(0, self.column)
+
+    def by_group(self, of_groups: Tensor, group: Tensor) -> Tensor:
+        return of_groups[group[self.row], self.column]
+
+    def take(self, block: Tensor) -> Tensor:
+        return block.reshape(-1).index_select(0, self.flat)
+
+    def put(self, block: Tensor, value: float) -> None:
+        block.view(-1).scatter_(0, self.flat, value)
+
+    def add_to(self, block: Tensor, of_entries: Tensor) -> None:
+        block.view(-1).scatter_add_(0, self.flat, of_entries)
+
+    def add_sums(self, to: Tensor, of_entries: Tensor) -> Tensor:
+        return to.index_add(0, self.row, of_entries)
 
     def without_zeros(self) -> SparseRows:
         """Without the stored entries that are zero."""
@@ -76,11 +96,9 @@ class SparseRows:
 
     @cached_property
     def sums(self) -> Tensor:
-        """Sum of each row, (n_rows,)."""
         return self.values.new_zeros(self.n_rows).index_add_(0, self.row, self.values)
 
     def dense(self) -> Tensor:
-        """The dense block, (n_rows, n_columns)."""
         if self.background is None:
             block = self.values.new_zeros(self.n_rows * self.n_columns)
         else:

@@ -6,8 +6,6 @@ sparse to the last moment.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import scipy.sparse as sp
 import torch
@@ -15,8 +13,8 @@ from torch import Tensor, nn
 
 from scrae.compute import distributed
 from scrae.data.blocks import consecutive
+from scrae.data.count_rows import CountRows
 from scrae.data.on_disk import BLOCK
-from scrae.data.sparse import SparseRows
 
 
 class CountTransform(nn.Module):
@@ -80,7 +78,7 @@ class CountTransform(nn.Module):
         self.gene_mean.copy_(torch.as_tensor(mean))
         self.gene_sd.copy_(torch.as_tensor(np.where(variance > 1e-12, np.sqrt(variance), 1.0)))
 
-    def forward(self, rows: SparseRows) -> SparseRows:
+    def forward(self, rows: CountRows) -> CountRows:
         """Transformed entries, at the same places."""
         if self.kind == "counts":
             return rows
@@ -88,15 +86,14 @@ class CountTransform(nn.Module):
             return rows.with_values(torch.log1p(rows.values))
         if self.kind in ("lognorm", "scaled"):
             size_factor = self.scale / rows.sums.clamp_min(1.0)
-            lognorm = rows.with_values(torch.log1p(rows.values * size_factor.index_select(0, rows.row)))
+            lognorm = rows.with_values(torch.log1p(rows.values * rows.by_row(size_factor)))
             return self._scaled(lognorm) if self.kind == "scaled" else lognorm
         return rows.with_values(torch.log2(1.0 + rows.values) / self.scale)
 
-    def _scaled(self, lognorm: SparseRows) -> SparseRows:
-        mean, sd = (of_gene.index_select(0, lognorm.column) for of_gene in (self.gene_mean, self.gene_sd))
+    def _scaled(self, lognorm: CountRows) -> CountRows:
+        mean, sd = (lognorm.by_column(of_gene) for of_gene in (self.gene_mean, self.gene_sd))
         scaled = (lognorm.values - mean) / sd
-        background = -self.gene_mean / self.gene_sd
-        return replace(lognorm, values=scaled.clamp_max(self.LARGEST_SCALED), background=background)
+        return lognorm.with_values(scaled.clamp_max(self.LARGEST_SCALED), -self.gene_mean / self.gene_sd)
 
     def inverse(self, values: torch.Tensor) -> torch.Tensor:
         """Counts of transformed values. Of "lognorm" and "scaled" the likelihood itself gives counts."""

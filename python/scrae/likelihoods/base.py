@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from scrae.compute.bfloat16 import WideLinear
-from scrae.data.sparse import SparseRows
+from scrae.data.count_rows import CountRows
 from scrae.data.transforms import CountTransform
 
 
@@ -72,10 +72,10 @@ class Likelihood(nn.Module, ABC):
         """
 
     @abstractmethod
-    def log_likelihood(self, parameters: tuple[Tensor, ...], target: SparseRows) -> Tensor:
+    def log_likelihood(self, parameters: tuple[Tensor, ...], target: CountRows) -> Tensor:
         """log p(x) summed over genes, (n_cells,)."""
 
-    def log_prob(self, hidden: Tensor, log_library: Tensor, group: Tensor, target: SparseRows) -> Tensor:
+    def log_prob(self, hidden: Tensor, log_library: Tensor, group: Tensor, target: CountRows) -> Tensor:
         """log p(x | h), summed over genes, (n_cells,).
 
         It is :meth:`log_likelihood` of what :meth:`forward` gives; a subclass may be faster in one go.

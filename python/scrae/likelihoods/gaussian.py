@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from scrae.compute.bfloat16 import WideLinear
-from scrae.data.sparse import SparseRows
+from scrae.data.count_rows import CountRows
 from scrae.likelihoods.base import Likelihood
 
 SMALLEST_SD = 0.05  # a gene that is constant over the cells would otherwise pull its sd, and the loss, without end
 
 
-def log_prob_gaussian(mean: Tensor, log_sd: Tensor, target: SparseRows) -> Tensor:
+def log_prob_gaussian(mean: Tensor, log_sd: Tensor, target: CountRows) -> Tensor:
     """log N(x; mean, sd^2), summed over genes: (n_cells,) from (n_cells, n_genes)."""
     z = (target.dense() - mean) * torch.exp(-log_sd)
     return (-0.5 * z.square() - log_sd - 0.5 * math.log(2.0 * math.pi)).sum(1)
@@ -39,7 +39,7 @@ class Gaussian(Likelihood):
         log_sd = self.log_sd if len(self.log_sd) == 1 else self.log_sd[group]
         return self.log_normalised(hidden), log_sd.clamp_min(math.log(SMALLEST_SD)), log_library
 
-    def log_likelihood(self, parameters: tuple[Tensor, ...], target: SparseRows) -> Tensor:
+    def log_likelihood(self, parameters: tuple[Tensor, ...], target: CountRows) -> Tensor:
         return log_prob_gaussian(parameters[0], parameters[1], target)
 
     def mean(self, parameters: tuple[Tensor, ...]) -> Tensor:

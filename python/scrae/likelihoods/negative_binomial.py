@@ -11,6 +11,7 @@ from torch.nn.functional import softplus
 
 from scrae.compute.bfloat16 import WideLinear
 from scrae.compute.compilation import compiled
+from scrae.data.count_rows import CountRows
 from scrae.data.sparse import SparseRows
 from scrae.likelihoods import fused
 from scrae.likelihoods.base import Likelihood, MeanOfCounts
@@ -85,17 +86,17 @@ def _look_up(
     return n_others
 
 
-def log_binomials(counts: SparseRows, log_r: Tensor) -> tuple[Tensor, Tensor]:
+def log_binomials(counts: CountRows, log_r: Tensor) -> tuple[Tensor, Tensor]:
     """:func:`log_binomial` of entries of (n_cells, n_genes), log_r that or (1, n_genes); in its precision."""
-    if len(log_r) == 1 and log_r.device.type == "cpu":  # a GPU would wait to be told how many counts are not small
+    if len(log_r) == 1 and isinstance(counts, SparseRows):
         return log_binomial_by_gene(counts, log_r.expand(-1, counts.n_columns)[0].exp())
     every = log_r.double().expand(counts.n_rows, counts.n_columns)
-    r = every.reshape(-1).index_select(0, counts.flat).exp()
+    r = counts.take(every).exp()
     value, by_log_r = log_binomial(counts.values.double(), r)
     return value.to(log_r.dtype), by_log_r.to(log_r.dtype)
 
 
-def log_ratio_to_zero(counts: SparseRows, log_mean: Tensor, log_r: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def log_ratio_to_zero(counts: CountRows, log_mean: Tensor, log_r: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """log NB(x) - log NB(0) at entries with x > 0, and its two derivatives.
 
     log C(x + r - 1, x) + x log(mu / (r + mu)), in double precision: there are few such entries.
@@ -109,11 +110,11 @@ def log_ratio_to_zero(counts: SparseRows, log_mean: Tensor, log_r: Tensor) -> tu
 
     Returns
     -------
-    The difference, d / d log mu, d / d log r, in the precision of ``log_mean``, (n_entries,).
+    The difference, d / d log mu, d / d log r of each entry, in the precision of ``log_mean``.
     """
     x = counts.values.double()
     value, by_log_r = log_binomials(counts, log_r.double())
-    log_odds = (log_r.double() - log_mean).reshape(-1).index_select(0, counts.flat)
+    log_odds = counts.take(log_r.double() - log_mean)
     by_log_mean = x * torch.sigmoid(log_odds)
     value -= x * softplus(log_odds, threshold=EXACT_SOFTPLUS)
     by_log_r -= by_log_mean
@@ -131,14 +132,14 @@ class _NegativeBinomialLogProb(torch.autograd.Function):
     """Value and gradient in one pass; the derivatives are the closed forms above."""
 
     @staticmethod
-    def forward(ctx: Any, log_mean: Tensor, log_r: Tensor, counts: SparseRows) -> Tensor:
+    def forward(ctx: Any, log_mean: Tensor, log_r: Tensor, counts: CountRows) -> Tensor:
         log_p0, by_log_mean, by_log_r = log_prob_of_zero(log_mean, log_r)
         ratio, ratio_by_log_mean, ratio_by_log_r = log_ratio_to_zero(counts, log_mean, log_r)
-        by_log_mean.view(-1).scatter_add_(0, counts.flat, ratio_by_log_mean)
-        by_log_r.view(-1).scatter_add_(0, counts.flat, ratio_by_log_r)
+        counts.add_to(by_log_mean, ratio_by_log_mean)
+        counts.add_to(by_log_r, ratio_by_log_r)
         ctx.save_for_backward(by_log_mean, by_log_r)
         ctx.r_shape = log_r.shape
-        return log_p0.sum(1).index_add_(0, counts.row, ratio)
+        return counts.add_sums(log_p0.sum(1), ratio)
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
@@ -147,7 +148,7 @@ class _NegativeBinomialLogProb(torch.autograd.Function):
         return per_cell[:, None] * by_log_mean, weighted_sum(per_cell, by_log_r, ctx.r_shape), None
 
 
-def log_prob_negative_binomial(log_mean: Tensor, log_r: Tensor, counts: SparseRows) -> Tensor:
+def log_prob_negative_binomial(log_mean: Tensor, log_r: Tensor, counts: CountRows) -> Tensor:
     """log NB(x), MODEL: lgamma(x+r) - lgamma(r) - lgamma(x+1) + r log(r/(r+mu)) + x log(mu/(r+mu)).
 
     Parameters
@@ -189,14 +190,14 @@ class NegativeBinomial(Likelihood):
         """The layers that the last hidden layer goes through."""
         return [self.log_mean]
 
-    def log_prob(self, hidden: Tensor, log_library: Tensor, group: Tensor, target: SparseRows) -> Tensor:
-        if not fused.applies_to(hidden):
+    def log_prob(self, hidden: Tensor, log_library: Tensor, group: Tensor, target: CountRows) -> Tensor:
+        if not (fused.applies_to(hidden) and isinstance(target, SparseRows)):
             return super().log_prob(hidden, log_library, group, target)
         with torch.no_grad():
             binomials = log_binomials(target, self._log_r_of(group))
         return fused.log_prob(hidden, self.heads(), self.log_r, log_library, group, target, binomials)
 
-    def log_likelihood(self, parameters: tuple[Tensor, ...], target: SparseRows) -> Tensor:
+    def log_likelihood(self, parameters: tuple[Tensor, ...], target: CountRows) -> Tensor:
         log_mean, log_r = parameters
         return log_prob_negative_binomial(log_mean, log_r, target)
 

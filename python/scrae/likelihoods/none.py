@@ -7,7 +7,7 @@ from typing import NoReturn
 from torch import Tensor
 
 from scrae._errors import Refusal
-from scrae.data.sparse import SparseRows
+from scrae.data.count_rows import CountRows
 from scrae.likelihoods.base import Likelihood
 
 
@@ -17,7 +17,7 @@ class NoLikelihood(Likelihood):
     name = "none"
     reconstructs = False
 
-    def log_prob(self, hidden: Tensor, log_library: Tensor, group: Tensor, target: SparseRows) -> Tensor:
+    def log_prob(self, hidden: Tensor, log_library: Tensor, group: Tensor, target: CountRows) -> Tensor:
         """Zeros in training, (n_cells,)."""
         if not self.training:
             self._nothing_known()
@@ -26,7 +26,7 @@ class NoLikelihood(Likelihood):
     def forward(self, hidden: Tensor, log_library: Tensor, group: Tensor) -> tuple[Tensor, ...]:
         self._nothing_known()
 
-    def log_likelihood(self, parameters: tuple[Tensor, ...], target: SparseRows) -> Tensor:
+    def log_likelihood(self, parameters: tuple[Tensor, ...], target: CountRows) -> Tensor:
         self._nothing_known()
 
     def mean(self, parameters: tuple[Tensor, ...]) -> Tensor:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from scrae.data.sparse import SparseRows
+from scrae.data.count_rows import CountRows
 from scrae.likelihoods.base import Likelihood, MeanOfCounts
 
 
-def log_prob_poisson(log_mean: Tensor, counts: SparseRows) -> Tensor:
+def log_prob_poisson(log_mean: Tensor, counts: CountRows) -> Tensor:
     """x log mu - mu - lgamma(x + 1), summed over genes: (n_cells,) from (n_cells, n_genes)."""
     x = counts.values
-    entries = x * log_mean.reshape(-1)[counts.flat] - torch.lgamma(x + 1.0)
-    return (-log_mean.exp().sum(1)).index_add(0, counts.row, entries)
+    entries = x * counts.take(log_mean) - torch.lgamma(x + 1.0)
+    return counts.add_sums(-log_mean.exp().sum(1), entries)
 
 
 class Poisson(Likelihood):
@@ -29,7 +29,7 @@ class Poisson(Likelihood):
         """(log mu,)."""
         return (self.log_mean(hidden, log_library),)
 
-    def log_likelihood(self, parameters: tuple[Tensor, ...], target: SparseRows) -> Tensor:
+    def log_likelihood(self, parameters: tuple[Tensor, ...], target: CountRows) -> Tensor:
         return log_prob_poisson(parameters[0], target)
 
     def mean(self, parameters: tuple[Tensor, ...]) -> Tensor:

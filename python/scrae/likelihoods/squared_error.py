@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from scrae.compute.bfloat16 import WideLinear
-from scrae.data.sparse import SparseRows
+from scrae.data.count_rows import CountRows
 from scrae.data.transforms import CountTransform
 from scrae.likelihoods.base import Likelihood
 from scrae.likelihoods.gaussian import expected_counts
 
 
-def log_prob_squared_error(mean: Tensor, target: SparseRows) -> Tensor:
+def log_prob_squared_error(mean: Tensor, target: CountRows) -> Tensor:
     """log N(x; m, 1/2) = -(x - m)^2 - log(pi) / 2, summed over genes: (n_cells,) from (n_cells, n_genes)."""
     return -(target.dense() - mean).square().sum(1) - 0.5 * math.log(math.pi) * mean.shape[1]
 
@@ -48,7 +48,7 @@ class SquaredError(Likelihood):
         """(mean on the scale of the target, log library)."""
         return self.expression(hidden), log_library
 
-    def log_likelihood(self, parameters: tuple[Tensor, ...], target: SparseRows) -> Tensor:
+    def log_likelihood(self, parameters: tuple[Tensor, ...], target: CountRows) -> Tensor:
         return log_prob_squared_error(parameters[0], target)
 
     def mean(self, parameters: tuple[Tensor, ...]) -> Tensor:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from scrae.compute.bfloat16 import WideLinear
 from scrae.compute.rows import rows_in_hand
-from scrae.data.sparse import SparseRows
+from scrae.data.count_rows import CountRows
 from scrae.likelihoods.base import Likelihood
 
 SMALLEST = 1e-7  # distance of a share from 0 and from 1, as in Keras's cross-entropy
@@ -56,7 +56,7 @@ class ZeroInflatedCrossEntropy(Likelihood):
         """(m,)."""
         return (torch.sigmoid(self.expression(hidden)),)
 
-    def log_likelihood(self, parameters: tuple[Tensor, ...], target: SparseRows) -> Tensor:
+    def log_likelihood(self, parameters: tuple[Tensor, ...], target: CountRows) -> Tensor:
         (expression,) = parameters
         log_odds = log_odds_of_zero(expression)
         if self.training:

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from scrae.compute.bfloat16 import WideLinear
-from scrae.data.sparse import SparseRows
+from scrae.data.count_rows import CountRows
 from scrae.likelihoods.negative_binomial import (
     EXACT_SOFTPLUS,
     NegativeBinomial,
@@ -31,21 +31,21 @@ class _ZINBLogProb(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, log_mean: Tensor, log_r: Tensor, dropout_logit: Tensor, counts: SparseRows) -> Tensor:
+    def forward(ctx: Any, log_mean: Tensor, log_r: Tensor, dropout_logit: Tensor, counts: CountRows) -> Tensor:
         log_p0, by_log_mean, by_log_r = log_prob_of_zero(log_mean, log_r)
         ratio, ratio_by_log_mean, ratio_by_log_r = log_ratio_to_zero(counts, log_mean, log_r)
         a, minus_logit = log_p0.sub_(dropout_logit), -dropout_logit
         dense = softplus(a, threshold=EXACT_SOFTPLUS).sub_(softplus(minus_logit, threshold=EXACT_SOFTPLUS))
-        entries = ratio - softplus(-a.view(-1).index_select(0, counts.flat), threshold=EXACT_SOFTPLUS)
+        entries = ratio - softplus(-counts.take(a), threshold=EXACT_SOFTPLUS)
 
         not_dropped = a.sigmoid_()  # posterior probability that this zero is the negative binomial's own
-        not_dropped.view(-1).scatter_(0, counts.flat, 1.0)
-        by_log_mean.mul_(not_dropped).view(-1).scatter_add_(0, counts.flat, ratio_by_log_mean)
-        by_log_r.mul_(not_dropped).view(-1).scatter_add_(0, counts.flat, ratio_by_log_r)
+        counts.put(not_dropped, 1.0)
+        counts.add_to(by_log_mean.mul_(not_dropped), ratio_by_log_mean)
+        counts.add_to(by_log_r.mul_(not_dropped), ratio_by_log_r)
         by_logit = minus_logit.sigmoid_().sub_(not_dropped)
         ctx.save_for_backward(by_log_mean, by_log_r, by_logit)
         ctx.r_shape = log_r.shape
-        return dense.sum(1).index_add_(0, counts.row, entries)
+        return counts.add_sums(dense.sum(1), entries)
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
@@ -59,7 +59,7 @@ class _ZINBLogProb(torch.autograd.Function):
         )
 
 
-def log_prob_zinb(log_mean: Tensor, log_r: Tensor, dropout_logit: Tensor, counts: SparseRows) -> Tensor:
+def log_prob_zinb(log_mean: Tensor, log_r: Tensor, dropout_logit: Tensor, counts: CountRows) -> Tensor:
     """log ZINB(x), summed over genes.
 
         log ZINB(0)     = -softplus(-l) + softplus(-l + r log(r / (r + mu)))
@@ -100,7 +100,7 @@ class ZeroInflatedNegativeBinomial(NegativeBinomial):
     def heads(self) -> list[WideLinear]:
         return [self.log_mean, self.dropout_logit]
 
-    def log_likelihood(self, parameters: tuple[Tensor, ...], target: SparseRows) -> Tensor:
+    def log_likelihood(self, parameters: tuple[Tensor, ...], target: CountRows) -> Tensor:
         log_mean, log_r, dropout_logit = parameters
         return log_prob_zinb(log_mean, log_r, dropout_logit, target)
 

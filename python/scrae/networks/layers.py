@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from scrae.compute.bfloat16 import wide_linear
 from scrae.compute.rows import SharedRows, rows_in_hand
+from scrae.data.count_rows import CountRows
 from scrae.data.sparse import SparseRows
 
 NORMALISATIONS = ("batch", "slow_batch", "layer", "affine", "none")
@@ -51,17 +52,15 @@ class GeneLinear(nn.Module):
         self.weight = nn.Parameter(linear.weight.detach().T.contiguous())
         self.bias = nn.Parameter(linear.bias.detach())
 
-    def forward(self, x: Tensor | SparseRows) -> Tensor:
+    def forward(self, x: Tensor | CountRows) -> Tensor:
         """(n_cells, width) from (n_cells, n_genes)."""
-        if isinstance(x, SparseRows):
-            # A GPU is fastest with the dense product, which does not wait for the number of entries either.
-            if x.background is None and x.values.device.type == "cpu":
-                x = x.without_zeros()
-                if len(x.values) < SPARSE_BELOW * x.n_rows * x.n_columns:
-                    product: Tensor = _SparseProduct.apply(self.weight, x)  # type: ignore[no-untyped-call]
-                    return product + self.bias
-            x = x.dense()
-        return wide_linear(x, self.weight.T, self.bias)
+        if isinstance(x, SparseRows) and x.background is None:
+            x = x.without_zeros()
+            if len(x.values) < SPARSE_BELOW * x.n_rows * x.n_columns:
+                product: Tensor = _SparseProduct.apply(self.weight, x)  # type: ignore[no-untyped-call]
+                return product + self.bias
+        whole = x.dense() if isinstance(x, CountRows) else x
+        return wide_linear(whole, self.weight.T, self.bias)
 
 
 class Affine(nn.Module):
@@ -209,7 +208,7 @@ class Encoder(nn.Module):
         self.output = nn.Linear(hidden.n_output, n_outputs)
         self.standardise = BatchNorm(n_outputs, affine=False) if standardise else nn.Identity()
 
-    def forward(self, x: Tensor | SparseRows) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor | CountRows) -> tuple[Tensor, Tensor]:
         """Outputs (n_cells, n_outputs) and last hidden layer (n_cells, n_hidden) of input (n_cells, n_genes)."""
         hidden = self.hidden(x)
         return self.standardise(self.output(hidden)), hidden

@@ -6,12 +6,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from scrae.data.sparse import SparseRows
+from scrae.data.count_rows import CountRows
 
 LIBRARIES = ("observed", "learned")
 
 
-def log_library_size(target: SparseRows) -> Tensor:
+def log_library_size(target: CountRows) -> Tensor:
     """log of each cell's total over the modelled genes, (n_cells,).
 
     A cell without any count in these genes gets log 1: its decoder means stay finite.

@@ -10,13 +10,14 @@ from torch import Tensor
 
 from scrae.compute.compilation import compiled
 from scrae.compute.rows import rows_in_hand
+from scrae.data.count_rows import CountRows
 from scrae.data.sparse import SparseRows
 
 LEVELS = 2**16  # of what is drawn for an entry; the share that is hidden is a whole number of them
 ZERO = np.float32(0.0)
 
 
-def masked(cells: SparseRows, rate: float) -> SparseRows | Tensor:
+def masked(cells: CountRows, rate: float) -> CountRows | Tensor:
     """Set each entry to zero with probability ``rate``, and scale up what is left, as dropout does.
 
     Entries that are not stored stay zero; where they have a background they are hidden like all others.
@@ -33,16 +34,15 @@ def masked(cells: SparseRows, rate: float) -> SparseRows | Tensor:
     Entries at the same places, or with a background the dense block, (n_cells, n_genes). Random by torch's random
     state; several processes draw what one would.
     """
-    dense = cells.background is not None
     rows = rows_in_hand()
-    if dense:
-        drawn = rows.draw_like(_draw, cells.values.new_empty(1).expand(cells.n_rows, cells.n_columns))
-    else:
+    if isinstance(cells, SparseRows) and cells.background is None:
         drawn = rows.draw_like_entries(_draw, cells.values)
+    else:
+        drawn = rows.draw_like(_draw, cells.values.new_empty(1).expand(cells.n_rows, cells.n_columns))
     least, scale = round(rate * LEVELS) - LEVELS // 2, 1.0 / (1.0 - rate)
     if cells.background is None:
         return cells.with_values((cells.values * (drawn >= least)).mul_(scale))
-    if cells.values.device.type != "cpu" or cells.values.dtype != torch.float32:
+    if not isinstance(cells, SparseRows) or cells.values.dtype != torch.float32:
         return (cells.dense() * (drawn >= least)).mul_(scale)
     result = cells.values.new_empty(cells.n_rows, cells.n_columns)
     background, genes, values = cells.background.numpy(), cells.column.numpy(), cells.values.numpy()

@@ -15,9 +15,9 @@ import scipy.sparse as sp
 import torch
 
 from scrae.compute.neighbours import nearest
+from scrae.data.count_rows import CountRows
 from scrae.data.covariates import Covariates
 from scrae.data.minibatches import EVALUATION_CELLS, CountData
-from scrae.data.sparse import SparseRows
 from scrae.posthoc.principal_components import PrincipalComponents
 
 LEAST_CELLS = 30  # of a batch that has factors
@@ -81,9 +81,9 @@ class GeneFactors:
             logs = _least_squares(shares, pairs, n_batches)
         return cls(torch.as_tensor(logs, dtype=torch.float32))
 
-    def divided_rows(self, counts: SparseRows, batch: torch.Tensor) -> SparseRows:
+    def divided_rows(self, counts: CountRows, batch: torch.Tensor) -> CountRows:
         """Counts of a minibatch without the factors; ``batch`` as codes, int64 (n_cells,)."""
-        logs = self.logs.to(counts.values.device)[batch[counts.row], counts.column]
+        logs = counts.by_group(self.logs.to(counts.values.device), batch)
         return counts.with_values(counts.values * torch.exp(-logs))
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from scrae.compute.neighbours import nearest
-from scrae.data.sparse import SparseRows
+from scrae.data.count_rows import CountRows
 from scrae.posthoc.gene_factors import (
     LEAST_CELLS,
     LEAST_PAIRS,
@@ -132,9 +132,9 @@ class NewBatch:
         shifts = _shifts(x[paired], known.coordinates, centres)
         return cls(torch.as_tensor(logs, dtype=torch.float32), centres, shifts, float(gain.sum() / shares.sum()))
 
-    def divided(self, counts: SparseRows) -> SparseRows:
+    def divided(self, counts: CountRows) -> CountRows:
         """c / f of a minibatch."""
-        return counts.with_values(counts.values * torch.exp(-self.logs.to(counts.values.device))[counts.column])
+        return counts.with_values(counts.values * counts.by_column(torch.exp(-self.logs.to(counts.values.device))))
 
     def moved(self, coordinates: Tensor) -> Tensor:
         """x'' from x', (n_cells, n_dimensions)."""

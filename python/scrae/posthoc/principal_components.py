@@ -15,10 +15,10 @@ from scrae.compute import distributed
 from scrae.compute.compilation import compiled
 from scrae.data import on_disk
 from scrae.data.blocks import consecutive
+from scrae.data.count_rows import CountRows
 from scrae.data.covariates import Covariates
 from scrae.data.index_types import rows_of_arrays
 from scrae.data.minibatches import CountData
-from scrae.data.sparse import SparseRows
 from scrae.data.transforms import CountTransform
 
 MANY = 2**14  # cells: from there on they are gone through once, and what is kept grows with genes alone
@@ -56,7 +56,7 @@ class PrincipalComponents:
             cells = CountData(block, Covariates.none(block.shape[0]), torch.device("cpu"))
             entries = scaled(cells.minibatch(torch.arange(cells.n_cells)).counts)
             assert entries.background is not None
-            excess: np.ndarray = (entries.values - entries.background[entries.column]).numpy().astype(np.float64)
+            excess: np.ndarray = (entries.values - entries.by_column(entries.background)).numpy().astype(np.float64)
             return excess
 
         n_pcs = min(n_pcs, n_genes - 1)
@@ -72,9 +72,9 @@ class PrincipalComponents:
         offset[:n_found] = torch.as_tensor((background + mean) @ right.T)
         return cls(scaled, loadings, offset)
 
-    def __call__(self, counts: SparseRows) -> Tensor:
+    def __call__(self, counts: CountRows) -> Tensor:
         """Components of cells, (n_cells, n_pcs), from their counts (n_cells, n_genes)."""
-        scaled: SparseRows = self.scaled(counts)
+        scaled: CountRows = self.scaled(counts)
         return scaled.dense() @ self.loadings - self.offset
 
     def to(self, device: torch.device) -> PrincipalComponents:

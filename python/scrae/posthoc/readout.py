@@ -19,9 +19,9 @@ import torch
 from torch import Tensor
 
 from scrae.compute.neighbours import nearest
+from scrae.data.count_rows import CountRows
 from scrae.data.covariates import Covariates
 from scrae.data.minibatches import CountData, Minibatch
-from scrae.data.sparse import SparseRows
 from scrae.posthoc.gene_factors import GeneFactors
 from scrae.posthoc.integration import without_covariates
 from scrae.posthoc.linked_metric import relevant_components
@@ -171,7 +171,7 @@ class Readout:
             residual_centre, residual_axes = shown._residual(x, n_residual)
             return replace(shown, residual_centre=residual_centre, residual_axes=residual_axes)
 
-    def coordinates(self, features: Tensor, counts: SparseRows) -> Tensor:
+    def coordinates(self, features: Tensor, counts: CountRows) -> Tensor:
         """x, (n_cells, n_dimensions)."""
         learned = (features - self.feature_mean) * self.feature_factor
         return self._measured(learned if self.components is None else torch.cat([learned, self.components(counts)], 1))
@@ -183,7 +183,7 @@ class Readout:
         """y(x), (n_cells, n_dimensions)."""
         return self._moved(coordinates, self.shift, self._near(coordinates))
 
-    def __call__(self, features: Tensor, counts: SparseRows) -> Tensor:
+    def __call__(self, features: Tensor, counts: CountRows) -> Tensor:
         """The embedding, (n_cells, n_latent + n_residual)."""
         return self.embedding(self.coordinates(features, counts))
 

@@ -76,6 +76,7 @@ class FixedPrior(Regulariser):
     """
 
     name = "fixed_prior"
+    steps_alike = True
     generator: nn.Module
 
     def __init__(

@@ -95,6 +95,10 @@ class Regulariser(nn.Module):
     makes_clusters: ClassVar[bool] = False
     """Whether cells are clustered in training, so that :meth:`clusters` gives them."""
 
+    steps_alike: bool = False
+    """Whether steps differ by what is in parameters and buffers alone, each of them changed in place, and in no epoch
+    by what the processor knows: then a GPU may replay them (:mod:`scrae.training.recordings`)."""
+
     registry: ClassVar[dict[str, type[Regulariser]]] = {}
 
     def __init_subclass__(cls) -> None:
@@ -187,3 +191,4 @@ class NoRegulariser(Regulariser):
     """No divergence term: a plain (or denoising) autoencoder."""
 
     name = "none"
+    steps_alike = True

@@ -98,6 +98,7 @@ class InformationDimension(Regulariser):
     """
 
     name = "information_dimension"
+    steps_alike = True
 
     def __init__(
         self, n_latent: int, *, entropy_weight: float = 0.1, distance_weight: float = 0.2, batch_weight: float = 0.1

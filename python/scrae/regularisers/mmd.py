@@ -43,6 +43,7 @@ class MMDPrior(Regulariser):
     """
 
     name = "mmd"
+    steps_alike = True
 
     def __init__(self, n_latent: int, *, weight: float = 100.0) -> None:
         super().__init__(n_latent)

@@ -17,6 +17,7 @@ class UnitSphere(Regulariser):
     """
 
     name = "sphere"
+    steps_alike = True
     sets_scale = True
 
     def codes(self, outputs: Tensor) -> Tensor:

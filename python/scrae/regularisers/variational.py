@@ -68,6 +68,7 @@ class VariationalPosterior(Regulariser):
         self.weight = weight
         self.warmup_steps = warmup_steps
         self.warmup_epochs = warmup_epochs
+        self.steps_alike = not warmup_epochs
         self.smallest_variance = smallest_variance
         self.epochs = 0
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))

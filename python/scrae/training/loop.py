@@ -13,7 +13,6 @@ import signal
 import threading
 import time
 import warnings
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -34,6 +33,7 @@ from scrae.compute.threads import at_most
 from scrae.data.minibatches import EVALUATION_CELLS, CountData, Minibatch
 from scrae.regularisers.phases import Phase
 from scrae.training.adam import Adam
+from scrae.training.recordings import Recordings
 
 SNAPSHOT_STEPS = 100  # at most, between good states kept in memory; a copy every step would cost a fifth of it
 STOPPED_BY = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
@@ -77,18 +77,25 @@ class Means:
 
     def __init__(self) -> None:
         self._totals: dict[str, Tensor] = {}
-        self._numbers: Counter[str] = Counter()
+        self._numbers: dict[str, Tensor] = {}
+
+    def restart(self) -> None:
+        """Forget what was counted in. The sums stay where they are, as a recorded iteration wants them."""
+        for sums in (self._totals, self._numbers):
+            for total in sums.values():
+                total.zero_()
 
     def add(self, values: Mapping[str, Tensor]) -> None:
         """Count these in."""
         for name, value in values.items():
-            total = self._totals.setdefault(name, torch.zeros((), dtype=torch.float64, device=value.device))
-            total += value
-            self._numbers[name] += 1
+            for sums, summand in ((self._totals, value), (self._numbers, 1)):
+                total = sums.setdefault(name, torch.zeros((), dtype=torch.float64, device=value.device))
+                total += summand
 
     def so_far(self) -> dict[str, float]:
-        """The mean of each."""
-        return {name: float(total) / self._numbers[name] for name, total in self._totals.items()}
+        """The mean of each that was counted in."""
+        numbers = {name: float(number) for name, number in self._numbers.items()}
+        return {name: float(total) / numbers[name] for name, total in self._totals.items() if numbers[name]}
 
 
 class Training:
@@ -129,6 +136,8 @@ class Training:
         self._snapshot: dict[str, Tensor] = {}
         self._interrupted = False
         self._told_by = STOPPED_BY[signal.SIGINT]
+        self._losses = Means()
+        self._recorded = Recordings(self._iteration)
         keep_freed_memory()
 
     # -- the loop ---------------------------------------------------------------------------------------------------
@@ -185,6 +194,7 @@ class Training:
         if self.progress.stop_reason is None:
             self.progress.stop_reason = "max_epochs" if self.progress.epoch >= max_epochs else "early_stopping"
             self._snapshot = self.state()
+        self._recorded.forget()
         self._take_best()
         return self.progress.stop_reason
 
@@ -201,22 +211,30 @@ class Training:
 
     def _epoch(self) -> dict[str, float] | None:
         """One pass over the training cells: mean of every loss, or None if one of them was not finite."""
-        losses = Means()
+        self._losses.restart()
         started = time.perf_counter()
         self.model.train()
-        batch_size = self.model.settings.batch_size
-        for minibatch in self.data.for_training(batch_size, self.training_cells):
-            with working_on(minibatch.rows), rounded_products(self.model.settings.bfloat16):
-                for phase in self.phases:
-                    if not phase.due(self.progress.step):
-                        continue
-                    losses.add(self._step(phase, phase.loss(minibatch)))
+        iteration = self._recorded if self._recordable() else self._iteration
+        for cells in self.data.for_training(self.model.settings.batch_size, self.training_cells):
+            iteration(cells, tuple(phase for phase in self.phases if phase.due(self.progress.step)))
             self.progress.step += 1
             self._interrupted = distributed.any_of(self._interrupted)
             if self._interrupted:
                 break
-        means = distributed.average(losses.so_far() | {"seconds": time.perf_counter() - started})
+        means = distributed.average(self._losses.so_far() | {"seconds": time.perf_counter() - started})
         return means if all(map(math.isfinite, means.values())) else None
+
+    def _recordable(self) -> bool:
+        """Whether iterations of a kind differ by nothing but numbers that are on a GPU."""
+        told = bool(self.data.links) or distributed.n_processes() > 1  # pairs, and shares, are the processor's choice
+        return self.data.device.type == "cuda" and self.model.regulariser.steps_alike and not told
+
+    def _iteration(self, cells: Tensor, due: tuple[Phase, ...]) -> None:
+        """Let each of these phases take its step on a minibatch of the cells with these positions."""
+        minibatch = self.data.for_step(cells, self.model.settings.batch_size)
+        with working_on(minibatch.rows), rounded_products(self.model.settings.bfloat16):
+            for phase in due:
+                self._losses.add(self._step(phase, phase.loss(minibatch)))
 
     def _step(self, phase: Phase, losses: dict[str, Tensor]) -> dict[str, Tensor]:
         """One step of one optimiser on the first loss; gradients of nothing else are computed."""
@@ -322,6 +340,7 @@ class Training:
         )
 
     def _set_learning_rates(self) -> None:
+        self._recorded.forget()
         for phase in self.phases:
             self.optimisers[phase.name].learning_rate = phase.learning_rate * self.progress.learning_rate_factor
 
