@@ -9,7 +9,7 @@ PRIORS := default default:regulariser=fixed_prior default:regulariser=none
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-quick lint format bench-speed bench-profile bench-scaling bench-accuracy bench-ablation bench-genes bench-genes-accuracy
 .PHONY: bench-family bench-family-further bench-family-maps bench-prior bench-vae-report bench-labels bench-constraints bench-batch bench-query bench-denoise bench-synthetic bench-differential bench-outliers
-.PHONY: attack bench-clusters bench-length bench-waiting bench-cluster-peers bench-validation peers lock clean
+.PHONY: attack bench-clusters bench-length bench-gpu bench-waiting bench-cluster-peers bench-validation peers lock clean
 .PHONY: setup-r installed-r test-r check test-r45 test-install bench-r
 .PHONY: document docs docs-check figures metadata release test-oldest test-latest test-newest
 
@@ -98,6 +98,11 @@ bench-clusters: setup ## clusters as users get them, against labels, noise and r
 
 bench-length: setup ## what shorter trainings cost; resumable (DATA=folder of h5ad)
 	@$(python) benchmarks/length.py --data $(DATA) --markdown benchmarks/results/length.md >/dev/null
+
+bench-gpu: setup ## training and a million cells on a GPU, on a machine that has one; resumable (DATA=folder of h5ad)
+	@$(python) benchmarks/accuracy.py --data $(DATA) --seeds 3 --methods default --out benchmarks/results/gpu_accuracy.csv >/dev/null
+	@$(python) benchmarks/gpu.py --data $(DATA) $(if $(PEER),$(PEER)) --accuracy benchmarks/results/gpu_accuracy.csv \
+	--markdown benchmarks/results/gpu.md >/dev/null
 
 bench-waiting: setup ## seconds from counts to clusters and a map, beside scanpy's route by PCA; resumable (DATA=folder of h5ad)
 	@$(python) benchmarks/waiting.py --data $(DATA) --threads 2 --markdown benchmarks/results/waiting.md >/dev/null

@@ -6,8 +6,7 @@
 Cells and genes are made of real ones (benchmarks/semisynthetic.py), 20,000 genes, 5 % of the entries above zero.
 Training: 30,000 cells on their 2,000 most variable genes, networks of the same width (benchmarks/speed.py), the median
 epoch of each run. Whole calls: ``scrae.tl.scrae`` with its defaults, but for the size of minibatches, on counts in
-memory; memory is what the process had of its own beside the counts, and what was taken on the GPU. A row for each run;
-rows that are there are not measured again.
+memory. A row for each run; rows that are there are not measured again.
 
 ``--accuracy`` names what ``benchmarks/accuracy.py --methods default --out FILE`` wrote on a machine with a GPU. It is
 shown beside benchmarks/results/accuracy.csv, which comes from a processor.
@@ -33,7 +32,6 @@ import speed
 import torch
 from apart import in_a_process
 from experiment import resumed
-from memory import own_memory_mb
 from semisynthetic import cells_in_memory
 from tables import by_dataset, markdown, publish
 
@@ -47,7 +45,6 @@ FIGURES = {  # of a row, as the table calls them
     "seconds": "whole call, s",
     "training_seconds": "of it training, s",
     "epochs": "epochs",
-    "memory_mb": "memory beside the counts, MB",
     "gpu_mb": "memory of the GPU, MB",
 }
 
@@ -67,17 +64,15 @@ def measure_whole(data: Path, n_cells: int, batch_sizes: list[int]) -> dict[str,
     figures = {}
     for size in batch_sizes:
         torch.cuda.reset_peak_memory_stats()
-        with scaling.watched(own_memory_mb) as held:
-            started = time.perf_counter()
-            scrae.tl.scrae(adata, batch_size=size, verbose=False)
-            seconds = time.perf_counter() - started
+        started = time.perf_counter()
+        scrae.tl.scrae(adata, batch_size=size, verbose=False)
+        seconds = time.perf_counter() - started
         found = adata.uns["scrae"]
         found = {
             "training_cells_per_second": found["summary"]["training_cells_per_second"],
             "seconds": seconds,
             "training_seconds": float(found["history"]["seconds"].sum()),
             "epochs": found["summary"]["epochs"],
-            "memory_mb": scaling.grown(held),
             "gpu_mb": torch.cuda.max_memory_allocated() / 1e6,
         }
         figures |= {f"{name} {size}": value for name, value in found.items()}

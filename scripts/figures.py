@@ -13,7 +13,15 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = ("README.md", "docs/ACCURACY.md", "docs/CLUSTERS.md", "docs/SCALE.md", "docs/USES.md", "docs/benchmarks.md")
+PAGES = (
+    "README.md",
+    "docs/ACCURACY.md",
+    "docs/CLUSTERS.md",
+    "docs/SCALE.md",
+    "docs/USES.md",
+    "docs/benchmarks.md",
+    "docs/how_to/gpu.md",
+)
 PLACE = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.S)
 
 # The versions that were measured, in the words of the tables.
@@ -332,6 +340,21 @@ def sizes() -> str:
     )
 
 
+def gpu() -> str:
+    """Medians of both packages by size of minibatches, and their ratio."""
+    page = tables("gpu.md")
+    found = page[next(name for name in page if name.startswith("training"))]
+    rows = []
+    for what in ("training", "embedding"):
+        for size in dict.fromkeys(name.split(" of ")[1] for name in found):
+            ours, theirs = (
+                found[f"{method}, minibatches of {size}"][f"{what}, cells/s"].split()[0] for method in ("scrae", "scvi")
+            )
+            ratio = float(ours.replace(",", "")) / float(theirs.replace(",", ""))
+            rows.append([f"{what}, minibatches of {int(size):,}", ours, theirs, f"{ratio:.1f}"])
+    return drawn(["", "scRAE", "SCVI", "ratio"], rows)
+
+
 TABLES = {
     made.__name__: made
     for made in (
@@ -347,6 +370,7 @@ TABLES = {
         speed,
         sizes,
         scib,
+        gpu,
     )
 }
 

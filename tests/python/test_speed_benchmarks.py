@@ -151,3 +151,53 @@ def test_one_command_measures_every_goal(program, source, monkeypatch):
         own, other = (float(figure.replace(",", "")) for figure in said.groups()[:2])
         assert float(rows[what][2]) == pytest.approx(own / other, rel=0.05)
     assert float(rows["scrae.tl.scrae from h5ad, MB, 600 cells"][2].replace(",", "")) > 1
+
+
+def test_the_table_of_a_gpu_has_medians_and_says_what_was_not_measured(program):
+    run = {
+        "cells": 9,
+        "card": "a card",
+        "seconds": np.nan,
+        "training_seconds": np.nan,
+        "epochs": np.nan,
+        "gpu_mb": np.nan,
+    }
+    rows = [
+        {"what": "training", "method": "scrae", "batch_size": 128, "run": i, "training_cells_per_second": speed, **run}
+        for i, speed in enumerate((100.0, 300.0, 1200.0))
+    ]
+    rows[0]["embedding_cells_per_second"] = 7000.0
+    whole = {"what": "whole", "method": "scrae", "batch_size": 64, "run": 0, "training_cells_per_second": 5.0}
+    rows.append(whole | run | {"seconds": 98.0, "epochs": 10})
+    training, called = program("gpu").table(pd.DataFrame(rows)).split("\n\n")
+    assert training.splitlines()[0] == "| training, 9 cells, a card | training, cells/s | embedding, cells/s |"
+    assert training.splitlines()[2] == "| scrae, minibatches of 128 | 300 (100 to 1,200) | 7,000 |"
+    assert called.splitlines()[0] == "| whole, 9 cells, a card | training, cells/s | whole call, s | epochs |"
+    assert called.splitlines()[2] == "| scrae, minibatches of 64 | 5 | 98 | 10 |"
+
+
+def test_scores_from_a_gpu_stand_beside_those_of_the_same_seeds(program, tmp_path):
+    def scores(name, values):
+        table = pd.DataFrame(
+            [("a", "default", seed, value) for seed, value in enumerate(values)],
+            columns=["dataset", "method", "seed", "kmeans_NMI"],
+        )
+        table.to_csv(tmp_path / name, index=False)
+        return tmp_path / name
+
+    text = program("gpu").accuracy(scores("gpu.csv", [0.5, 0.7]), scores("processor.csv", [0.6, 0.6, 0.1]))
+    assert "| a | 0.600 ± 0.141 | 0.600 ± 0.000 |" in text
+
+
+def test_without_a_gpu_its_benchmark_says_so(program, monkeypatch, tmp_path):
+    gpu = program("gpu")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr(sys, "argv", ["gpu.py", "--out", str(tmp_path / "gpu.csv")])
+    with pytest.raises(SystemExit, match="no GPU here"):
+        gpu.main()
+
+
+def test_semi_synthetic_cells_of_several_processes_are_those_of_one(program, source):
+    cells_in_memory = program("semisynthetic").cells_in_memory
+    one, several = (cells_in_memory(source, 4100, 800, 0.05, processes) for processes in (1, 2))
+    assert abs(one - several).max() == 0

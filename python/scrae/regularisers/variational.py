@@ -38,7 +38,9 @@ class VariationalPosterior(Regulariser):
 
     outputs_per_dimension = 2
     sets_scale = True
+    steps_alike = True
     steps: Tensor
+    warmed_up: Tensor
 
     def __init__(
         self,
@@ -68,10 +70,9 @@ class VariationalPosterior(Regulariser):
         self.weight = weight
         self.warmup_steps = warmup_steps
         self.warmup_epochs = warmup_epochs
-        self.steps_alike = not warmup_epochs
         self.smallest_variance = smallest_variance
-        self.epochs = 0
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("warmed_up", torch.zeros(()), persistent=False)  # share of the warm-up's epochs
 
     def posterior(self, outputs: Tensor) -> tuple[Tensor, ...]:
         """m and log v, both (n_cells, n_latent)."""
@@ -82,7 +83,8 @@ class VariationalPosterior(Regulariser):
         return mean, log_variance
 
     def start_epoch(self, epoch: int, codes: Callable[[], tuple[Tensor, Tensor]]) -> bool:
-        self.epochs = epoch
+        if self.warmup_epochs:
+            self.warmed_up.fill_(min(epoch / self.warmup_epochs, 1.0))
         return False
 
     def sample_codes(self, posterior: tuple[Tensor, ...]) -> Tensor:
@@ -95,7 +97,7 @@ class VariationalPosterior(Regulariser):
             penalty = (self.steps / self.warmup_steps).clamp_max(1.0) * penalty
             self.steps += 1
         if self.warmup_epochs:
-            penalty = min(self.epochs / self.warmup_epochs, 1.0) * penalty
+            penalty = self.warmed_up * penalty
         return {"kl": penalty}
 
     def kl(self, codes: Tensor, *posterior: Tensor) -> Tensor:
