@@ -758,6 +758,14 @@ WORDS <- list(
         )
     },
 
+    gpu_too_small = function(f, where) {
+        paste0(
+            "The counts take ", signif(f$needed / 1e9, 3), " GB of memory, and ",
+            signif(f$free / 1e9, 3), " GB are free on ", f$device, ". Use ",
+            "device = \"cpu\", or fewer genes."
+        )
+    },
+
     # -- the choice of genes ---------------------------------------------------
     too_few_genes_seen = function(f, where) {
         paste0(

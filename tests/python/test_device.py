@@ -10,6 +10,8 @@ import pytest
 import scipy.sparse as sp
 import torch
 
+import scrae
+from pretended_gpu import small_gpu
 from scrae.autoencoder.autoencoder import RegularisedAutoencoder
 from scrae.autoencoder.presets import PRESETS
 from scrae.data.covariates import Covariates
@@ -67,3 +69,19 @@ def test_a_block_of_cells_has_their_counts_in_the_order_asked_for(counts):
     data._bounds, data._most = data._indptr, int(np.count_nonzero(counts, axis=1).max())  # as for another device
     order = torch.arange(len(counts)).flip(0)
     np.testing.assert_array_equal(data._dense(order).dense(), counts[order.numpy()])
+
+
+def test_counts_that_a_gpu_has_no_room_for_are_refused_before_anything_is_computed(small, monkeypatch):
+    counts = sp.csr_array(small.X)
+    needed = 8 * counts.nnz + 8 * 61  # column and value of each entry, and where each cell begins
+    small_gpu(monkeypatch, needed - 11, kept=10)
+    monkeypatch.setattr("scrae.model.estimator.fingerprint", lambda *_: pytest.fail("goes through all counts"))
+    with pytest.raises(
+        ValueError, match="the counts take 9.*e-06 GB of memory, and 9.*e-06 GB are free on cuda; use dev"
+    ):
+        scrae.SCRAE(device="cuda", verbose=False).fit(small)
+    with pytest.raises(ValueError, match="are free on cuda"):
+        CountData(counts, Covariates.none(60), torch.device("cuda"))
+    small_gpu(monkeypatch, needed - 10, kept=10)
+    with pytest.raises(pytest.fail.Exception, match="goes through all counts"):
+        scrae.SCRAE(device="cuda", verbose=False).fit(small)

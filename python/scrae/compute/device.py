@@ -44,6 +44,28 @@ def resolve_device(device: str) -> torch.device:
     return resolved
 
 
+def refuse_more_than_free(n_bytes: int, device: torch.device) -> None:
+    """Refuse counts of so many bytes that have to be on a GPU and have no room there.
+
+    Raises
+    ------
+    ValueError
+        Less is free on the device, memory that torch keeps for later included.
+    """
+    if device.type != "cuda":
+        return
+    free = torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    if n_bytes > free:
+        raise Refusal(
+            f"the counts take {n_bytes / 1e9:,.3g} GB of memory, and {free / 1e9:,.3g} GB are free on {device}; use "
+            'device="cpu", or fewer genes',
+            "gpu_too_small",
+            device=str(device),
+            needed=n_bytes,
+            free=free,
+        )
+
+
 def versions() -> dict[str, str]:
     """Versions that decide the bits of a result."""
     return {

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from scrae.compute import distributed
 from scrae.compute.compilation import compiled
+from scrae.compute.device import refuse_more_than_free
 from scrae.compute.rows import ALL_ROWS, Rows, rows_of
 from scrae.data.count_rows import CountRows
 from scrae.data.covariates import AVERAGE, Covariates
@@ -128,6 +129,7 @@ class CountData:
         has_batch: bool = False,
         links: Links | None = None,
     ) -> None:
+        refuse_more_than_free(room_of(counts), device)
         self.n_cells, self.n_genes = counts.shape
         self.device = device
         self._indptr = torch.as_tensor(counts.indptr.astype(np.int64))
@@ -310,6 +312,11 @@ def _gather(
         for entry in range(length[cell]):
             to, stored = first[cell] + entry, start[cell] + entry
             row[to], column[to], values[to] = cell, indices[stored], data[stored]
+
+
+def room_of(counts: sp.csr_array) -> int:
+    """Bytes of these counts as :class:`CountData` has them on a device, and where the entries of each cell begin."""
+    return int(counts.indices.nbytes + counts.data.nbytes) + 8 * len(counts.indptr)
 
 
 def shuffled(cells: Tensor, block: int = BLOCK, buffer: int = BUFFER) -> list[Tensor]:

@@ -17,7 +17,7 @@ from scrae._errors import Refusal
 from scrae.autoencoder.presets import settings_of
 from scrae.autoencoder.settings import Settings
 from scrae.compute import distributed
-from scrae.compute.device import resolve_device
+from scrae.compute.device import refuse_more_than_free, resolve_device
 from scrae.compute.random_state import random_state_kept
 from scrae.compute.whole_numbers import at_least, not_negative, seed
 from scrae.data.cells import Cells, read_cells
@@ -25,6 +25,7 @@ from scrae.data.counts import refuse_too_few, warn_of_empty_cells
 from scrae.data.covariates import CovariateCoding, warn_of_nested
 from scrae.data.features import marked
 from scrae.data.links import Links
+from scrae.data.minibatches import room_of
 from scrae.data.on_disk import by_rows
 from scrae.data.several_files import batch_of
 from scrae.model import embedding, expression, labelling, sampling
@@ -359,6 +360,7 @@ class SCRAE:
             if genes is not None:
                 modelled = by_rows(modelled, lambda rows: sp.csr_array(rows[:, chosen]), len(chosen))
         refuse_too_few(modelled, cells.where, self.settings.n_latent)
+        refuse_more_than_free(room_of(modelled), self.device)
         batch_key = batch_of(data, batch_key)
         coding = CovariateCoding.fit(cells, batch_key, categorical_covariate_keys, continuous_covariate_keys)
         covariates = coding.code(cells)

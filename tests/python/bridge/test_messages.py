@@ -23,6 +23,7 @@ import scipy.sparse as sp
 import torch
 
 import scrae
+from pretended_gpu import small_gpu
 from scrae.autoencoder.autoencoder import RegularisedAutoencoder
 from scrae.autoencoder.settings import Settings
 from scrae.data.cells import Cells, read_cells
@@ -279,6 +280,11 @@ def without_cuda(stage: Stage) -> None:
     scrae.SCRAE(device="cuda")
 
 
+def with_a_small_gpu(stage: Stage) -> None:
+    small_gpu(stage.monkeypatch, 1000)
+    scrae.SCRAE(device="cuda").fit(stage.cells)
+
+
 def unknown_job(stage: Stage) -> None:
     (stage.folder / jobs.JOB).write_text(json.dumps({"action": "dance", "arguments": {}}))
     jobs.run(stage.folder, lambda: None, lambda *_, **__: None)
@@ -515,6 +521,7 @@ PROVOKED: dict[str, list[Callable[[Stage], Any]]] = {
     "unknown_device": [settings(device="tpu"), settings(device=["cpu", "cuda"])],
     "no_double_precision": [settings(device="mps")],
     "no_cuda": [without_cuda],
+    "gpu_too_small": [with_a_small_gpu],
     "too_few_genes_seen": [lambda s: select_genes(s.cells, min_cells=100)],
     "too_little_in_batch": [
         lambda s: select_genes(dim_batch(s), "danb", batch_key="donor"),
