@@ -28,15 +28,18 @@ ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore::F
 
 
 @pytest.fixture
-def torchrun():
-    """The command; Debian's build of torch has no libuv, without which it does not start."""
+def torchrun(tmp_path_factory):
+    """The command, with a folder for its log, which it would otherwise leave in the system's temporary one.
+
+    Debian's build of torch has no libuv, without which it does not start.
+    """
     try:
         torch.distributed.TCPStore("127.0.0.1", 0, is_master=True, use_libuv=True)
     except RuntimeError as error:
         if "libuv" not in str(error):
             raise
         pytest.skip(str(error))
-    return TORCHRUN
+    return [*TORCHRUN, "--log-dir", str(tmp_path_factory.mktemp("torchrun"))]
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import anndata
 import numpy as np
@@ -53,15 +54,15 @@ def machines() -> Iterator[list[str]]:
         subprocess.run(["ip", "link", "del", bridge], capture_output=True)
 
 
-def started(names: list[str], command: list[str]) -> list[subprocess.Popen[str]]:
-    """torchrun on each machine, one process each: of a program, or of a module after "-m"."""
+def started(names: list[str], folder: Path, command: list[str]) -> list[subprocess.Popen[str]]:
+    """torchrun on each machine, one process each: of a program, or of a module after "-m"; logs go to the folder."""
     runs = []
     for i, name in enumerate(names):
         torchrun = [sys.executable, "-m", "torch.distributed.run", "--nnodes", str(len(names)), "--nproc-per-node", "1"]
         place = ["--node-rank", str(i), "--master-addr", "10.87.0.1", "--master-port", "29500"]
         runs.append(
             subprocess.Popen(
-                ["ip", "netns", "exec", name, *torchrun, *place, *command],
+                ["ip", "netns", "exec", name, *torchrun, *place, "--log-dir", str(folder), *command],
                 env=ENVIRONMENT | {"GLOO_SOCKET_IFNAME": "eth0"},
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -77,7 +78,7 @@ def test_four_machines_stop_when_one_is_killed_and_resume_to_what_one_process_gi
     options = ["run", str(tmp_path / "in.h5ad"), "--preset", "scvi", "--seed", "1", "--from-disk"]
     folder = ["--model-dir", str(tmp_path / "model"), "--resume"]
     four = [*options, *folder, "--out", str(tmp_path / "four.h5ad")]
-    runs = started(machines, ["-m", "scrae", *four, "--max-epochs", "5000"])
+    runs = started(machines, tmp_path / "log", ["-m", "scrae", *four, "--max-epochs", "5000"])
     try:
         wait_for(tmp_path / "model" / STATE, 120)
         os.kill(process_of(runs[3].pid, rank=3), signal.SIGKILL)
@@ -91,7 +92,7 @@ def test_four_machines_stop_when_one_is_killed_and_resume_to_what_one_process_gi
     assert "scrae: process 0 of 4" in errors[0]
     assert not (tmp_path / "four.h5ad").exists()
 
-    runs = started(machines, ["-m", "scrae", *four, "--max-epochs", "3"])
+    runs = started(machines, tmp_path / "log", ["-m", "scrae", *four, "--max-epochs", "3"])
     printed = [run.communicate(timeout=120)[0] for run in runs]
     assert [run.returncode for run in runs] == [0] * MACHINES
     assert "".join(printed).count("3 epochs (max_epochs)") == 1
@@ -103,9 +104,9 @@ def test_four_machines_stop_when_one_is_killed_and_resume_to_what_one_process_gi
 
 
 @pytest.mark.slow
-def test_who_waits_for_what_another_makes_learns_that_it_was_killed(machines):
+def test_who_waits_for_what_another_makes_learns_that_it_was_killed(machines, tmp_path):
     """As long as the making takes: no message between the machines would find out before it times out."""
-    runs = started(machines[:2], [killed_while_it_makes.__file__])
+    runs = started(machines[:2], tmp_path / "log", [killed_while_it_makes.__file__])
     try:
         errors = [run.communicate(timeout=60)[1] for run in runs]
     finally:
