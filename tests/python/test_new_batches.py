@@ -16,7 +16,9 @@ import scrae
 from scrae.cli import main
 from scrae.data.covariates import Covariates
 from scrae.metrics import mixing
+from scrae.model import labelling
 from scrae.model.new_batches import training_cells
+from scrae.model.query import Query
 from scrae.posthoc.new_batch import NewBatch
 
 N_GENES = 200
@@ -121,6 +123,17 @@ def test_types_of_a_new_batch_are_predicted_from_counts_without_its_factors(refe
     table = labelled.predict(query, batch_key="donor", return_probabilities=True)
     assert list(table.index) == list(query.obs_names)
     np.testing.assert_allclose(table[["blood", "bone", RARE]].sum(axis=1), 1)
+
+
+def test_a_new_batch_is_looked_at_once_for_its_embedding_and_its_types(reference, model, query, monkeypatch):
+    model.fit_labels(reference, "cell_type")
+    place, types = model.map(query, batch_key="donor"), model.predict(query, batch_key="donor")
+    looked, fit = [], NewBatch.fit.__func__
+    monkeypatch.setattr(NewBatch, "fit", classmethod(lambda cls, *given: (looked.append(1), fit(cls, *given))[1]))
+    asked = Query(model.fitted, query, batch_key="donor")
+    np.testing.assert_array_equal(asked.embedding(), place)
+    np.testing.assert_array_equal(labelling.predict(model.fitted, asked).names, types)
+    assert len(looked) == 1
 
 
 def test_a_type_that_the_training_cells_lack_stays_apart():

@@ -126,16 +126,11 @@ def _predict(options: argparse.Namespace) -> int:
         raise ValueError(
             f"the model in {options.model_dir} knows no types: name labelled cells with --reference and --labels-key"
         )
+    from scrae.model.query import Query
     from scrae.tl.predicted import predicted_types
 
-    table = predicted_types(
-        model,
-        adata,
-        layer=options.layer,
-        unknown_rate=options.unknown_rate,
-        unlabeled=options.unlabeled,
-        batch_key=options.batch_key,
-    )
+    query = Query(model.fitted, adata, options.layer, batch_key=options.batch_key)
+    table = predicted_types(model, query, unknown_rate=options.unknown_rate, unlabeled=options.unlabeled)
     for name, column in table.items():
         adata.obs[f"{options.key_added}_{name}"] = column
     unknown = int((table["label"] == options.unlabeled).sum())

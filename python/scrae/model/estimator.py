@@ -35,6 +35,7 @@ from scrae.model.fitting import Fitting
 from scrae.model.folder import kept_for_training, refuse_another, refuse_full, save_model, save_trained
 from scrae.model.identity import fingerprint, identity
 from scrae.model.loading import load_model, load_state
+from scrae.model.query import Query
 from scrae.regularisers import Regulariser
 
 if TYPE_CHECKING:
@@ -622,7 +623,7 @@ class SCRAE:
         >>> model.map(query, batch_key="donor").shape
         (50, 30)
         """
-        return embedding.map_query(self.fitted, query, layer, counts, batch_key)
+        return Query(self.fitted, query, layer, counts, batch_key).embedding()
 
     def clusters(self, data: Any = None, *, layer: str | None = None) -> np.ndarray:
         """Return the clusters of a model that makes them while it trains (``"scdeepcluster"`` and ``"sczidesk"``).
@@ -734,7 +735,12 @@ class SCRAE:
         >>> len(types)
         50
         """
-        found = labelling.predict(self.fitted, data, layer, unknown_rate, unlabeled_category, batch_key)
+        labelling.known_types(self.fitted)
+        labelling.refuse_no_share(unknown_rate)
+        if data is None and batch_key is not None:
+            raise ValueError("batch_key names the batches of new cells, but the training cells were asked for")
+        query = None if data is None else Query(self.fitted, data, layer, batch_key=batch_key)
+        found = labelling.predict(self.fitted, query, unknown_rate, unlabeled_category)
         return found.table() if return_probabilities else found.names
 
     # -- what they express ---------------------------------------------------------------------------------------------

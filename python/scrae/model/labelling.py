@@ -14,8 +14,8 @@ from scrae._messages import first_few, some
 from scrae.data.cells import Cells, read_cells
 from scrae.data.covariates import Covariates
 from scrae.data.links import Links
-from scrae.model import new_batches
 from scrae.model.fitted import FittedModel, NotFittedError
+from scrae.model.query import Query
 from scrae.posthoc.cell_types import CellTypes, fit_cell_types
 
 if TYPE_CHECKING:
@@ -114,17 +114,21 @@ class Predicted:
         return RenamedColumns.of(table, {"familiarity": P_VALUE})
 
 
-def predict(
-    model: FittedModel,
-    data: Any,
-    layer: str | None,
-    unknown_rate: float,
-    unlabeled_category: str,
-    batch_key: str | None,
-) -> Predicted:
-    """See :meth:`scrae.SCRAE.predict`."""
+def known_types(model: FittedModel) -> CellTypes:
+    """What the model has learned of types.
+
+    Raises
+    ------
+    scrae.NotFittedError
+        Nothing yet.
+    """
     if model.cell_types is None:
         raise NotFittedError("the model knows no types of cells yet: call fit_labels(adata, labels_key) first")
+    return model.cell_types
+
+
+def refuse_no_share(unknown_rate: float) -> None:
+    """Refuse what is no share of cells that may be called unknown."""
     if not 0 <= unknown_rate < 1:
         raise Refusal(
             f"unknown_rate is a share of cells, in [0, 1), not {unknown_rate:g}",
@@ -134,31 +138,21 @@ def predict(
             high=1,
             value=float(unknown_rate),
         )
-    features, index = _features(model, data, layer, batch_key)
-    probabilities = model.cell_types.probabilities(features)
-    p_values = model.cell_types.conformal_p_values(features)
-    likeliest = model.cell_types.types[probabilities.argmax(1)]
-    names = np.where(p_values <= unknown_rate, unlabeled_category, likeliest).astype(object)
-    return Predicted(names, probabilities, p_values, model.cell_types.types, index)
 
 
-def _features(
-    model: FittedModel, data: Any, layer: str | None, batch_key: str | None
-) -> tuple[np.ndarray, pd.Index | None]:
-    """What types are told by, (n_cells, n_hidden), and the names of the cells."""
-    hidden = model.module.encode_hidden
-    if data is None:
-        if batch_key is not None:
-            raise ValueError("batch_key names the batches of new cells, but the training cells were asked for")
-        counts, index = model.known_cells()[0], None
+def predict(
+    model: FittedModel, query: Query | None, unknown_rate: float = 0.01, unlabeled_category: str = "Unknown"
+) -> Predicted:
+    """See :meth:`scrae.SCRAE.predict`; without a query, of the training cells."""
+    types = known_types(model)
+    refuse_no_share(unknown_rate)
+    if query is None:
+        counts = model.known_cells()[0]
+        features = model.row_of_each(counts, Covariates.none(counts.shape[0]), model.module.encode_hidden)
     else:
-        cells = read_cells(data, layer)
-        counts = model.match_genes(cells, missing_allowed=True)
-        index = None if cells.source is None else cells.source.obs_names
-        if batch_key is not None:
-            # The factors of a batch alone: a shift as in an embedding costs more right types than it gives.
-            of_new = new_batches.row_of_each(
-                model, cells, counts, batch_key, hidden, lambda _, divided: hidden(divided)
-            )
-            return of_new, index
-    return model.row_of_each(counts, Covariates.none(counts.shape[0]), hidden), index
+        features = query.hidden()
+    probabilities = types.probabilities(features)
+    p_values = types.conformal_p_values(features)
+    likeliest = types.types[probabilities.argmax(1)]
+    names = np.where(p_values <= unknown_rate, unlabeled_category, likeliest).astype(object)
+    return Predicted(names, probabilities, p_values, types.types, None if query is None else query.names)

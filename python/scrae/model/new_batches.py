@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.sparse as sp
@@ -25,60 +25,95 @@ from scrae.posthoc.new_batch import NewBatch, TrainingCells
 UNLIKE = 0.08  # nats per molecule that training cells say less than the mean of a batch, from which on it is said
 
 
-def row_of_each(
-    model: FittedModel,
-    cells: Cells,
-    counts: sp.csr_array,
-    batch_key: str,
-    of_known: Callable[[Minibatch], Tensor],
-    of_new: Callable[[NewBatch, Minibatch], Tensor],
-) -> np.ndarray:
-    """``of_known`` of cells of batches that the model knows, ``of_new`` of cells of others, in the order of the cells.
+@dataclass(frozen=True)
+class NewBatches:
+    """New cells, and what sets each of their batches apart.
 
-    Parameters
+    Attributes
     ----------
-    cells, counts
-        The new cells, and their counts of the model's genes.
-    batch_key
-        Their column with batches. Where it is that of the training, batches of the training are known.
-    of_known
-        Of a minibatch, (n_cells, n_columns).
-    of_new
-        Of what sets a batch apart, and of a minibatch whose counts are without the batch's factors.
-
-    Raises
-    ------
-    ValueError
-        The column is not there or lacks values, or the model has nothing that a new batch could be compared with.
+    model
+        The model that they are shown to.
+    counts
+        Their counts of the model's genes.
+    parts
+        Positions of the cells of each batch that the model does not know, and what sets it apart.
+    left
+        Positions of the other cells: of known batches, and of those that nothing can be said of.
     """
-    of_cell = cells.covariate(batch_key).astype(str)
-    known = set(model.coding.levels[batch_key]) if batch_key == model.coding.batch_key else set()
-    parts = {name: np.flatnonzero(of_cell == name) for name in sorted(set(of_cell.tolist()) - known)}
-    training = training_cells(model) if parts else None
-    found: list[tuple[np.ndarray, np.ndarray]] = []
-    left = np.isin(of_cell, list(known))
-    unlike: list[str] = []
-    apart: dict[str, float] = {}
-    for name, here in parts.items():
-        assert training is not None
-        own = sp.csr_array(counts[here])
-        batch = _new_batch(model, own, training)
-        if batch is None:
-            unlike.append(name)
-            left[here] = True
-            continue
-        if batch.gained < -UNLIKE:
-            apart[name] = -batch.gained
-        found.append((here, _rows(model, own, batch, of_new)))
-    if left.any():
-        here = np.flatnonzero(left)
-        rows = model.row_of_each(sp.csr_array(counts[here]), Covariates.none(len(here)), of_known)
-        found.append((here, rows))
-    _warn(batch_key, unlike, apart)
-    result = np.empty((len(of_cell), *found[0][1].shape[1:]), dtype=found[0][1].dtype)
-    for here, rows in found:
-        result[here] = rows
-    return result
+
+    model: FittedModel
+    counts: sp.csr_array
+    parts: list[tuple[np.ndarray, NewBatch]]
+    left: np.ndarray
+
+    @classmethod
+    def find(cls, model: FittedModel, cells: Cells, counts: sp.csr_array, batch_key: str) -> NewBatches:
+        """Look for it in the cells of each batch, with a warning of batches that it could not be found for.
+
+        Parameters
+        ----------
+        cells, counts
+            The new cells, and their counts of the model's genes.
+        batch_key
+            Their column with batches. Where it is that of the training, batches of the training are known.
+
+        Raises
+        ------
+        ValueError
+            The column is not there or lacks values, or the model has nothing that a new batch could be compared with.
+        """
+        of_cell = cells.covariate(batch_key).astype(str)
+        known = set(model.coding.levels[batch_key]) if batch_key == model.coding.batch_key else set()
+        places = {name: np.flatnonzero(of_cell == name) for name in sorted(set(of_cell.tolist()) - known)}
+        training = training_cells(model) if places else None
+        parts: list[tuple[np.ndarray, NewBatch]] = []
+        left = np.isin(of_cell, list(known))
+        unlike: list[str] = []
+        apart: dict[str, float] = {}
+        for name, here in places.items():
+            assert training is not None
+            batch = _new_batch(model, sp.csr_array(counts[here]), training)
+            if batch is None:
+                unlike.append(name)
+                left[here] = True
+                continue
+            if batch.gained < -UNLIKE:
+                apart[name] = -batch.gained
+            parts.append((here, batch))
+        _warn(batch_key, unlike, apart)
+        return cls(model, counts, parts, np.flatnonzero(left))
+
+    def row_of_each(
+        self, of_known: Callable[[Minibatch], Tensor], of_new: Callable[[NewBatch, Minibatch], Tensor]
+    ) -> np.ndarray:
+        """``of_known`` of cells that are left as they are, ``of_new`` of the others, in the order of the cells.
+
+        Parameters
+        ----------
+        of_known
+            Of a minibatch, (n_cells, n_columns).
+        of_new
+            Of what sets a batch apart, and of a minibatch whose counts are without the batch's factors.
+        """
+        found = [(here, self._rows(here, _divided(batch, of_new))) for here, batch in self.parts]
+        if len(self.left):
+            found.append((self.left, self._rows(self.left, of_known)))
+        result = np.empty((self.counts.shape[0], *found[0][1].shape[1:]), dtype=found[0][1].dtype)
+        for here, rows in found:
+            result[here] = rows
+        return result
+
+    def _rows(self, here: np.ndarray, of: Callable[[Minibatch], Tensor]) -> np.ndarray:
+        return self.model.row_of_each(sp.csr_array(self.counts[here]), Covariates.none(len(here)), of)
+
+
+def _divided(batch: NewBatch, of: Callable[[NewBatch, Minibatch], Tensor]) -> Callable[[Minibatch], Tensor]:
+    """``of`` the batch and a minibatch without its factors, as a function of the minibatch as it is."""
+
+    def of_divided(minibatch: Minibatch) -> Tensor:
+        return of(batch, replace(minibatch, counts=batch.divided(minibatch.counts)))
+
+    return of_divided
 
 
 def training_cells(model: FittedModel) -> TrainingCells:
@@ -127,15 +162,6 @@ def _new_batch(model: FittedModel, counts: sp.csr_array, training: TrainingCells
         return torch.as_tensor(model.row_of_each(rows, Covariates.none(rows.shape[0]), model.coordinates))
 
     return NewBatch.fit(some_counts, training, coordinates, model.random_state)
-
-
-def _rows(
-    model: FittedModel, counts: sp.csr_array, batch: NewBatch, of: Callable[[NewBatch, Minibatch], Tensor]
-) -> np.ndarray:
-    def of_divided(minibatch: Minibatch) -> Tensor:
-        return of(batch, replace(minibatch, counts=batch.divided(minibatch.counts)))
-
-    return model.row_of_each(counts, Covariates.none(counts.shape[0]), of_divided)
 
 
 def _warn(batch_key: str, unlike: list[str], apart: dict[str, float]) -> None:

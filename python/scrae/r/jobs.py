@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
     from scrae.model import SCRAE
+    from scrae.model.query import Query
 
 JOB = "job.json"
 RESULT = "result.json"
@@ -67,21 +68,25 @@ def _train(arguments: dict[str, Any], cells: Callable[[], AnnData], folder: Path
 
 
 def _map(arguments: dict[str, Any], cells: Callable[[], AnnData], folder: Path, emit: Emit) -> dict[str, Any]:
+    from scrae.model.query import Query
+
     model, adata = _load(arguments), cells()
     emit("stage", text=f"mapping {adata.n_obs:,} cells")
-    answer = {"embedding": write_array(folder, "embedding", model.map(adata, batch_key=arguments.get("batch_key")))}
-    return (
-        answer
-        if model.cell_types is None
-        else answer | {"table": write_table(folder, _labels(arguments, model, adata))}
-    )
+    query = Query(model.fitted, adata, batch_key=arguments.get("batch_key"))
+    answer = {"embedding": write_array(folder, "embedding", query.embedding())}
+    if model.cell_types is None:
+        return answer
+    return answer | {"table": write_table(folder, _labels(arguments, model, query))}
 
 
 def _label(arguments: dict[str, Any], cells: Callable[[], AnnData], folder: Path, emit: Emit) -> dict[str, Any]:
+    from scrae.model.query import Query
+
     model, adata = _load(arguments), cells()
     emit("stage", text=f"learning types of {adata.n_obs:,} cells")
     model.fit_labels(adata, arguments["labels_key"], unlabeled_category=arguments["unlabeled_category"])
-    return _trained(model, folder) | {"table": write_table(folder, _labels(arguments, model, adata))}
+    table = _labels(arguments, model, Query(model.fitted, adata))
+    return _trained(model, folder) | {"table": write_table(folder, table)}
 
 
 def _denoise(arguments: dict[str, Any], cells: Callable[[], AnnData], folder: Path, emit: Emit) -> dict[str, Any]:
@@ -356,13 +361,12 @@ def _load(arguments: dict[str, Any]) -> SCRAE:
     return SCRAE.load(folder, device=device, verbose=False) if kept is None else kept
 
 
-def _labels(arguments: dict[str, Any], model: SCRAE, adata: AnnData) -> pd.DataFrame:
+def _labels(arguments: dict[str, Any], model: SCRAE, query: Query) -> pd.DataFrame:
     """Type of each cell, its probability, and how like the labelled cells it is, as columns are called in R objects."""
     from scrae.tl.predicted import predicted_types
 
     unlabeled, rate = arguments["unlabeled_category"], arguments["unknown_rate"]
-    batch_key = arguments.get("batch_key")
-    table = predicted_types(model, adata, unknown_rate=rate, unlabeled=unlabeled, batch_key=batch_key)
+    table = predicted_types(model, query, unknown_rate=rate, unlabeled=unlabeled)
     return table.reset_index(drop=True).rename(columns={"conformal_p_value": "familiarity"})
 
 

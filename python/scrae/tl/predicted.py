@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pandas as pd
 
 from scrae.model import SCRAE, labelling
-
-if TYPE_CHECKING:
-    from anndata import AnnData
+from scrae.model.query import Query
 
 
 def predicted_types(
-    model: SCRAE,
-    adata: AnnData,
-    *,
-    layer: str | None = None,
-    unknown_rate: float = 0.01,
-    unlabeled: str = "Unknown",
-    batch_key: str | None = None,
+    model: SCRAE, query: Query, *, unknown_rate: float = 0.01, unlabeled: str = "Unknown"
 ) -> pd.DataFrame:
     """Type of each cell, the probability of its likeliest type, and how like the labelled cells it is.
 
@@ -27,7 +17,9 @@ def predicted_types(
     ----------
     model
         A model that has learned types.
-    adata, layer, unknown_rate, batch_key
+    query
+        The cells.
+    unknown_rate
         As for :meth:`scrae.SCRAE.predict`.
     unlabeled
         How cells of no type are called.
@@ -37,12 +29,12 @@ def predicted_types(
     DataFrame (n_cells, 3): ``label`` (categories: the types, then ``unlabeled``), ``label_probability`` and
     ``conformal_p_value``.
     """
-    found = labelling.predict(model.fitted, adata, layer, unknown_rate, unlabeled, batch_key)
+    found = labelling.predict(model.fitted, query, unknown_rate, unlabeled)
     return pd.DataFrame(
         {
             "label": pd.Categorical(found.names, categories=list(dict.fromkeys([*found.types, unlabeled]))),
             "label_probability": found.probabilities.max(1),
             labelling.P_VALUE: found.p_values,
         },
-        index=adata.obs_names,
+        index=query.names,
     )
