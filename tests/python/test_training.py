@@ -25,6 +25,7 @@ from scrae.compute import progress
 from scrae.compute.bfloat16 import MULTIPLICATIONS_OF_A_THREAD, multiplies_bfloat16, useful_threads
 from scrae.model.folder import STATE
 from scrae.training.loop import RETRIES, Training
+from scrae.training.means import Means
 
 
 def assert_same_model(a, b):
@@ -147,6 +148,7 @@ TRAIN = """
 import os, signal, sys
 import numpy as np, torch, scrae
 from scrae.model.folder import STATE
+from scrae.training.means import Means
 from scrae.training.loop import Training
 
 torch.set_num_threads(1)
@@ -268,6 +270,7 @@ def test_a_signal_to_stop_makes_the_command_line_write_the_result(pbmc, tmp_path
 def test_sigterm_before_there_is_anything_to_keep_ends_the_program_as_ever():
     code = """
 import os, signal, numpy as np, scrae
+from scrae.training.means import Means
 from scrae.training.loop import Training
 step = Training._step
 
@@ -520,3 +523,16 @@ def test_freed_gradients_are_not_asked_for_anew_in_every_step():
     without, kept = map(int, run.stdout.split())
     assert without > 1000
     assert kept < 10
+
+
+def test_means_are_of_what_was_counted_in_since_the_last_restart_and_their_sums_stay_in_place():
+    means = Means()
+    for value in (1.0, 4.0):
+        means.add({"a": torch.tensor(value), "b": torch.tensor(2 * value)})
+    assert means.so_far() == {"a": 2.5, "b": 5.0}
+    places = [total.data_ptr() for total in means._totals.values()]
+    means.restart()
+    assert means.so_far() == {}
+    means.add({"b": torch.tensor(7.0)})
+    assert means.so_far() == {"b": 7.0}
+    assert [total.data_ptr() for total in means._totals.values()] == places

@@ -33,6 +33,7 @@ from scrae.compute.threads import at_most
 from scrae.data.minibatches import EVALUATION_CELLS, CountData, Minibatch
 from scrae.regularisers.phases import Phase
 from scrae.training.adam import Adam
+from scrae.training.means import Means
 from scrae.training.recordings import Recordings
 
 SNAPSHOT_STEPS = 100  # at most, between good states kept in memory; a copy every step would cost a fifth of it
@@ -68,34 +69,6 @@ class Progress:
     retries: int = 0
     stop_reason: str | None = None
     history: list[dict[str, float]] = field(default_factory=list)
-
-
-class Means:
-    """Means of named scalars, summed on their device in double precision; none of them is kept (see
-    :meth:`CountData.row_of_each <scrae.data.minibatches.CountData.row_of_each>`).
-    """
-
-    def __init__(self) -> None:
-        self._totals: dict[str, Tensor] = {}
-        self._numbers: dict[str, Tensor] = {}
-
-    def restart(self) -> None:
-        """Forget what was counted in. The sums stay where they are, as a recorded iteration wants them."""
-        for sums in (self._totals, self._numbers):
-            for total in sums.values():
-                total.zero_()
-
-    def add(self, values: Mapping[str, Tensor]) -> None:
-        """Count these in."""
-        for name, value in values.items():
-            for sums, summand in ((self._totals, value), (self._numbers, 1)):
-                total = sums.setdefault(name, torch.zeros((), dtype=torch.float64, device=value.device))
-                total += summand
-
-    def so_far(self) -> dict[str, float]:
-        """The mean of each that was counted in."""
-        numbers = {name: float(number) for name, number in self._numbers.items()}
-        return {name: float(total) / numbers[name] for name, total in self._totals.items() if numbers[name]}
 
 
 class Training:

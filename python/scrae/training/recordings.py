@@ -44,8 +44,9 @@ class Recordings:
             return
         recorded = self._known[kind]
         if recorded is None:
-            recorded = self._known[kind] = cells.clone(), torch.cuda.CUDAGraph()
+            recorded = cells.clone(), torch.cuda.CUDAGraph()
             with torch.cuda.graph(recorded[1], capture_error_mode="thread_local"):
                 self._iteration(recorded[0], due)
+            self._known[kind] = recorded
         recorded[0].copy_(cells)
         recorded[1].replay()
