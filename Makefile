@@ -135,7 +135,7 @@ bench-family: setup ## every preset on 1,000 cells (Table 2 of the paper), then 
 
 bench-family-further: setup ## vasc and scdcc, which came later, beside four of the others; resumable (DATA=folder of h5ad)
 	@$(study)/family.py --data $(DATA) --cells 1000 --presets default scdeepcluster scvi contrastive_sc vasc scdcc \
-	--markdown $(studied)/family_further.md
+	--out $(studied)/family_further.csv --markdown $(studied)/family_further.md
 
 bench-family-maps: setup ## draw the cells as every preset has them (Figures 2-6 of the paper) in benchmarks/studies/results/maps
 	@$(study)/family.py --data $(DATA) --cells 1000 --latent 2 --seeds 1 --maps $(studied)/maps

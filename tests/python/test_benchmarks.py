@@ -247,7 +247,7 @@ LATER = {"scdcc", "vasc"}  # presets with fewer seeds, which have tables with so
 def test_rows_of_presets_that_are_kept_make_the_tables_that_are_kept(program, page, presets, seeds):
     family = program("family")
     results = Path(family.__file__).with_name("results")
-    rows = pd.read_csv(results / "family.csv").query("preset in @presets")
+    rows = pd.read_csv((results / page).with_suffix(".csv")).query("preset in @presets")
     for n_latent, number in seeds.items():
         complete = family.common(rows[rows["n_latent"] == n_latent])
         assert set(complete["preset"]) == presets

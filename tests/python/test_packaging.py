@@ -284,4 +284,4 @@ def test_no_committed_binary_is_large() -> None:
 def test_results_of_benchmarks_are_small() -> None:
     results = [file for file in committed_files() if "results" in file.parts and "benchmarks" in file.parts]
     assert results
-    assert [file for file in results if file.stat().st_size > 300_000] == []
+    assert [file for file in results if file.stat().st_size > 200_000] == []
