@@ -4,7 +4,7 @@
                                  [--shares 0.02 0.05 0.1] [--threads 2] [--out scaling.csv]
                                  [--markdown scaling.md] [--figure scaling.png]
     python benchmarks/scaling.py --data DIR --whole 70000 [--from memory h5ad zarr seurat] [--epochs 1]
-                                 [--genes 20000 --share 0.05] [--out ...] ...
+                                 [--genes 20000 --share 0.05] [--batches 50] [--out ...] ...
 
 DIR has what benchmarks/semisynthetic.py draws cells from, 20,000 genes each where nothing else is said. The first form
 varies, one at a time, the number of cells (2,000 genes chosen, 5 % of the entries above zero), of genes chosen and the
@@ -12,9 +12,10 @@ share of entries (16,000 cells), and fits time = a size^b to each part. Parts: c
 median of 100 and more; what else fitting does (checks, the read-out); the embedding of all cells; their neighbour graph
 and Leiden clusters (scanpy). The second form is scrae.tl.scrae with its defaults (or that many epochs) on so many
 cells, in memory, or from a file that is larger than what it holds; ``seurat``: RunSCRAE on a Seurat object, by the R
-package in R_LIBS, session and worker together. Each measurement is a process of its own; memory is the most that it had
-of its own (RssAnon) above what it had with the counts read in. A row for each; rows that are there are not measured
-again.
+package in R_LIBS, session and worker together. With ``--batches`` cells in memory are dealt into so many batches, which
+see the genes in other ways (benchmarks/made_batches.py), and the call has a ``batch_key``. Each measurement is a
+process of its own; memory is the most that it had of its own (RssAnon) above what it had with the counts read in. A row
+for each; rows that are there are not measured again.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ import pandas as pd
 from apart import in_a_process
 from experiment import command, options, resumed
 from figures import save
+from made_batches import Design, in_batches
 from memory import memory_of_all_mb, own_memory_mb
 from scipy.io import mmwrite
 from semisynthetic import cells_in_memory, source_in, write_cells
@@ -52,7 +54,7 @@ STEPS = 100  # of training, at least
 SCANPY_IS_EXACT_BELOW = 8192  # cells; neighbours of more are pynndescent's
 KEYS = ["cells", "chosen", "share"]
 SOURCES = ["memory", "h5ad", "zarr", "seurat"]
-KEYS_OF_WHOLE = ["cells", "source", "epochs", "genes", "share"]
+KEYS_OF_WHOLE = ["cells", "source", "epochs", "genes", "share", "batches"]
 PARTS = {
     "choice": "choice of genes",
     "step": "a step of training",
@@ -125,8 +127,8 @@ def measure_parts(data: Path, n_cells: int, n_chosen: int, share: float) -> dict
     }
 
 
-def measure_whole(path: Path, source: str, epochs: int | None) -> dict[str, float]:
-    """One call of scrae.tl.scrae in this process."""
+def measure_whole(path: Path, source: str, epochs: int | None, batches: int = 0) -> dict[str, float]:
+    """One call of scrae.tl.scrae in this process, with a batch_key where cells are to be in batches."""
     import anndata
 
     import scrae
@@ -134,12 +136,15 @@ def measure_whole(path: Path, source: str, epochs: int | None) -> dict[str, floa
 
     warnings.simplefilter("ignore")
     adata = anndata.read_h5ad(path) if source == "memory" else None
+    if batches:
+        adata.obs["cell_type"] = "any"  # genes are shifted by batch alone
+        adata = in_batches(adata, Design(path.stem, batches, 0.5, 0.0, 0.0, 0.5, None, 0, 0))
     with watched(own_memory_mb) as held:
         started = time.perf_counter()
         if adata is None:
             adata = cells_on_disk(path)
         mapped = time.perf_counter() - started
-        scrae.tl.scrae(adata, max_epochs=epochs, verbose=False)
+        scrae.tl.scrae(adata, batch_key="batch" if batches else None, max_epochs=epochs, verbose=False)
         seconds = time.perf_counter() - started
     summary = adata.uns["scrae"]["summary"]
     return {
@@ -163,9 +168,10 @@ def stored(folder: str | Path, data: Path, n_cells: int, kind: str, n_genes: int
     return path
 
 
-def in_python(data: Path, path: Path, source: str, epochs: int, threads: int) -> dict[str, float]:
+def in_python(data: Path, path: Path, source: str, epochs: int, threads: int, batches: int = 0) -> dict[str, float]:
     """:func:`measure_whole` in a process of its own; 0 epochs: the default."""
-    return in_a_process(__file__, "--data", data, "--threads", threads, "--measure-whole", path, source, epochs)
+    asked = ("--measure-whole", path, source, epochs, batches)
+    return in_a_process(__file__, "--data", data, "--threads", threads, *asked)
 
 
 def measure_r(*asked: object) -> dict[str, float]:
@@ -257,14 +263,15 @@ def parts_at_sizes(typed: argparse.Namespace) -> None:
 def whole_calls(typed: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as folder:
 
-        def one(n_cells: int, source: str, epochs: int, n_genes: int, share: float) -> dict[str, float]:
+        def one(n_cells: int, source: str, epochs: int, n_genes: int, share: float, batches: int) -> dict[str, float]:
             kind = {"seurat": "mtx", "zarr": "zarr"}.get(source, "h5ad")
             path = stored(folder, typed.data, n_cells, kind, n_genes, share)
             if source == "seurat":
                 return measure_r(path, typed.threads, epochs)
-            return in_python(typed.data, path, source, epochs, typed.threads)
+            return in_python(typed.data, path, source, epochs, typed.threads, batches)
 
-        wanted = [(n, source, typed.epochs, typed.genes, typed.share) for n in typed.whole for source in typed.sources]
+        asked = (typed.epochs, typed.genes, typed.share, typed.batches)
+        wanted = [(n, source, *asked) for n in typed.whole for source in typed.sources]
         results = resumed(typed.out, KEYS_OF_WHOLE, wanted, one)
     shown = results.drop(columns=KEYS_OF_WHOLE).map("{:,.0f}".format)
     shown.index = [f"{row.cells:,} cells, {row.source}" for row in results.itertuples()]
@@ -282,17 +289,20 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=0, help="of whole calls (0: the default)")
     parser.add_argument("--genes", type=int, default=GENES, help="of the cells of whole calls")
     parser.add_argument("--share", type=float, default=SHARE, help="of their entries above zero")
+    parser.add_argument("--batches", type=int, default=0, help="of the cells of whole calls from memory")
     parser.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)
-    parser.add_argument("--measure-whole", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--measure-whole", nargs=4, help=argparse.SUPPRESS)
     typed = options(parser)
     source_in(typed.data)
     if typed.measure:
         n_cells, n_chosen, share = typed.measure
         print(json.dumps(measure_parts(typed.data, int(n_cells), int(n_chosen), float(share))))
     elif typed.measure_whole:
-        path, source, epochs = typed.measure_whole
-        print(json.dumps(measure_whole(Path(path), source, int(epochs) or None)))
+        path, source, epochs, batches = typed.measure_whole
+        print(json.dumps(measure_whole(Path(path), source, int(epochs) or None, int(batches))))
     elif typed.whole:
+        if typed.batches and typed.sources != ["memory"]:
+            parser.error("--batches asks for cells in memory: leave --from out")
         whole_calls(typed)
     else:
         parts_at_sizes(typed)
