@@ -110,8 +110,8 @@ bench-waiting: setup ## seconds from counts to clusters and a map, beside scanpy
 # Those that are there: scanpy, scranpy after `make peers`, Seurat, and the others of R where their folder is named.
 CLUSTER_PEERS := $(if $(wildcard .venv-peers/lib/*/site-packages/scranpy),--peer .venv-peers/bin/python --methods scranpy,--methods)
 
-bench-cluster-peers: setup-r ## clusters by Seurat and scanpy; after `make peers` by scranpy, SCVI, LDVAE, CONCORD and SCALEX; RLIB=folder with R's scran, SC3, scSHC, CHOIR: by these, too (DATA=folder of h5ad)
-	@$(if $(PEER),$(python) benchmarks/accuracy.py --data $(DATA) --seeds 1 $(PEER) scvi ldvae $(if $(LATER_PEERS),concord_alone) $(SCALEX) >/dev/null)
+bench-cluster-peers: setup-r ## clusters by Seurat and scanpy; after `make peers` by scranpy, SCVI, LDVAE, JointEmbeddingSCVI, CONCORD and SCALEX; RLIB=folder with R's scran, SC3, scSHC, CHOIR: by these, too (DATA=folder of h5ad)
+	@$(if $(PEER),$(python) benchmarks/accuracy.py --data $(DATA) --seeds 1 $(PEER) scvi ldvae $(JOINT) $(if $(LATER_PEERS),concord_alone) $(SCALEX) >/dev/null)
 	@$(if $(RLIB),R_LIBS=$(RLIB)) $(python) benchmarks/cluster_peers.py --data $(DATA) \
 	--markdown benchmarks/results/cluster_peers.md $(CLUSTER_PEERS) scanpy seurat seurat30 sctransform $(if $(RLIB),scran sc3 scshc choir) >/dev/null
 
@@ -149,6 +149,8 @@ bench-vae-report: setup ## AE, beta-VAE and beta-VSC on PBMC 3k as in a report, 
 
 # After `make peers` the methods of others are measured, too.
 PEER := $(if $(wildcard .venv-peers/.ready),--peer .venv-peers/bin/python --methods)
+# scvi-tools has it from 1.5 on, which needs Python 3.12.
+JOINT := $(if $(wildcard .venv-peers/lib/*/site-packages/scvi/external/joint_embedding_scvi),joint_scvi)
 SCALEX := $(if $(wildcard .venv-peers/lib/*/site-packages/scalex),scalex)
 
 bench-labels: setup ## types from some labels, calibration, unknown types, beside classifiers on PCA and scANVI (DATA=folder of h5ad)

@@ -7,13 +7,13 @@
 DIR holds h5ad files with raw counts in X and labels in obs["cell_type"]. Labels are used for the scores and for the
 number of k-means clusters, never in training, stopping or choosing. Every method sees the same cells and the same
 genes. A method is ``pca10`` (any number), a preset, a preset with other settings, such as
-``default:mask_rate=0.5,n_latent=20``, or with ``--peer`` one of benchmarks/peers.py: ``scvi``, ``ldvae``, ``scalex``
-(with one seed each: they take long), ``concord_alone``, and ``harmony`` where the data have obs["batch"]. Clusterings
-are k-means with the number of types, Leiden at scanpy's resolution of 1, and Leiden at the resolution with the best
-silhouette, which needs no labels. k-means is given the first axes of an embedding alone, where it has residual ones for
-neighbour graphs beside them. One row per (data set, method, seed); rows that are there already are not computed again.
-With ``--embeddings`` every embedding is kept in a folder, and taken from there the next time: scores can change without
-another training.
+``default:mask_rate=0.5,n_latent=20``, or with ``--peer`` one of benchmarks/peers.py: ``scvi``, ``ldvae``,
+``joint_scvi``, ``scalex`` (with one seed each: they take long), ``concord_alone``, and ``harmony`` where the data have
+obs["batch"]. Clusterings are k-means with the number of types, Leiden at scanpy's resolution of 1, and Leiden at the
+resolution with the best silhouette, which needs no labels. k-means is given the first axes of an embedding alone, where
+it has residual ones for neighbour graphs beside them. One row per (data set, method, seed); rows that are there already
+are not computed again. With ``--embeddings`` every embedding is kept in a folder, and taken from there the next time:
+scores can change without another training.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from tables import by_dataset, publish
 import scrae
 from scrae.autoencoder.presets import PRESETS
 
-ONE_SEED = ("scvi", "ldvae", "scalex")
+ONE_SEED = ("scvi", "ldvae", "joint_scvi", "scalex")
 CLUSTERINGS: dict[str, Callable[[np.ndarray, int, int], np.ndarray]] = {  # of embedding, number of classes, seed
     "kmeans": scrae.metrics.kmeans,
     "leiden": lambda embedding, _, seed: scrae.metrics.leiden(embedding, random_state=seed),

@@ -19,8 +19,8 @@ are there already are not measured again, and with ``--tabulate`` nothing else i
 slow, have one seed.
 
 The tables join them with rows that other programs have measured, on 2,000 genes: scRAE and 30 principal components
-(benchmarks/results/clusters.csv), and SCVI, LDVAE, CONCORD and SCALEX with Leiden at 1, none of them told of batches
-(benchmarks/results/accuracy.csv).
+(benchmarks/results/clusters.csv), and SCVI, LDVAE, JointEmbeddingSCVI, CONCORD and SCALEX with Leiden at 1, none of
+them told of batches (benchmarks/results/accuracy.csv).
 """
 
 from __future__ import annotations
@@ -69,6 +69,7 @@ NAMES = {
 EMBEDDINGS = {
     "scvi": "SCVI, Leiden at 1",
     "ldvae": "LDVAE, Leiden at 1",
+    "joint_scvi": "JointEmbeddingSCVI, Leiden at 1",
     "concord_alone": "CONCORD, Leiden at 1",
     "scalex": "SCALEX, Leiden at 1",
 }

@@ -3,8 +3,9 @@
     .venv-peers/bin/python benchmarks/peers.py METHOD COUNTS.h5ad SEED ANSWER.npy
 
 Each with its own defaults. Embeddings (``EMBEDDINGS``) that are told nothing of batches: ``scvi``, SCVI of scvi-tools;
-``ldvae``, its LDVAE (a linear decoder); ``scalex``; ``concord_alone``. Told ``obs["batch"]``: ``scvi_batch``,
-``scalex_batch`` and ``concord``, which are the same three; ``harmony``, Harmony (harmonypy) on 30 scaled principal
+``ldvae``, its LDVAE (a linear decoder); ``joint_scvi``, its JointEmbeddingSCVI, which scvi-tools has from 1.5 and
+Python 3.12 on; ``scalex``; ``concord_alone``. Told ``obs["batch"]``: ``scvi_batch``, ``scalex_batch`` and ``concord``,
+which are ``scvi``, ``scalex`` and ``concord_alone``; ``harmony``, Harmony (harmonypy) on 30 scaled principal
 components; ``scanorama``. Other answers (``ANSWERS``): ``scanvi``, probabilities of types from ``obs["known"]``,
 "Unknown" where there is no label, told ``obs["batch"]`` if it is there; ``scanvi_surgery``, codes of all cells and such
 probabilities, from SCANVI of the cells with a label and a surgery (scArches) for the batches of the others;
@@ -123,12 +124,24 @@ def with_concord(adata: anndata.AnnData, seed: int, domain_key: str | None) -> n
 
 
 def ldvae(adata: anndata.AnnData, seed: int) -> np.ndarray:
-    """Ten codes, of a training that nothing keeps."""
+    from scvi.model import LinearSCVI
+
+    return codes_of(LinearSCVI, adata, seed)
+
+
+def joint_scvi(adata: anndata.AnnData, seed: int) -> np.ndarray:
+    from scvi.external import JointEmbeddingSCVI
+
+    return codes_of(JointEmbeddingSCVI, adata, seed)
+
+
+def codes_of(model_class: Any, adata: anndata.AnnData, seed: int) -> np.ndarray:
+    """Ten codes by another model of scvi-tools, of a training that nothing keeps."""
     import scvi
 
     scvi.settings.seed = seed
-    scvi.model.LinearSCVI.setup_anndata(adata)
-    model = scvi.model.LinearSCVI(adata)
+    model_class.setup_anndata(adata)
+    model = model_class(adata)
     model.train(accelerator="cpu", enable_progress_bar=False)
     return np.asarray(model.get_latent_representation())
 
@@ -236,6 +249,7 @@ def scib(adata: anndata.AnnData, seed: int) -> np.ndarray:
 EMBEDDINGS = {
     "scvi": scvi,
     "ldvae": ldvae,
+    "joint_scvi": joint_scvi,
     "scalex": scalex,
     "concord_alone": concord_alone,
     "scvi_batch": scvi_batch,
