@@ -119,7 +119,7 @@ report_batches <- function(source, embedding, fit, batch.by, keep, group.by, tab
     columns <- read_covariates(table, c(batch.by, keep, group.by), where)
     for (column in unique(c(batch.by, keep))) {
         if (length(unique(columns[[column]])) < 2L) {
-            fail(WORDS$one_level(list(column = column)), class = "scrae_one_level")
+            refuse("one_level", list(column = column))
         }
     }
     if (!is.null(embedding)) {

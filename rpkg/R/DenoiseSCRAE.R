@@ -135,7 +135,7 @@ known_library_size <- function(size) {
         tolower(size) %in% c("common", "observed")
     numbered <- is.numeric(size) && length(size) == 1L && is.finite(size) && size > 0
     if (!named && !numbered) {
-        fail(WORDS$library_size(list(value = size)), class = "scrae_library_size")
+        refuse("library_size", list(value = size))
     }
     if (named) tolower(size) else size
 }
@@ -147,12 +147,10 @@ known_batch <- function(batch, facts) {
     }
     one_value(batch, "batch")
     if (is.null(facts$batch_key)) {
-        fail(WORDS$no_batches(list(batch = batch)), class = "scrae_no_batches")
+        refuse("no_batches", list(batch = batch))
     }
     known <- facts$covariate_levels[[facts$batch_key]]
     if (!as.character(batch) %in% known) {
-        fail(WORDS$unknown_batch(list(batch = batch, known = known)),
-            class = "scrae_unknown_batch"
-        )
+        refuse("unknown_batch", list(batch = batch, known = known))
     }
 }

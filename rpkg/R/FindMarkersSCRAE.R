@@ -259,12 +259,7 @@ compared_groups <- function(of_cell, column, ident.1, ident.2, cells) {
     }
     for (group in unlist(given)) {
         if (!group %in% known) {
-            fail(
-                WORDS$unknown_group(
-                    list(column = column, group = group, known = known)
-                ),
-                class = "scrae_unknown_group"
-            )
+            refuse("unknown_group", list(column = column, group = group, known = known))
         }
     }
     shared <- intersect(given[[1L]], given[[2L]])

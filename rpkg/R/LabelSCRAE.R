@@ -154,13 +154,10 @@ known_types <- function(labels, unlabeled, verbose) {
     called <- name_of_unknown(unlabeled, c(labels[[1L]], "Unknown"))
     types <- setdiff(labels[[1L]], c(NA, called))
     if (length(types) < 2L) {
-        fail(
-            WORDS$too_few_types(list(
-                column = names(labels), types = types, unlabeled = called,
-                n_labelled = sum(labels[[1L]] %in% types)
-            )),
-            class = "scrae_too_few_types"
-        )
+        refuse("too_few_types", list(
+            column = names(labels), types = types, unlabeled = called,
+            n_labelled = sum(labels[[1L]] %in% types)
+        ))
     }
     labels[[1L]][is.na(labels[[1L]])] <- called
     list(labels = labels, called = called)

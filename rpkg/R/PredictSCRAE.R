@@ -197,13 +197,10 @@ check_model_genes <- function(source, genes, every = FALSE) {
         )
     }
     if (every && length(missing) > 0L) {
-        fail(
-            WORDS$genes_missing(
-                list(n = length(missing), n_genes = length(genes), names = missing),
-                source$where
-            ),
-            capitals_of(missing, source$names),
-            class = "scrae_genes_missing"
+        refuse(
+            "genes_missing",
+            list(n = length(missing), n_genes = length(genes), names = missing),
+            source$where, capitals_of(missing, source$names)
         )
     }
     positions

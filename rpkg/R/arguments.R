@@ -198,7 +198,7 @@ known_device <- function(device) {
     }
     a_name(device, "device")
     if (!grepl("^(auto|cpu|cuda(:[0-9]+)?)$", tolower(device))) {
-        fail(WORDS$unknown_device(list(device = device)), class = "scrae_unknown_device")
+        refuse("unknown_device", list(device = device))
     }
     tolower(device)
 }

@@ -14,7 +14,7 @@ read_links <- function(pairs, source, name) {
     }
     if (!(is.data.frame(pairs) || is.matrix(pairs) || is(pairs, "DataFrame")) ||
         ncol(pairs) != 2L) {
-        fail(WORDS$no_pairs(list(name = name)), class = "scrae_no_pairs")
+        refuse("no_pairs", list(name = name))
     }
     given <- c(rbind(plain_column(pairs[, 1L]), plain_column(pairs[, 2L])))
     positions <- if (is.numeric(given) && !source$named) {
@@ -38,5 +38,5 @@ plain_column <- function(values) if (is.numeric(values)) values else as.characte
 
 refuse_pairs <- function(code, name, cells, ...) {
     fields <- list(name = name, n = length(cells), names = as.character(cells), ...)
-    fail(WORDS[[code]](fields), class = paste0("scrae_", code))
+    refuse(code, fields)
 }

@@ -56,9 +56,7 @@ describe_model <- function(model) {
     tryCatch(
         jsonlite::parse_json(text, simplifyVector = TRUE, simplifyDataFrame = FALSE),
         error = function(condition) {
-            fail(WORDS$damaged_file(list(file = "scrae.json")),
-                class = "scrae_damaged_file"
-            )
+            refuse("damaged_file", list(file = "scrae.json"))
         }
     )
 }

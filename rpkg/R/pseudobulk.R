@@ -90,7 +90,7 @@ or_refusal <- function(each, make, refused = list(), last = NULL) {
 }
 
 untestable <- function(code, fields) {
-    fail(WORDS[[code]](fields, ""), class = c(paste0("scrae_", code), "scrae_untestable"))
+    refuse(code, fields, class = "scrae_untestable")
 }
 
 #' The profiles of donors on two sides
@@ -110,7 +110,7 @@ profiles_of <- function(name, sample, side, batch, sample.by, batch.by) {
     small <- n_cells < CELLS_OF_PROFILE
     if (any(small)) {
         warning(
-            WORDS$small_profiles_left_out(list(
+            words_of("small_profiles_left_out", list(
                 group = name, column = sample.by, n = sum(small),
                 n_profiles = length(keys), names = sample[first][small],
                 least = CELLS_OF_PROFILE
@@ -140,7 +140,7 @@ profiles_of <- function(name, sample, side, batch, sample.by, batch.by) {
             untestable("some_samples_on_both_sides", told)
         }
         told$names <- single
-        warning(WORDS$unpaired_samples_left_out(told), call. = FALSE)
+        warning(words_of("unpaired_samples_left_out", told), call. = FALSE)
         paired <- sample[first] %in% both
         keys <- keys[paired]
         first <- first[paired]

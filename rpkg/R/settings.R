@@ -87,9 +87,7 @@ known_preset <- function(preset) {
 
 one_of <- function(value, known, name, as_typed = value) {
     if (!value %in% known) {
-        fail(WORDS$not_one_of(list(name = name, value = as_typed, known = known)),
-            class = "scrae_not_one_of"
-        )
+        refuse("not_one_of", list(name = name, value = as_typed, known = known))
     }
     value
 }
@@ -149,17 +147,13 @@ known_setting <- function(name, value) {
         TRUE
     )
     if (!right) {
-        fail(WORDS$other_kind(list(name = name, kind = kind, value = value)),
-            class = "scrae_other_kind"
-        )
+        refuse("other_kind", list(name = name, kind = kind, value = value))
     }
     if (kind == "widths") {
         right <- is.numeric(value) && length(value) > 0L && all(is.finite(value)) &&
             all(value == trunc(value)) && all(value >= 1)
         if (!right) {
-            fail(WORDS$no_widths(list(name = name, value = value)),
-                class = "scrae_no_widths"
-            )
+            refuse("no_widths", list(name = name, value = value))
         }
     }
     if (name %in% names(SETTING_LEAST)) at_least(value, SETTING_LEAST[[name]], dotted(name))

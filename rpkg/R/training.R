@@ -111,9 +111,7 @@ refuse_constant <- function(covariates) {
         names(Filter(is.character, covariates)), names(Filter(is.numeric, covariates))
     )
     if (length(both) > 0L) {
-        fail(WORDS$categorical_and_continuous(list(names = both)),
-            class = "scrae_categorical_and_continuous"
-        )
+        refuse("categorical_and_continuous", list(names = both))
     }
     for (name in names(covariates)) {
         values <- covariates[[name]]
@@ -137,11 +135,9 @@ refuse_too_many_axes <- function(n.latent, genes, source) {
         min(length(source$genes), genes$select$n_top)
     }
     if (!is.null(n.latent) && n.latent > n_genes) {
-        fail(
-            WORDS$too_many_dimensions(
-                list(n_latent = n.latent, n_genes = n_genes, fewer = n_genes)
-            ),
-            class = "scrae_too_many_dimensions"
+        refuse(
+            "too_many_dimensions",
+            list(n_latent = n.latent, n_genes = n_genes, fewer = n_genes)
         )
     }
 }

@@ -18,7 +18,7 @@ from scrae._errors import Coded, Refusal
 from scrae._messages import shown, some, unknown
 
 PACKAGE = Path(scrae.__file__).parent
-WORDS = Path(__file__).parents[2] / "rpkg" / "R" / "messages.R"
+WORDS = Path(__file__).parents[2] / "rpkg" / "R"
 OF_OTHERS = {"interrupted", "memory", "missing_package"}  # what scrae.r.events makes of errors of others
 # What no job of the R package can meet: other doors, files that are read in Python, places that R has checked or filled
 # in, and mistakes of who writes a term.
@@ -132,7 +132,7 @@ def codes() -> dict[str, list[Site]]:
 
 def words() -> dict[str, set[str]]:
     """The fields that R's words for each code speak of."""
-    text = WORDS.read_text(encoding="utf-8").split("\nWORDS <- list(")[1]
+    text = "".join(path.read_text(encoding="utf-8") for path in sorted(WORDS.glob("words_of_*.R")))
     parts = re.split(r"^    (\w+) = function\(f, where\)", text, flags=re.M)[1:]
     return {code: set(re.findall(r"\bf\$(\w+)", body)) for code, body in zip(parts[::2], parts[1::2], strict=True)}
 

@@ -42,6 +42,7 @@ from treated_cells import treated_cells
 pytestmark = pytest.mark.slow
 
 R_FILES = Path(__file__).parents[3] / "rpkg" / "R"
+WORDS = sorted(R_FILES.glob("words_of_*.R"))
 QUICK: dict[str, Any] = {"n_latent": 2, "n_hidden": (8,), "batch_size": 16, "max_epochs": 2, "verbose": False}
 OF_PYTHON = re.compile(
     r"\badata\b|\bobs\b|\bvar\b|\bobsm\b|\buns\b|\bnp\.|\bsc\.|\btl\.|\bpp\.|\bNone\b|\bTrue\b|\bFalse\b|\bNaN\b|map\(|"
@@ -607,8 +608,8 @@ def model() -> scrae.SCRAE:
 def words_of_r(ro: Any) -> Callable[[list[str]], str]:
     """What R says to lines of JSON from Python."""
     ro.r("scrae_words <- new.env()")
-    for name in ("conditions.R", "messages.R", "worker.R"):
-        ro.r(f'sys.source("{R_FILES / name}", scrae_words)')
+    for path in (*(R_FILES / name for name in ("conditions.R", "phrases.R", "messages.R", "worker.R")), *WORDS):
+        ro.r(f'sys.source("{path}", scrae_words)')
     say = ro.r(
         """function(lines, where) {
             tryCatch(
@@ -663,7 +664,7 @@ def test_r_says_it_without_a_word_of_python(
 
 
 def test_every_code_that_r_has_words_for_is_provoked() -> None:
-    known = re.findall(r"^    (\w+) = function\(f, where\)", (R_FILES / "messages.R").read_text(), flags=re.M)
+    known = re.findall(r"^    (\w+) = function\(f, where\)", "".join(map(Path.read_text, WORDS)), flags=re.M)
     assert sorted(known) == sorted(PROVOKED)
 
 
