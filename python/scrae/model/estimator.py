@@ -9,7 +9,6 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import scipy.sparse as sp
 from torch import Tensor
 
 from scrae._deprecation import warn_of_old_name
@@ -20,22 +19,17 @@ from scrae.compute import distributed
 from scrae.compute.device import refuse_more_than_free, resolve_device
 from scrae.compute.random_state import random_state_kept
 from scrae.compute.whole_numbers import at_least, not_negative, seed
-from scrae.data.cells import Cells, read_cells
-from scrae.data.counts import refuse_too_few, warn_of_empty_cells
-from scrae.data.covariates import CovariateCoding, warn_of_nested
-from scrae.data.features import marked
-from scrae.data.links import Links
+from scrae.data.counts import refuse_too_few
 from scrae.data.minibatches import room_of
-from scrae.data.on_disk import by_rows
-from scrae.data.several_files import batch_of
 from scrae.model import embedding, expression, labelling, sampling
 from scrae.model.checkpoints import Checkpoints
 from scrae.model.fitted import FittedModel, NotFittedError
 from scrae.model.fitting import Fitting
 from scrae.model.folder import kept_for_training, refuse_another, refuse_full, save_model, save_trained
-from scrae.model.identity import fingerprint, identity
+from scrae.model.identity import identity
 from scrae.model.loading import load_model, load_state
 from scrae.model.query import Query
+from scrae.model.training_data import TrainingData
 from scrae.regularisers import Regulariser
 
 if TYPE_CHECKING:
@@ -349,52 +343,32 @@ class SCRAE:
         if max_epochs is not None:
             max_epochs = at_least("max_epochs", max_epochs, 1)
         checkpoint_seconds = not_negative("checkpoint_seconds", checkpoint_seconds)
-        every = isinstance(genes, str) and genes == "all"
-        with distributed.divided_work():
-            cells = read_cells(
-                data, layer, counts=counts, copy=genes is None or every
-            )  # what is made of some is a copy
-            if every or genes is None:
-                genes = None if every else _chosen_before(cells)
-            chosen = np.arange(cells.counts.shape[1]) if genes is None else cells.positions(genes)
-            modelled = cells.counts
-            if genes is not None:
-                modelled = by_rows(modelled, lambda rows: sp.csr_array(rows[:, chosen]), len(chosen))
-        refuse_too_few(modelled, cells.where, self.settings.n_latent)
-        refuse_more_than_free(room_of(modelled), self.device)
-        batch_key = batch_of(data, batch_key)
-        coding = CovariateCoding.fit(cells, batch_key, categorical_covariate_keys, continuous_covariate_keys)
-        covariates = coding.code(cells)
-        links = Links.read(cells, must_link, cannot_link)
-        if labels_key is not None:
-            links += labelling.links_of_labels(cells, labels_key, unlabeled_category, self.random_state)
-        links.refuse_contradictions(cells)
-        digest = fingerprint(modelled, covariates, links)
-        names = None if cells.gene_names is None else cells.gene_names[chosen]
+        given = TrainingData.read(
+            data,
+            layer=layer,
+            counts=counts,
+            genes=genes,
+            batch_key=batch_key,
+            categorical_covariate_keys=categorical_covariate_keys,
+            continuous_covariate_keys=continuous_covariate_keys,
+            must_link=must_link,
+            cannot_link=cannot_link,
+            labels_key=labels_key,
+            unlabeled_category=unlabeled_category,
+            random_state=self.random_state,
+        )
+        refuse_too_few(given.counts, given.where, self.settings.n_latent)
+        refuse_more_than_free(room_of(given.counts), self.device)
+        digest = given.fingerprint
         written = model_dir if distributed.in_charge() else None
         with kept_for_training(written), random_state_kept(self.device, self.verbose):
             state = self._resume_state(model_dir, digest) if resume else None
             if written is not None and not overwrite:
                 refuse_another(written, identity(digest, self.settings, self.random_state))
-            if cells.rounding is not None:
-                cells.rounding.warn(cells.where)
-            warn_of_empty_cells(modelled)
-            warn_of_nested(coding, covariates)
+            given.warn()
             distributed.require_same("cells, genes, settings and seed", f"{digest} {self.settings} {self.random_state}")
             with distributed.divided_work():
-                fitting = Fitting(
-                    self.preset,
-                    self.settings,
-                    self.random_state,
-                    self.device,
-                    modelled,
-                    names,
-                    coding,
-                    covariates,
-                    links,
-                    digest,
-                    state,
-                )
+                fitting = Fitting(self.preset, self.settings, self.random_state, self.device, given, state)
             if written is not None:
                 refuse_full(written, *fitting.sizes(), another=overwrite)
             distributed.require_same("checkpoint and number of epochs", f"{fitting.epoch} {max_epochs}")
@@ -869,10 +843,3 @@ class SCRAE:
         if self._draws == 1:
             return self.random_state
         return int(np.random.SeedSequence([self.random_state, self._draws]).generate_state(1)[0])
-
-
-def _chosen_before(cells: Cells) -> np.ndarray | None:
-    """Mask of the genes that the AnnData marks as highly variable, or as chosen by scRAE; None: it marks none."""
-    columns = () if cells.source is None else cells.source.var
-    column = next((name for name in ("highly_variable", "scrae_selected") if name in columns), None)
-    return None if column is None else marked(cells.source.var[column], column)

@@ -9,7 +9,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 import torch
 from torch import Tensor
 
@@ -17,10 +16,9 @@ from scrae.autoencoder.autoencoder import RegularisedAutoencoder
 from scrae.autoencoder.settings import Settings, epochs_for, patience_for
 from scrae.compute.device import versions
 from scrae.compute.random_state import random_state_kept
-from scrae.data.covariates import CovariateCoding, Covariates
-from scrae.data.links import Links
 from scrae.data.minibatches import CountData
 from scrae.model.fitted import FittedModel
+from scrae.model.training_data import TrainingData
 from scrae.posthoc.finish import finish, size_of_readout, some_cells
 from scrae.posthoc.gene_factors import GeneFactors
 from scrae.posthoc.population import Population
@@ -42,14 +40,8 @@ class Fitting:
         Of the model; the seed decides initial weights, order and draws.
     device
         Where to train.
-    counts, genes
-        Counts of the modelled genes, cells x genes, and the genes' names, or None.
-    coding, covariates
-        How covariates are told to the decoder, and those of the cells.
-    links
-        What is known of pairs of cells.
-    fingerprint
-        Of counts, covariates and links.
+    data
+        What to train on.
     state
         A training state to go on from; None: train anew.
     """
@@ -60,31 +52,26 @@ class Fitting:
         settings: Settings,
         random_state: int,
         device: torch.device,
-        counts: sp.csr_array,
-        genes: np.ndarray | None,
-        coding: CovariateCoding,
-        covariates: Covariates,
-        links: Links,
-        fingerprint: str,
+        data: TrainingData,
         state: Mapping[str, Tensor] | None,
     ) -> None:
         self.started = time.perf_counter()
         self.preset, self.random_state, self.device = preset, random_state, device
-        self.genes, self.coding, self.fingerprint = genes, coding, fingerprint
-        self.training_cells = counts, covariates
+        self.data = data
+        counts, covariates, coding = data.counts, data.covariates, data.coding
         torch.manual_seed(random_state)
         module = RegularisedAutoencoder(settings, counts.shape[1], coding.width, coding.n_batches)
-        module.fit_constants(counts, None if coding.batch_key is None else covariates.codes[:, 0])
+        module.fit_constants(counts, data.batch)
         self.components = PrincipalComponents.fit(counts, settings.n_pcs).to(device) if settings.n_pcs else None
         self.factors = None
-        if coding.batch_key is not None and settings.n_pcs:
+        if data.batch is not None and settings.n_pcs:
             some = some_cells(counts.shape[0], random_state)
-            self.factors = GeneFactors.fit(counts[some], covariates.codes[some, 0], coding.n_batches)
+            self.factors = GeneFactors.fit(counts[some], data.batch[some], coding.n_batches)
         self.population = Population.of(module.log_libraries(counts), covariates)
-        data = CountData(counts, covariates, device, has_batch=coding.batch_key is not None, links=links)
-        training, validation = _held_out(data.n_cells, settings)
+        cells = CountData(counts, covariates, device, has_batch=data.batch is not None, links=data.links)
+        training, validation = _held_out(cells.n_cells, settings)
         patience = settings.patience or patience_for(len(training), settings.batch_size, settings.n_steps)
-        self.training = Training(module.to(device), data, training, validation, patience)
+        self.training = Training(module.to(device), cells, training, validation, patience)
         if state is not None:
             self.training.load_state(dict(state))
 
@@ -150,14 +137,14 @@ class Fitting:
             self.preset,
             self.random_state,
             module,
-            self.genes,
-            self.coding,
+            self.data.genes,
+            self.data.coding,
             population,
             readout,
             self._summary(),
             list(self.training.progress.history),
-            self.fingerprint,
-            training_cells=self.training_cells,
+            self.data.fingerprint,
+            training_cells=(self.data.counts, self.data.covariates),
             training_state=state,
         )
 
