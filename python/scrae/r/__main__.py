@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from scrae.r.answers import plain
 
 if TYPE_CHECKING:
-    from scrae.r.jobs import Emit
+    from scrae.r.job import Emit
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scrae._errors import Coded, Told
-from scrae.r.jobs import Emit, run
+from scrae.r.job import Emit
+from scrae.r.jobs import run
 
 if TYPE_CHECKING:
     from anndata import AnnData

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,32 +14,30 @@ from scrae.pl.report import page_of
 from scrae.pl.report_calls import R
 from scrae.pl.report_code import lines_of_r
 from scrae.pl.report_run import run_of
-
-if TYPE_CHECKING:
-    from anndata import AnnData
+from scrae.r.job import Job
 
 AXES = (".scrae_axis_1", ".scrae_axis_2")  # columns with the places of the cells in a picture
 NUMBERS = ("n_cells", "stability", "separation", "before", "after", "mixing_before", "mixing_after")
 
 
-def write_report(arguments: dict[str, Any], cells: Callable[[], AnnData], emit: Callable[..., None]) -> dict[str, Any]:
+def write_report(job: Job) -> dict[str, Any]:
     """Do the job ``"report"``."""
-    adata = cells()
-    emit("stage", text="writing the report")
-    basis = arguments.get("basis") or "umap"
+    adata = job.cells()
+    job.stage("writing the report")
+    basis = job.get("basis") or "umap"
     if AXES[0] in adata.obs:
         adata.obsm[f"X_{basis}"] = adata.obs[list(AXES)].to_numpy(dtype=float)
         del adata.obs[AXES[0]], adata.obs[AXES[1]]
-    fit = arguments["fit"]
+    fit = job["fit"]
     adata.uns["scrae"] = {
         "params": fit["parameters"]
-        | {"genes": "features", "batch_key": fit.get("batch_key"), "counts_from": arguments["counts_from"]},
+        | {"genes": "features", "batch_key": fit.get("batch_key"), "counts_from": job["counts_from"]},
         "summary": fit["summary"],
         "history": _frame(fit["history"]),
         "genes": _listed(fit["genes"]),
         "warnings": _listed(fit["warnings"]),
     }
-    clusters, told = arguments.get("clusters"), arguments.get("told")
+    clusters, told = job.get("clusters"), job.get("told")
     if told is not None:
         adata.uns[clusters] = {
             "clusters": _frame(told["clusters"]).set_index("cluster").rename(index=str),
@@ -47,30 +45,30 @@ def write_report(arguments: dict[str, Any], cells: Callable[[], AnnData], emit: 
             "factors": _frame(told["factors"]),
             "params": {"key": "scrae", "separation": told["separation"], "replaced": told["replaced"]},
         }
-    batches = arguments.get("batches")
+    batches = job.get("batches")
     if isinstance(batches, Mapping):
         adata.uns["scrae_batches"] = {
             "measures": _frame(batches["measures"]).set_index("measure")[["before", "after"]].astype(float),
             "groups": _frame(batches["groups"]).set_index("group").rename(index=str),
             "findings": _frame(batches["findings"]),
-            "params": {"batch_key": arguments["batch"]},
+            "params": {"batch_key": job["batch"]},
         }
     run = run_of(
         adata,
         key="scrae",
         clusters_key=clusters,
-        batch_key=arguments.get("batch"),
-        labels_key=arguments.get("labels"),
-        outliers_key=arguments.get("outliers"),
+        batch_key=job.get("batch"),
+        labels_key=job.get("labels"),
+        outliers_key=job.get("outliers"),
         layer=None,
         basis=f"X_{basis}" if f"X_{basis}" in adata.obsm else None,
-        random_state=arguments["random_state"],
+        random_state=job["random_state"],
         calls=R,
     )
     if isinstance(batches, str):
         run.batches = batches
-    run.code = "\n".join(lines_of_r(run, arguments["code"]))
-    write_bytes(Path(arguments["path"]), page_of(run, arguments.get("title")).encode("utf-8"))
+    run.code = "\n".join(lines_of_r(run, job["code"]))
+    write_bytes(Path(job["path"]), page_of(run, job.get("title")).encode("utf-8"))
     return {}
 
 

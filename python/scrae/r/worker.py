@@ -33,7 +33,7 @@ from scrae.r.handed import take_cells
 from scrae.r.models import KEPT
 
 if TYPE_CHECKING:
-    from scrae.r.jobs import Emit
+    from scrae.r.job import Emit
 
 IDLE_SECONDS = 600.0
 IN_A_MOMENT = 2.0  # within this many seconds the next job of a program comes

@@ -35,6 +35,7 @@ from scrae.pp.genes import select_genes
 from scrae.r import answers, conversion, jobs, run_in_session
 from scrae.r.answers import plain
 from scrae.r.events import described
+from scrae.r.job import JOB
 from scrae.regularisers import Regulariser
 from scrae.tl import pseudobulk
 from treated_cells import treated_cells
@@ -287,7 +288,7 @@ def with_a_small_gpu(stage: Stage) -> None:
 
 
 def unknown_job(stage: Stage) -> None:
-    (stage.folder / jobs.JOB).write_text(json.dumps({"action": "dance", "arguments": {}}))
+    (stage.folder / JOB).write_text(json.dumps({"action": "dance", "arguments": {}}))
     jobs.run(stage.folder, lambda: None, lambda *_, **__: None)
 
 
@@ -679,7 +680,7 @@ def test_what_r_has_no_words_for_is_said_to_be_pythons(words_of_r: Callable[[lis
 
 def test_what_goes_wrong_in_the_session_is_told_as_the_worker_tells_it(ro: Any, tmp_path: Path) -> None:
     """No exception reaches R; the lines are those of the worker, which test_worker.py looks at."""
-    (tmp_path / jobs.JOB).write_text(
+    (tmp_path / JOB).write_text(
         json.dumps({"action": "train", "arguments": {"random_state": 0, "settings": {"n_laten": 3}}})
     )
     lines = run_in_session(str(tmp_path))

@@ -26,7 +26,8 @@ from scrae.r import from_sce
 from scrae.r.answers import plain
 from scrae.r.conversion import from_r
 from scrae.r.handed import take_cells
-from scrae.r.jobs import JOB, MODEL, OTHER_GENES, RESULT, run
+from scrae.r.job import JOB, MODEL, OTHER_GENES, RESULT
+from scrae.r.jobs import run
 from scrae.r.models import KeptModels
 from scrae.r.worker import GIVEN, IN_A_MOMENT, MOST_OWN_MB, OUTPUT
 
