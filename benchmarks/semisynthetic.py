@@ -1,12 +1,16 @@
 """Large data made of real cells: no real labelled data set at hand has more than 6,000.
 
+    python benchmarks/semisynthetic.py --data DIR --cells 100000 [--genes 20000] [--share 0.05] --out cells.h5ad
+
 Cells of zheng_sorted_3874 are drawn with the class sizes of Zheng-68k (class_sizes_large.csv, by size). Each is the sum
 of two cells of its class, thinned molecule by molecule to the share of entries wanted, so that no two are alike. Genes
-are made up to the number wanted by drawing genes of the data again, as another cell of the class has them.
+are made up to the number wanted by drawing genes of the data again, as another cell of the class has them. The command
+writes them with their classes in obs["cell_type"].
 """
 
 from __future__ import annotations
 
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Iterator
 from multiprocessing import Pool
 from pathlib import Path
@@ -47,6 +51,7 @@ class Blocks:
         sizes = np.sort(sizes.loc[sizes["dataset"] == CLASSES, "cells"].to_numpy())[::-1]
         classes = source.obs["cell_type"].value_counts().index
         self.sizes = sizes[: len(classes)] / sizes[: len(classes)].sum()
+        self.names = np.array(classes[: len(self.sizes)].astype(str))
         self.real = sp.csr_matrix(source.X)
         members = [np.flatnonzero(source.obs["cell_type"] == name) for name in classes[: len(self.sizes)]]
         self.number = np.array([len(cells) for cells in members])
@@ -59,8 +64,7 @@ class Blocks:
 
     def __call__(self, first: int, n_cells: int) -> sp.csr_matrix:
         """Counts of ``n_cells`` cells from cell ``first`` on."""
-        rng = np.random.default_rng([0, first])
-        kinds = rng.choice(len(self.sizes), n_cells, p=self.sizes)
+        rng, kinds = self._drawn(first, n_cells)
         one, other, third = (self.padded[kinds, rng.integers(self.number[kinds])] for _ in range(3))
         both = self.real[one] + self.real[other]
         block = sp.csr_matrix(sp.hstack([both, self.real[third][:, self.extra]], format="csr")[:, : self.n_genes])
@@ -69,18 +73,30 @@ class Blocks:
         block.sort_indices()
         return block
 
+    def types(self, first: int, n_cells: int) -> np.ndarray:
+        """Classes of the same cells, str (n_cells,)."""
+        return self.names[self._drawn(first, n_cells)[1]]
+
+    def _drawn(self, first: int, n_cells: int) -> tuple[np.random.Generator, np.ndarray]:
+        rng = np.random.default_rng([0, first])
+        return rng, rng.choice(len(self.sizes), n_cells, p=self.sizes)
+
+
+def spans(n_cells: int) -> list[tuple[int, int]]:
+    """First cell and number of cells of each block."""
+    return [(first, min(BLOCK, n_cells - first)) for first in range(0, n_cells, BLOCK)]
+
 
 def blocks_of_cells(
     data: Path, n_cells: int, n_genes: int, share: float, processes: int = 1
 ) -> Iterator[sp.csr_matrix]:
     """Counts of ``n_cells``, a block at a time; several processes make blocks that wait in memory for their turn."""
     blocks = Blocks(data, n_genes, share)
-    asked = [(first, min(BLOCK, n_cells - first)) for first in range(0, n_cells, BLOCK)]
     if processes == 1:
-        yield from (blocks(*each) for each in asked)
+        yield from (blocks(*span) for span in spans(n_cells))
         return
     with Pool(processes) as pool:
-        yield from pool.starmap(blocks, asked, chunksize=8)
+        yield from pool.starmap(blocks, spans(n_cells), chunksize=8)
 
 
 def kept(block: sp.csr_matrix, share: float) -> float:
@@ -117,7 +133,20 @@ def write_cells(path: Path, data: Path, n_cells: int, n_genes: int, share: float
     stored = sparse_dataset(file["X"])
     for block in blocks:
         stored.append(block)
-    cells = pd.DataFrame(index=[f"cell_{i}" for i in range(n_cells)])
+    kinds = Blocks(data, n_genes, share)
+    types = np.concatenate([kinds.types(*span) for span in spans(n_cells)])
+    cells = pd.DataFrame({"cell_type": pd.Categorical(types)}, index=[f"cell_{i}" for i in range(n_cells)])
     write_elem(file, "obs", cells)
     if hasattr(file, "close"):
         file.close()
+
+
+if __name__ == "__main__":
+    parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder of h5ad files")
+    parser.add_argument("--cells", type=int, required=True)
+    parser.add_argument("--genes", type=int, default=20_000)
+    parser.add_argument("--share", type=float, default=0.05, help="of the entries above zero")
+    parser.add_argument("--out", type=Path, required=True, help="h5ad or zarr")
+    typed = parser.parse_args()
+    write_cells(typed.out, typed.data, typed.cells, typed.genes, typed.share)

@@ -45,6 +45,22 @@ def test_semi_synthetic_cells_on_disk_are_those_in_memory(program, source):
         assert abs(adata.X - made).max() == 0
 
 
+def test_semi_synthetic_cells_are_written_with_the_types_that_they_were_drawn_from(program, source):
+    real = scrae.datasets.pbmc()
+    program("semisynthetic").write_cells(source / "cells.h5ad", source, 2100, real.n_vars, 0.3)
+    made = anndata.read_h5ad(source / "cells.h5ad")
+
+    def means(adata):
+        logs = np.log1p(adata.X.toarray())
+        return pd.DataFrame(logs, index=adata.obs_names).groupby(adata.obs["cell_type"].astype(str)).mean()
+
+    alike = np.corrcoef(means(made), means(real))
+    names = means(made).index
+    of_both = alike[: len(names), len(names) :]
+    assert len(names) == 10
+    assert [means(real).index[column] for column in of_both.argmax(axis=1)] == list(names)
+
+
 def test_a_file_of_many_entries_has_its_drawn_cells_again_and_again(program, tmp_path):
     path = tmp_path / "cells.h5ad"
     program("many_entries").write_cells(path, 2000, n_cells=30, n_genes=40)
