@@ -22,6 +22,7 @@ from scrae.pl.html import table, tag
 from scrae.pl.report_findings import findings, stop_in_words
 from scrae.pl.report_run import run_of
 from scrae.r.answers import plain
+from scrae.r.job import Job
 from scrae.r.report import AXES, write_report
 from scrae.tl.calls import call_text
 from scrae.tl.profiles import Profiles
@@ -410,8 +411,11 @@ def test_a_page_for_r_has_the_same_figures_and_no_word_of_python(trained, tmp_pa
             "clustering": "object <- ClusterSCRAE", "of_clustering": {"level": "3"},
         },
     }  # fmt: skip
-    told = []
-    assert write_report(json.loads(json.dumps(arguments)), lambda: handed, lambda *event, **_: told.append(event)) == {}
+
+    def job(arguments):
+        return Job("report", json.loads(json.dumps(arguments)), tmp_path, lambda: handed, lambda *_, **__: None)
+
+    assert write_report(job(arguments)) == {}
     of_r, of_python = page(tmp_path / "r.html"), page(tmp_path / "python.html")
     for section in ("quality", "training", "map", "clusters", "markers", "batches", "outliers"):
         assert of_r.sections[section].replace("X_axes", "") == of_python.sections[section].replace("X_axes", "")
@@ -426,7 +430,7 @@ def test_a_page_for_r_has_the_same_figures_and_no_word_of_python(trained, tmp_pa
     arguments["code"] |= {"clustering": None}
     arguments["fit"] |= {"batch_key": None}
     handed.obs = handed.obs[[]].copy()  # R hands over what is named alone
-    write_report(arguments | bare, lambda: handed, lambda *_, **__: None)
+    write_report(job(arguments | bare))
     text = page(tmp_path / "r.html").text
     assert re.findall(r"adata|scrae\.\w+|_key", text.replace("scrae.html", "")) == []
     for call in ("ClusterSCRAE(object)", "FindOutliersSCRAE(object)", 'labels = "cell_type"', 'batch.by = "donor"'):
