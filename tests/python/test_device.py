@@ -75,7 +75,7 @@ def test_counts_that_a_gpu_has_no_room_for_are_refused_before_anything_is_comput
     counts = sp.csr_array(small.X)
     needed = 8 * counts.nnz + 8 * 61  # column and value of each entry, and where each cell begins
     small_gpu(monkeypatch, needed - 11, kept=10)
-    monkeypatch.setattr("scrae.model.estimator.fingerprint", lambda *_: pytest.fail("goes through all counts"))
+    monkeypatch.setattr("scrae.model.training_data.fingerprint", lambda *_: pytest.fail("goes through all counts"))
     with pytest.raises(
         ValueError, match="the counts take 9.*e-06 GB of memory, and 9.*e-06 GB are free on cuda; use dev"
     ):
