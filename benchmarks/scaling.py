@@ -12,10 +12,10 @@ share of entries (16,000 cells), and fits time = a size^b to each part. Parts: c
 median of 100 and more; what else fitting does (checks, the read-out); the embedding of all cells; their neighbour graph
 and Leiden clusters (scanpy). The second form is scrae.tl.scrae with its defaults (or that many epochs) on so many
 cells, in memory, or from a file that is larger than what it holds; ``seurat``: RunSCRAE on a Seurat object, by the R
-package in R_LIBS, session and worker together. With ``--batches`` cells in memory are dealt into so many batches, which
-see the genes in other ways (benchmarks/made_batches.py), and the call has a ``batch_key``. Each measurement is a
-process of its own; memory is the most that it had of its own (RssAnon) above what it had with the counts read in. A row
-for each; rows that are there are not measured again.
+package in R_LIBS, session and worker together. With ``--batches`` the cells, in memory or h5ad, are dealt into so many
+batches, which see the genes in other ways (benchmarks/made_batches.py), and the call has a ``batch_key``. Each
+measurement is a process of its own; memory is the most that it had of its own (RssAnon) above what it had with the
+counts read in. A row for each; rows that are there are not measured again.
 """
 
 from __future__ import annotations
@@ -127,8 +127,8 @@ def measure_parts(data: Path, n_cells: int, n_chosen: int, share: float) -> dict
     }
 
 
-def measure_whole(path: Path, source: str, epochs: int | None, batches: int = 0) -> dict[str, float]:
-    """One call of scrae.tl.scrae in this process, with a batch_key where cells are to be in batches."""
+def measure_whole(path: Path, source: str, epochs: int | None) -> dict[str, float]:
+    """One call of scrae.tl.scrae in this process, with a batch_key where there are batches."""
     import anndata
 
     import scrae
@@ -136,15 +136,12 @@ def measure_whole(path: Path, source: str, epochs: int | None, batches: int = 0)
 
     warnings.simplefilter("ignore")
     adata = anndata.read_h5ad(path) if source == "memory" else None
-    if batches:
-        adata.obs["cell_type"] = "any"  # genes are shifted by batch alone
-        adata = in_batches(adata, Design(path.stem, batches, 0.5, 0.0, 0.0, 0.5, None, 0, 0))
     with watched(own_memory_mb) as held:
         started = time.perf_counter()
         if adata is None:
             adata = cells_on_disk(path)
         mapped = time.perf_counter() - started
-        scrae.tl.scrae(adata, batch_key="batch" if batches else None, max_epochs=epochs, verbose=False)
+        scrae.tl.scrae(adata, batch_key="batch" if "batch" in adata.obs else None, max_epochs=epochs, verbose=False)
         seconds = time.perf_counter() - started
     summary = adata.uns["scrae"]["summary"]
     return {
@@ -168,10 +165,21 @@ def stored(folder: str | Path, data: Path, n_cells: int, kind: str, n_genes: int
     return path
 
 
-def in_python(data: Path, path: Path, source: str, epochs: int, threads: int, batches: int = 0) -> dict[str, float]:
+def with_batches(path: Path, batches: int) -> Path:
+    """The cells of a file dealt into batches that see the genes in other ways, whatever the cells' types; in a file."""
+    import anndata
+
+    dealt = path.with_name(f"{path.stem}-{batches}.h5ad")
+    if not dealt.exists():
+        adata = anndata.read_h5ad(path)
+        adata.obs["cell_type"] = "any"
+        in_batches(adata, Design(path.stem, batches, 0.5, 0.0, 0.0, 0.5, None, 0, 0)).write_h5ad(dealt)
+    return dealt
+
+
+def in_python(data: Path, path: Path, source: str, epochs: int, threads: int) -> dict[str, float]:
     """:func:`measure_whole` in a process of its own; 0 epochs: the default."""
-    asked = ("--measure-whole", path, source, epochs, batches)
-    return in_a_process(__file__, "--data", data, "--threads", threads, *asked)
+    return in_a_process(__file__, "--data", data, "--threads", threads, "--measure-whole", path, source, epochs)
 
 
 def measure_r(*asked: object) -> dict[str, float]:
@@ -268,7 +276,9 @@ def whole_calls(typed: argparse.Namespace) -> None:
             path = stored(folder, typed.data, n_cells, kind, n_genes, share)
             if source == "seurat":
                 return measure_r(path, typed.threads, epochs)
-            return in_python(typed.data, path, source, epochs, typed.threads, batches)
+            if batches:
+                path = with_batches(path, batches)
+            return in_python(typed.data, path, source, epochs, typed.threads)
 
         asked = (typed.epochs, typed.genes, typed.share, typed.batches)
         wanted = [(n, source, *asked) for n in typed.whole for source in typed.sources]
@@ -289,20 +299,20 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=0, help="of whole calls (0: the default)")
     parser.add_argument("--genes", type=int, default=GENES, help="of the cells of whole calls")
     parser.add_argument("--share", type=float, default=SHARE, help="of their entries above zero")
-    parser.add_argument("--batches", type=int, default=0, help="of the cells of whole calls from memory")
+    parser.add_argument("--batches", type=int, default=0, help="of the cells of whole calls")
     parser.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)
-    parser.add_argument("--measure-whole", nargs=4, help=argparse.SUPPRESS)
+    parser.add_argument("--measure-whole", nargs=3, help=argparse.SUPPRESS)
     typed = options(parser)
     source_in(typed.data)
     if typed.measure:
         n_cells, n_chosen, share = typed.measure
         print(json.dumps(measure_parts(typed.data, int(n_cells), int(n_chosen), float(share))))
     elif typed.measure_whole:
-        path, source, epochs, batches = typed.measure_whole
-        print(json.dumps(measure_whole(Path(path), source, int(epochs) or None, int(batches))))
+        path, source, epochs = typed.measure_whole
+        print(json.dumps(measure_whole(Path(path), source, int(epochs) or None)))
     elif typed.whole:
-        if typed.batches and typed.sources != ["memory"]:
-            parser.error("--batches asks for cells in memory: leave --from out")
+        if typed.batches and not {"memory", "h5ad"}.issuperset(typed.sources):
+            parser.error("--batches asks for cells from memory or h5ad")
         whole_calls(typed)
     else:
         parts_at_sizes(typed)
