@@ -8,7 +8,7 @@ PRIORS := default default:regulariser=fixed_prior default:regulariser=none
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-quick lint format bench-speed bench-profile bench-scaling bench-accuracy bench-ablation bench-genes bench-genes-accuracy
-.PHONY: bench-family bench-family-further bench-family-maps bench-prior bench-vae-report bench-labels bench-constraints bench-batch bench-query bench-denoise bench-synthetic bench-differential bench-outliers
+.PHONY: bench-family bench-family-further bench-family-maps bench-presets bench-prior bench-vae-report bench-labels bench-constraints bench-batch bench-query bench-denoise bench-synthetic bench-differential bench-outliers
 .PHONY: attack bench-clusters bench-length bench-gpu bench-waiting bench-cluster-peers bench-validation peers lock clean
 .PHONY: setup-r installed-r test-r check test-r45 test-install bench-r
 .PHONY: document docs docs-check figures metadata release test-oldest test-latest test-newest
@@ -136,6 +136,10 @@ bench-family: setup ## every preset on 1,000 cells (Table 2 of the paper), then 
 bench-family-further: setup ## vasc and scdcc, which came later, beside four of the others; resumable (DATA=folder of h5ad)
 	@$(study)/family.py --data $(DATA) --cells 1000 --presets default scdeepcluster scvi contrastive_sc vasc scdcc \
 	--out $(studied)/family_further.csv --markdown $(studied)/family_further.md
+
+bench-presets: setup ## contrastive_sc with its own 60 dimensions, all cells, 2,000 genes: k-means and Leiden; resumable (DATA=folder of h5ad)
+	@$(python) benchmarks/accuracy.py --data $(DATA) --methods default contrastive_sc >/dev/null
+	@$(python) benchmarks/report.py --methods default contrastive_sc --markdown $(studied)/presets.md >/dev/null
 
 bench-family-maps: setup ## draw the cells as every preset has them (Figures 2-6 of the paper) in benchmarks/studies/results/maps
 	@$(study)/family.py --data $(DATA) --cells 1000 --latent 2 --seeds 1 --maps $(studied)/maps
