@@ -126,15 +126,13 @@ def write_cells(path: Path, data: Path, n_cells: int, n_genes: int, share: float
         import h5py
 
         file = h5py.File(path, "w")
-    blocks = blocks_of_cells(data, n_cells, n_genes, share)
-    first = next(blocks)
+    blocks, (first, *others) = Blocks(data, n_genes, share), spans(n_cells)
     genes = pd.DataFrame(index=[f"gene_{j}" for j in range(n_genes)])
-    write_elem(file, "/", anndata.AnnData(first, var=genes))
+    write_elem(file, "/", anndata.AnnData(blocks(*first), var=genes))
     stored = sparse_dataset(file["X"])
-    for block in blocks:
-        stored.append(block)
-    kinds = Blocks(data, n_genes, share)
-    types = np.concatenate([kinds.types(*span) for span in spans(n_cells)])
+    for span in others:
+        stored.append(blocks(*span))
+    types = np.concatenate([blocks.types(*span) for span in (first, *others)])
     cells = pd.DataFrame({"cell_type": pd.Categorical(types)}, index=[f"cell_{i}" for i in range(n_cells)])
     write_elem(file, "obs", cells)
     if hasattr(file, "close"):
