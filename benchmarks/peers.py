@@ -52,18 +52,27 @@ def trained(adata: anndata.AnnData, seed: int, batch_key: str | None, anew: bool
     """SCVI, trained with its defaults."""
     import scvi
 
-    scvi.settings.seed = seed
-    scvi.model.SCVI.setup_anndata(adata, batch_key=batch_key)
     what = hashlib.sha256(f"{seed} {batch_key} {adata.shape}".encode())
     for part in (adata.X.data, adata.X.indices):
         what.update(np.ascontiguousarray(part).tobytes())
     kept = Path(os.environ["SCVI_MODELS"]) / what.hexdigest()[:16] if "SCVI_MODELS" in os.environ else None
     if kept is not None and kept.exists() and not anew:
+        scvi.settings.seed = seed
         return scvi.model.SCVI.load(kept, adata, accelerator="cpu")
-    model = scvi.model.SCVI(adata)
-    model.train(accelerator="cpu", enable_progress_bar=False)
+    model = trained_anew(scvi.model.SCVI, adata, seed, batch_key)
     if kept is not None:
         model.save(kept, overwrite=True)
+    return model
+
+
+def trained_anew(model_class: Any, adata: anndata.AnnData, seed: int, batch_key: str | None = None) -> Any:
+    """A model of scvi-tools, trained with its defaults."""
+    import scvi
+
+    scvi.settings.seed = seed
+    model_class.setup_anndata(adata, batch_key=batch_key)
+    model = model_class(adata)
+    model.train(accelerator="cpu", enable_progress_bar=False)
     return model
 
 
@@ -126,24 +135,13 @@ def with_concord(adata: anndata.AnnData, seed: int, domain_key: str | None) -> n
 def ldvae(adata: anndata.AnnData, seed: int) -> np.ndarray:
     from scvi.model import LinearSCVI
 
-    return codes_of(LinearSCVI, adata, seed)
+    return np.asarray(trained_anew(LinearSCVI, adata, seed).get_latent_representation())
 
 
 def joint_scvi(adata: anndata.AnnData, seed: int) -> np.ndarray:
     from scvi.external import JointEmbeddingSCVI
 
-    return codes_of(JointEmbeddingSCVI, adata, seed)
-
-
-def codes_of(model_class: Any, adata: anndata.AnnData, seed: int) -> np.ndarray:
-    """Ten codes by another model of scvi-tools, of a training that nothing keeps."""
-    import scvi
-
-    scvi.settings.seed = seed
-    model_class.setup_anndata(adata)
-    model = model_class(adata)
-    model.train(accelerator="cpu", enable_progress_bar=False)
-    return np.asarray(model.get_latent_representation())
+    return np.asarray(trained_anew(JointEmbeddingSCVI, adata, seed).get_latent_representation())
 
 
 def scalex(adata: anndata.AnnData, seed: int) -> np.ndarray:
