@@ -101,6 +101,10 @@ bench-length: setup ## what shorter trainings cost; resumable (DATA=folder of h5
 
 bench-gpu: setup ## training and a million cells on a GPU, on a machine that has one; resumable (DATA=folder of h5ad)
 	@$(python) benchmarks/accuracy.py --data $(DATA) --seeds 3 --methods default --out benchmarks/results/gpu_accuracy.csv >/dev/null
+	@folder=$$(mktemp -d); trap "rm -r $$folder" EXIT; set -e; \
+	$(python) benchmarks/semisynthetic.py --data $(DATA) --cells 100000 --out $$folder/blood_100000.h5ad; \
+	$(python) benchmarks/accuracy.py --data $$folder --seeds 3 --methods default default:batch_size=1024 \
+	--out benchmarks/results/minibatches.csv --markdown benchmarks/results/minibatches.md >/dev/null
 	@$(python) benchmarks/gpu.py --data $(DATA) $(if $(PEER),$(PEER)) --accuracy benchmarks/results/gpu_accuracy.csv \
 	--markdown benchmarks/results/gpu.md >/dev/null
 

@@ -356,6 +356,18 @@ def gpu() -> str:
     return drawn(["", "scRAE", "SCVI", "ratio"], rows)
 
 
+def gpu_calls() -> str:
+    """A whole call on a GPU by size of minibatches."""
+    page = tables("gpu.md")
+    found = page[next(name for name in page if name.startswith("whole"))]
+    units = {"whole call, s": "s", "of it training, s": "s", "memory of the GPU, MB": "MB"}
+    rows = [
+        [f"{int(name.split(' of ')[1]):,}", *(f"{row[column]} {unit}" for column, unit in units.items())]
+        for name, row in found.items()
+    ]
+    return drawn(["minibatches of", "whole call", "of it training", "memory of the GPU"], rows)
+
+
 TABLES = {
     made.__name__: made
     for made in (
@@ -372,6 +384,7 @@ TABLES = {
         sizes,
         scib,
         gpu,
+        gpu_calls,
     )
 }
 
