@@ -8,7 +8,7 @@ PRIORS := default default:regulariser=fixed_prior default:regulariser=none
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-quick lint format bench-speed bench-profile bench-scaling bench-accuracy bench-ablation bench-genes bench-genes-accuracy
-.PHONY: bench-family bench-family-further bench-family-maps bench-presets bench-prior bench-vae-report bench-labels bench-constraints bench-batch bench-query bench-denoise bench-synthetic bench-differential bench-outliers
+.PHONY: bench-family bench-family-further bench-family-maps bench-presets bench-prior bench-vae-report bench-labels bench-constraints bench-batch bench-conditions bench-query bench-denoise bench-synthetic bench-differential bench-outliers
 .PHONY: attack bench-clusters bench-length bench-gpu bench-waiting bench-cluster-peers bench-validation peers lock clean
 .PHONY: setup-r installed-r test-r check test-r45 test-install bench-r
 .PHONY: document docs docs-check figures metadata release test-oldest test-latest test-newest
@@ -175,9 +175,13 @@ LATER_PEERS := $(if $(wildcard .venv-peers/lib/*/site-packages/concord),scanoram
 bench-batch: setup-r ## how batches mix and types stay apart, on real and made batches, beside other packages, Seurat among them; types that one batch holds alone; RLIB=folder with R's batchelor: fastMNN, too (DATA=folder of h5ad)
 	@$(if $(RLIB),R_LIBS=$(RLIB)) $(python) benchmarks/batch.py --data $(DATA) --markdown benchmarks/results/batch.md --embeddings build/batch \
 	--scib-datasets cellbench_3cl kang_ifnb_2800 baron_human2_4 made_pbmc3k made_klein made_bladder zeisel_1799 \
-	$(if $(PEER),--scib benchmarks/results/batch_scib.csv $(PEER) scrae default pca30 harmony scvi_batch $(LATER_PEERS) seurat_rpca seurat_cca $(if $(RLIB),fastmnn) $(SCALEX:=_batch))
+	$(if $(PEER),--scib benchmarks/results/batch_scib.csv --scib-seeds 3 $(PEER) scrae default pca30 harmony scvi_batch $(LATER_PEERS) seurat_rpca seurat_cca $(if $(RLIB),fastmnn) $(SCALEX:=_batch))
 	@$(python) benchmarks/alone.py --data $(DATA) --markdown benchmarks/results/alone.md --embeddings build/batch \
 	$(if $(PEER),$(PEER) scrae default pca30 harmony)
+
+bench-conditions: setup ## donors of two conditions: are donors taken out while the condition stays; resumable (DATA=folder of h5ad)
+	@$(python) benchmarks/conditions.py --data $(DATA) --markdown benchmarks/results/conditions.md \
+	$(if $(PEER),$(PEER) kept corrected default pca30 uncut harmony) >/dev/null
 
 bench-query: setup-r ## cells of a batch that the model has not seen: their types, and whether they lie among the others, beside Seurat and scANVI (DATA=folder of h5ad)
 	@$(python) benchmarks/query.py --data $(DATA) --markdown benchmarks/results/query.md --kept build/query \

@@ -14,15 +14,15 @@ no scores. Scores as in benchmarks/mixing.py; rows of older versions lack the la
 seed); rows that are there already are not computed again, nor are embeddings where ``--embeddings`` names a folder to
 keep them in (not that of benchmarks/accuracy.py: genes differ).
 
-With ``--scib FILE.csv``, and a peer that has scib-metrics, the embeddings of the first seed get its scores as well
-(Luecken et al. 2022), a row for each data set and method; they are kept in embeddings/ beside FILE.csv if nothing else
-is said. As they take long, ``--scib-datasets`` names those that are judged.
+With ``--scib FILE.csv``, and a peer that has scib-metrics, embeddings get its scores as well (Luecken et al. 2022), a
+row for each data set, method and seed; they are kept in embeddings/ beside FILE.csv if nothing else is said. As this
+takes long, ``--scib-datasets`` names the data sets that are judged, and ``--scib-seeds`` says how many seeds (1).
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -126,6 +126,7 @@ def main() -> None:
     )
     parser.add_argument("--scib", type=Path, help="table of the scores of scib-metrics, if wanted")
     parser.add_argument("--scib-datasets", nargs="*", help="those that scib-metrics judges; all if nothing is said")
+    parser.add_argument("--scib-seeds", type=int, default=1, help="of each method that scib-metrics judges")
     parser.add_argument("--embeddings", type=Path, help="folder to keep embeddings in")
     parser.add_argument("--measured", action="store_true", help="tables of the rows that are there, and nothing more")
     typed = options(parser)
@@ -134,7 +135,7 @@ def main() -> None:
     folder = typed.embeddings or (typed.scib and typed.scib.parent / "embeddings")
 
     def embedding(name: str, method: str, seed: int) -> np.ndarray:
-        wanted_again = typed.embeddings or seed == 0  # scib-metrics judges the first seed's
+        wanted_again = typed.embeddings or seed < typed.scib_seeds  # by scib-metrics
         path = folder / f"{name}-{method}-{seed}.npz" if folder and wanted_again else None
         return kept(path, lambda: embed_batches(load(name), method, seed, typed.peer))[0]
 
@@ -159,27 +160,29 @@ def main() -> None:
         beside = isolated_f1(found, batch, types), distances_kept(found, types, expected(name))
         return mixing_scores(found, batch, types, seed) | dict(zip(BESIDE, beside, strict=True))
 
-    def judged(name: str, method: str) -> dict[str, object]:
+    def judged(name: str, method: str, seed: int) -> dict[str, object]:
         try:
-            found = embedding(name, method, 0)
+            found = embedding(name, method, seed)
         except Refused:
             return dict.fromkeys(SCIB, np.nan)
         return dict(judged_by_scib(load(name), {method: found}, typed.peer).iloc[0])
 
-    wanted = [
-        (name, method, seed)
-        for name in typed.datasets
-        for method in typed.methods
-        for seed in range(min(SEEDS.get(method, typed.seeds), typed.seeds))
-    ]
+    def runs(datasets: Sequence[str], seeds: int) -> list[tuple[str, str, int]]:
+        return [
+            (name, method, seed)
+            for name in datasets
+            for method in typed.methods
+            for seed in range(min(SEEDS.get(method, seeds), seeds))
+        ]
+
+    wanted = runs(typed.datasets, typed.seeds)
     rows = measured_already(typed.out, KEYS, wanted) if typed.measured else resumed(typed.out, KEYS, wanted, measure)
     parts = [ranked(rows, SCORES)]
     if typed.scib:
-        by_scib = [(name, method) for name in typed.scib_datasets or typed.datasets for method in typed.methods]
-        keys = ["dataset", "method"]
-        known = measured_already(typed.scib, keys, by_scib) if typed.measured else None
-        scores = resumed(typed.scib, keys, by_scib, judged) if known is None else known
-        parts += ["## scib-metrics, first seed", ranked(scores, list(SCIB))]
+        by_scib = runs(typed.scib_datasets or typed.datasets, typed.scib_seeds)
+        known = measured_already(typed.scib, KEYS, by_scib) if typed.measured else None
+        scores = resumed(typed.scib, KEYS, by_scib, judged) if known is None else known
+        parts += ["## scib-metrics", ranked(scores, list(SCIB))]
     publish("\n\n".join(parts), typed.markdown)
 
 

@@ -9,7 +9,8 @@
 #' @param batch.by Name of the column of cell metadata with batches: donors, plates,
 #'   protocols.
 #' @param keep Names of columns whose differences should be kept, such as a condition.
-#'   The report measures how much of the variance they explain.
+#'   The report measures how much of the variance they explain. Where the training was
+#'   told to keep columns, batches are compared among the cells that agree in these.
 #' @param group.by Name of a column with types or clusters, within which batches are
 #'   compared. NULL: groups are found on principal components that Harmony has
 #'   corrected for the batches.
@@ -116,7 +117,8 @@ report_batches <- function(source, embedding, fit, batch.by, keep, group.by, tab
     check_column_names(keep, "keep", where)
     facts <- if (!is.null(fit)) describe_model(fit$model)
     table <- with_layers(table, facts$covariate_levels[[LAYER]], source)
-    columns <- read_covariates(table, c(batch.by, keep, group.by), where)
+    kept <- setdiff(intersect(unlist(facts$keep), colnames(table)), batch.by)
+    columns <- read_covariates(table, c(batch.by, keep, kept, group.by), where)
     for (column in unique(c(batch.by, keep))) {
         if (length(unique(columns[[column]])) < 2L) {
             refuse("one_level", list(column = column))
@@ -131,7 +133,7 @@ report_batches <- function(source, embedding, fit, batch.by, keep, group.by, tab
     result <- run_job("batch_report",
         list(
             batch_key = batch.by, keep = as.list(as.character(keep)), groupby = group.by,
-            random_state = seed.use, told = facts$batch_key,
+            random_state = seed.use, told = facts$batch_key, kept = as.list(kept),
             genes = as.list(if (!anyNA(genes)) source$names[genes])
         ),
         read_counts(source), columns, how, source$where,
@@ -213,7 +215,8 @@ FINDINGS <- list(
         paste0(
             "each batch of '", f$batch, "' has one level of '", f$column, "' alone: to ",
             "take the batches out takes the differences of '", f$column, "' with them. ",
-            "Find types in the embedding, and compare '", f$column, "' on the counts"
+            "Find types in the embedding, and compare '", f$column, "' on the counts; or call RunSCRAE(object, ",
+            "group.by.vars = \"", f$batch, "\", keep = \"", f$column, "\"), which leaves these differences in"
         )
     }
 )

@@ -251,7 +251,8 @@ write_report <- function(source, path, embedding, fit, columns, table, where, dr
                 summary = fit$summary, parameters = fit$parameters,
                 history = plain_columns(fit$history),
                 genes = as.list(if (!anyNA(genes)) source$names[genes]),
-                warnings = as.list(fit$warnings), batch_key = facts$batch_key
+                warnings = as.list(fit$warnings), batch_key = facts$batch_key,
+                keep = as.list(unlist(facts$keep))
             ),
             code = code_of_run(fit, facts, columns$clusters, told, call)
         ),
@@ -291,6 +292,7 @@ code_of_run <- function(fit, facts, clusters, told, call) {
         list(features = call$features),
         typed_if_any("group.by.vars", levels),
         typed_if_any("vars.to.regress", names(facts$covariate_scales)),
+        typed_if_any("keep", unlist(facts$keep)),
         as_given(intersect(c("must_link", "cannot_link"), names(fit$history))),
         list(seed.use = typed(fit$parameters$random_state)),
         if (fit$parameters$preset != "default") {

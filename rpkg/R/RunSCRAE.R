@@ -63,6 +63,9 @@
 #'   the share of mitochondrial counts). The decoder explains their effect, and a
 #'   straight line along each, the same in all cell types, is removed from the
 #'   embedding.
+#' @param keep Names of columns whose differences stay in the embedding, such as the
+#'   condition of the donors in `group.by.vars`: batches are corrected among the cells
+#'   that agree in these columns.
 #' @param n.latent First axes of the embedding; NULL: those of the preset,
 #'   10 by default.
 #' @param max.epochs Largest number of passes over the cells; NULL: as many as give
@@ -79,8 +82,8 @@
 #' @param altexp Name of the alternative experiment to take the counts from;
 #'   NULL: the main one.
 #' @param name Name of the new entry of `reducedDims()`.
-#' @param meta.data data.frame with a row per cell, for `group.by.vars` and
-#'   `vars.to.regress`.
+#' @param meta.data data.frame with a row per cell, for `group.by.vars`,
+#'   `vars.to.regress` and `keep`.
 #' @param model.dir Folder for the model and checkpoints while training.
 #' @param resume Continue from the checkpoint in `model.dir`; needs the same data and
 #'   settings.

@@ -33,8 +33,8 @@ StabilitySCRAE <- function(object, ...) {
 #' @export
 StabilitySCRAE.default <- function(object, n.runs = 5, resolution = 1,
     features = NULL, n.features = 2000, group.by.vars = NULL,
-    vars.to.regress = NULL, meta.data = NULL, n.latent = NULL, max.epochs = NULL, seed.use = 42, verbose = TRUE,
-    preset = "default", ...) {
+    vars.to.regress = NULL, keep = NULL, meta.data = NULL, n.latent = NULL, max.epochs = NULL,
+    seed.use = 42, verbose = TRUE, preset = "default", ...) {
     seed.use <- known_seed(seed.use)
     how <- run_options(list(...), names(formals()), verbose)
     source <- matrix_source(object)
@@ -44,7 +44,8 @@ StabilitySCRAE.default <- function(object, n.runs = 5, resolution = 1,
             table_of_cells(meta.data, source, "meta.data"), group.by.vars,
             "meta.data", vars.to.regress
         ),
-        n.latent, max.epochs, seed.use, preset, how
+        n.latent, max.epochs, seed.use, preset, how,
+        read_kept(table_of_cells(meta.data, source, "meta.data"), keep, "meta.data")
     )
 }
 
@@ -52,7 +53,7 @@ StabilitySCRAE.default <- function(object, n.runs = 5, resolution = 1,
 #' @export
 StabilitySCRAE.SingleCellExperiment <- function(object, n.runs = 5,
     resolution = 1, features = NULL, assay.type = "counts", subset_row = NULL,
-    group.by.vars = NULL, vars.to.regress = NULL, altexp = NULL,
+    group.by.vars = NULL, vars.to.regress = NULL, keep = NULL, altexp = NULL,
     n.features = 2000, n.latent = NULL, max.epochs = NULL, seed.use = 42, verbose = TRUE, preset = "default", ...) {
     seed.use <- known_seed(seed.use)
     how <- run_options(list(...), names(formals()), verbose)
@@ -63,7 +64,7 @@ StabilitySCRAE.SingleCellExperiment <- function(object, n.runs = 5,
         read_covariates(
             table, group.by.vars, "colData(object)", vars.to.regress
         ),
-        n.latent, max.epochs, seed.use, preset, how
+        n.latent, max.epochs, seed.use, preset, how, read_kept(table, keep, "colData(object)")
     )
 }
 
@@ -71,7 +72,7 @@ StabilitySCRAE.SingleCellExperiment <- function(object, n.runs = 5,
 #' @export
 StabilitySCRAE.Seurat <- function(object, n.runs = 5, resolution = 1,
     assay = NULL, features = NULL, layer = "counts", group.by.vars = NULL,
-    vars.to.regress = NULL, n.features = 2000, n.latent = NULL, max.epochs = NULL, seed.use = 42,
+    vars.to.regress = NULL, keep = NULL, n.features = 2000, n.latent = NULL, max.epochs = NULL, seed.use = 42,
     verbose = TRUE, preset = "default", ...) {
     seed.use <- known_seed(seed.use)
     how <- run_options(list(...), names(formals()), verbose)
@@ -85,18 +86,19 @@ StabilitySCRAE.Seurat <- function(object, n.runs = 5, resolution = 1,
             metadata_of(object, source), group.by.vars, "object@meta.data",
             vars.to.regress
         ),
-        n.latent, max.epochs, seed.use, preset, how
+        n.latent, max.epochs, seed.use, preset, how,
+        read_kept(metadata_of(object, source), keep, "object@meta.data")
     )
 }
 
 compare_seeds <- function(source, n.runs, resolution, features, n.features,
-    covariates, n.latent, max.epochs, seed.use, preset, how) {
+    covariates, n.latent, max.epochs, seed.use, preset, how, kept) {
     at_least(n.runs, 2, "n.runs")
     one_number(resolution, "resolution")
     result <- run_training_job("stability",
         list(n_runs = n.runs, resolution = resolution),
         source, features, n.features, covariates, n.latent, max.epochs, seed.use,
-        preset, how
+        preset, how, kept
     )
     structure(result$matrix, dimnames = list(result$seeds, result$seeds))
 }

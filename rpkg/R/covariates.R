@@ -116,6 +116,12 @@ read_covariates <- function(table, keys, where, numbers = NULL) {
     )
 }
 
+# Columns whose differences stay in the embedding, as text.
+read_kept <- function(table, keep, where) {
+    check_column_names(keep, "keep", where)
+    read_levels(table, unique(keep), where)
+}
+
 check_column_names <- function(keys, name, where) {
     if (!is.null(keys) && !is.character(keys)) {
         fail(

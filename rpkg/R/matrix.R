@@ -3,7 +3,7 @@
 #' @rdname RunSCRAE
 #' @export
 RunSCRAE.default <- function(object, features = NULL, n.features = 2000,
-    group.by.vars = NULL, vars.to.regress = NULL, meta.data = NULL,
+    group.by.vars = NULL, vars.to.regress = NULL, keep = NULL, meta.data = NULL,
     n.latent = NULL, max.epochs = NULL, seed.use = 42, verbose = TRUE,
     model.dir = NULL, resume = FALSE, preset = "default", round.counts = FALSE,
     overwrite = FALSE, must.link = NULL, cannot.link = NULL,
@@ -16,6 +16,7 @@ RunSCRAE.default <- function(object, features = NULL, n.features = 2000,
             table_of_cells(meta.data, source, "meta.data"), group.by.vars,
             "meta.data", vars.to.regress
         ),
+        kept = read_kept(table_of_cells(meta.data, source, "meta.data"), keep, "meta.data"),
         n.latent = n.latent, max.epochs = max.epochs, seed.use = seed.use,
         model.dir = model.dir, resume = resume, preset = preset,
         round.counts = round.counts, overwrite = overwrite,

@@ -4,7 +4,7 @@
 #' @export
 RunSCRAE.SingleCellExperiment <- function(object, features = NULL,
     assay.type = "counts", subset_row = NULL, group.by.vars = NULL,
-    vars.to.regress = NULL, n.latent = NULL, max.epochs = NULL, altexp = NULL, name = "SCRAE",
+    vars.to.regress = NULL, keep = NULL, n.latent = NULL, max.epochs = NULL, altexp = NULL, name = "SCRAE",
     n.features = 2000, seed.use = 42, verbose = TRUE, model.dir = NULL,
     resume = FALSE, preset = "default", round.counts = FALSE,
     overwrite = FALSE, must.link = NULL, cannot.link = NULL,
@@ -23,6 +23,7 @@ RunSCRAE.SingleCellExperiment <- function(object, features = NULL,
         covariates = read_covariates(
             table, group.by.vars, "colData(object)", vars.to.regress
         ),
+        kept = read_kept(table, keep, "colData(object)"),
         n.latent = n.latent, max.epochs = max.epochs, seed.use = seed.use,
         model.dir = model.dir, resume = resume, preset = preset,
         round.counts = round.counts, overwrite = overwrite,

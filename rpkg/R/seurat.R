@@ -3,7 +3,7 @@
 #' @rdname RunSCRAE
 #' @export
 RunSCRAE.Seurat <- function(object, assay = NULL, features = NULL,
-    layer = "counts", group.by.vars = NULL, vars.to.regress = NULL,
+    layer = "counts", group.by.vars = NULL, vars.to.regress = NULL, keep = NULL,
     n.latent = NULL, max.epochs = NULL, reduction.name = "scrae",
     reduction.key = "scrae_", n.features = 2000, seed.use = 42,
     verbose = TRUE, model.dir = NULL, resume = FALSE, preset = "default",
@@ -28,6 +28,7 @@ RunSCRAE.Seurat <- function(object, assay = NULL, features = NULL,
             metadata_of(object, source), group.by.vars, "object@meta.data",
             vars.to.regress
         ),
+        kept = read_kept(metadata_of(object, source), keep, "object@meta.data"),
         n.latent = n.latent, max.epochs = max.epochs, seed.use = seed.use,
         model.dir = model.dir, resume = resume, preset = preset,
         round.counts = round.counts, overwrite = overwrite,

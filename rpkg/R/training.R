@@ -4,6 +4,7 @@
 #'
 #' @param source A [counts_source()].
 #' @param covariates From [read_covariates()].
+#' @param kept Columns whose differences stay in the embedding, from [read_kept()].
 #' @param how From [run_options()].
 #' @return List of `embedding` (matrix, cells x axes), `fit`, and `columns`
 #'   for the cell metadata (data.frame or NULL).
@@ -11,7 +12,7 @@
 train <- function(source, features, n.features, covariates, n.latent, max.epochs,
     seed.use, model.dir, resume, preset, how, round.counts = FALSE,
     overwrite = FALSE, must.link = NULL, cannot.link = NULL, labels = NULL,
-    unlabeled = "Unknown") {
+    unlabeled = "Unknown", kept = list()) {
     yes_or_no(round.counts, "round.counts")
     yes_or_no(overwrite, "overwrite")
     check_resume(resume, model.dir)
@@ -29,7 +30,7 @@ train <- function(source, features, n.features, covariates, n.latent, max.epochs
             counts = if (round.counts) "round"
         ),
         source, features, n.features, covariates, n.latent, max.epochs, seed.use,
-        preset, how, known$labels
+        preset, how, kept, known$labels
     )
     if (result$summary$stop_reason %in% c("interrupted", "terminated")) {
         say(
@@ -46,12 +47,13 @@ train <- function(source, features, n.features, covariates, n.latent, max.epochs
 # A job that chooses genes and trains on them, once or more often; `arguments` and
 # `columns` (beside the covariates) are those of this job alone.
 run_training_job <- function(action, arguments, source, features, n.features,
-    covariates, n.latent, max.epochs, seed.use, preset, how, columns = NULL) {
+    covariates, n.latent, max.epochs, seed.use, preset, how, kept = list(), columns = NULL) {
     if (!is.null(n.latent)) at_least(n.latent, 1, "n.latent")
     if (!is.null(max.epochs)) at_least(max.epochs, 1, "max.epochs")
     preset <- known_preset(preset)
     settings <- known_settings(how$settings, preset)
     refuse_constant(covariates)
+    refuse_kept(kept, covariates)
     levels <- Filter(is.character, covariates)
     check_features(features, source)
     say_duplicates(source, how$verbose)
@@ -65,15 +67,30 @@ run_training_job <- function(action, arguments, source, features, n.features,
         continuous_covariate_keys = as.list(
             names(Filter(is.numeric, covariates))
         ),
+        keep = as.list(names(kept)),
         settings = named_list(c(
             if (!is.null(n.latent)) list(n_latent = n.latent), settings
         ))
     )
+    told <- c(covariates, kept)
     run_job(
         action, c(common, arguments), read_counts(source, genes$positions),
-        c(covariates, columns[setdiff(names(columns), names(covariates))]), how,
+        c(told, columns[setdiff(names(columns), names(told))]), how,
         source$where
     )
+}
+
+# What is corrected cannot be kept, and where nothing is corrected nothing need be.
+refuse_kept <- function(kept, covariates) {
+    if (!length(kept)) {
+        return(invisible())
+    }
+    if (!length(covariates)) refuse("keep_without_batch", list(names = names(kept)))
+    both <- intersect(names(kept), names(covariates))
+    if (length(both)) refuse("kept_and_corrected", list(names = both))
+    for (name in names(kept)) {
+        if (length(unique(kept[[name]])) < 2L) refuse("one_level", list(column = name))
+    }
 }
 
 # Whether a training may leave clusters beside the embedding.

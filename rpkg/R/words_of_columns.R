@@ -102,7 +102,40 @@ WORDS_OF_COLUMNS <- list(
             "column '", f$column, "' has one value in each level of column '", f$batch, "' (",
             quoted(f$names), "). Their effects cannot be told apart: what sets the values of '",
             f$column, "' apart is taken out with '", f$batch, "', whether '", f$column,
-            "' is named or not. To keep it in the embedding, leave both out."
+            "' is named or not. To keep it in the embedding, name it in keep instead."
+        )
+    },
+    keep_without_batch = function(f, where) {
+        paste0(
+            "keep = ", quoted(f$names), " says what a correction must not take out, but nothing is ",
+            "corrected. Name the batches in group.by.vars, or leave keep out."
+        )
+    },
+    kept_and_corrected = function(f, where) {
+        paste0(
+            ngettext(length(f$names), "column ", "columns "), quoted(f$names),
+            ngettext(length(f$names), " is", " are"), " named in keep and to be corrected for. ",
+            "What is taken out cannot be kept: choose one."
+        )
+    },
+    kept_is_batch = function(f, where) {
+        paste0(
+            "each level of ", quoted(f$names), " has one level of ", quoted(f$batches), " alone. Nothing can ",
+            "be taken out without it: name the samples within them in group.by.vars, or leave both out."
+        )
+    },
+    kept_groups_of_one_batch = function(f, where) {
+        paste0(
+            count(f$n), " of ", how_many(f$n_groups, "level"), " of ", quoted(f$columns), " ",
+            ngettext(f$n, "has", "have"), " one level of column '", f$batch, "' alone (", quoted(f$names),
+            "). What sets that batch apart stays in the embedding, since nothing tells it from what is kept."
+        )
+    },
+    cannot_keep = function(f, where) {
+        paste0(
+            "preset '", f$preset, "' as it is set cannot keep a difference. It does not correct the embedding ",
+            "after training, or draws all batches together in training. Leave keep out, or train with the ",
+            "default preset."
         )
     },
     genes_of_some_files = function(f, where) {

@@ -3,7 +3,7 @@
 from_python <- "
 import sys, json
 import numpy as np, pandas as pd, scipy.io, torch, anndata, scrae
-folder, keys = sys.argv[1], json.loads(sys.argv[2])
+folder, keys, keep = sys.argv[1], json.loads(sys.argv[2]), json.loads(sys.argv[3])
 torch.set_num_threads(1)
 counts = scipy.io.mmread(folder + '/counts.mtx').T.tocsr().astype('float32')
 genes = open(folder + '/genes.txt').read().split('\\n')[:-1]
@@ -11,11 +11,11 @@ obs = pd.read_csv(folder + '/cells.csv', dtype=str).set_index('cell')
 adata = anndata.AnnData(counts, obs=obs, var=pd.DataFrame(index=genes))
 chosen = [line for line in open(folder + '/chosen.txt').read().split('\\n') if line]
 model = scrae.SCRAE(random_state=11, n_latent=5, n_hidden=(32, 16), verbose=False, device='cpu')
-model.fit(adata, genes=chosen or None, max_epochs=3, batch_key=keys or None)
+model.fit(adata, genes=chosen or None, max_epochs=3, batch_key=keys or None, keep=keep)
 model.embed().astype('<f4').tofile(folder + '/embedding.f4')
 "
 
-python_embedding <- function(counts, cells, chosen, batch_key = "") {
+python_embedding <- function(counts, cells, chosen, batch_key = "", keep = "") {
     folder <- tempfile("cross")
     dir.create(folder)
     on.exit(unlink(folder, recursive = TRUE))
@@ -23,7 +23,10 @@ python_embedding <- function(counts, cells, chosen, batch_key = "") {
     writeLines(rownames(counts), file.path(folder, "genes.txt"))
     writeLines(as.character(chosen), file.path(folder, "chosen.txt"))
     utils::write.csv(cells, file.path(folder, "cells.csv"), row.names = FALSE)
-    python(from_python, folder, jsonlite::toJSON(batch_key, auto_unbox = TRUE))
+    python(
+        from_python, folder, jsonlite::toJSON(batch_key, auto_unbox = TRUE),
+        jsonlite::toJSON(keep, auto_unbox = TRUE)
+    )
     numbers <- readBin(file.path(folder, "embedding.f4"), "numeric", ncol(counts) * 5,
         size = 4, endian = "little"
     )
@@ -45,6 +48,18 @@ test_that("a Seurat object gives what Python gives", {
     expect_identical(
         unname(like_python(object, group.by.vars = "groups")[["scrae"]]@cell.embeddings),
         python_embedding(counts, cells, chosen, "groups")
+    )
+})
+
+test_that("what is kept beside the batches is what Python keeps", {
+    object <- pbmc_small()
+    object$donor <- rep(c("x", "y"), 40)
+    counts <- raw_counts(object)
+    chosen <- rownames(object)[rownames(object) %in% SeuratObject::VariableFeatures(object)]
+    cells <- data.frame(cell = colnames(object), donor = object$donor, groups = object$groups)
+    expect_identical(
+        unname(like_python(object, group.by.vars = "donor", keep = "groups")[["scrae"]]@cell.embeddings),
+        python_embedding(counts, cells, chosen, "donor", "groups")
     )
 })
 

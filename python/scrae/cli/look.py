@@ -31,6 +31,7 @@ def _info(options: argparse.Namespace) -> int:
         "epochs": f"{summary['epochs']} (best: {summary['best_epoch']}), stopped by {summary['stop_reason']}",
         "seconds": f"{summary['seconds']:.1f} on {summary['device']}, {summary['threads']} thread(s)",
         "batch key": description["batch_key"] or "none",
+        "kept": ", ".join(description.get("keep", [])) or "nothing",
         "seed": description["random_state"],
         "versions": ", ".join(f"{name} {version}" for name, version in summary["versions"].items()),
     } | description["settings"]

@@ -42,6 +42,9 @@ def add_to(commands: Any) -> None:
         "--continuous-covariate-keys", nargs="*", default=[], metavar="KEY", help="columns of numbers of that kind"
     )
     run.add_argument(
+        "--keep", nargs="*", default=[], metavar="KEY", help="columns whose differences stay, such as the condition"
+    )
+    run.add_argument(
         "--labels-key", help="column of obs with the types of some cells: pairs of one type are drawn together"
     )
     run.add_argument(
@@ -176,6 +179,7 @@ def _train(options: argparse.Namespace) -> int:
         batch_key=None if options.no_batch else batch_of(options.input, options.batch_key),
         categorical_covariate_keys=options.categorical_covariate_keys,
         continuous_covariate_keys=options.continuous_covariate_keys,
+        keep=options.keep,
         must_link=must_link,
         cannot_link=cannot_link,
         labels_key=options.labels_key,

@@ -35,12 +35,16 @@ class Covariates:
     shares
         Of each covariate: the shares of its levels among the training cells, float (n_levels,). Needed where there are
         codes :data:`AVERAGE`; None: there are none.
+    kept
+        Group of each cell, int64 (n_cells,): levels are compared within groups, and what sets groups apart is kept
+        (:mod:`scrae.data.kept_groups`). None: all cells are of one.
     """
 
     codes: np.ndarray
     levels: tuple[int, ...]
     values: np.ndarray
     shares: tuple[np.ndarray, ...] | None = None
+    kept: np.ndarray | None = None
 
     @classmethod
     def categorical(cls, codes: np.ndarray, levels: tuple[int, ...]) -> Covariates:
@@ -63,11 +67,14 @@ class CovariateCoding:
         Which of them is the batch, or None.
     scales
         Mean and standard deviation over the training cells of each continuous covariate, by its column.
+    keep
+        Columns whose differences were to be kept.
     """
 
     levels: Mapping[str, list[str]]
     batch_key: str | None
     scales: Mapping[str, Sequence[float]]
+    keep: tuple[str, ...] = ()
 
     @classmethod
     def none(cls) -> CovariateCoding:
@@ -84,7 +91,7 @@ class CovariateCoding:
         """Take levels and scales from the training cells; levels of one cell and constant numbers are refused."""
         if batch_key is not None:
             cells.covariate(batch_key)  # one name: before it is a key of anything
-        keys = list(dict.fromkeys([*([] if batch_key is None else [batch_key]), *_columns(others)]))
+        keys = list(dict.fromkeys([*([] if batch_key is None else [batch_key]), *column_names(others)]))
         levels: dict[str, list[str]] = {}
         for key in keys:
             names, numbers = np.unique(cells.covariate(key), return_counts=True)
@@ -100,7 +107,7 @@ class CovariateCoding:
                 )
             levels[key] = [str(name) for name in names]
         scales: dict[str, Sequence[float]] = {}
-        for key in dict.fromkeys(_columns(continuous)):
+        for key in dict.fromkeys(column_names(continuous)):
             values = cells.numbers(key)
             if np.ptp(values) == 0:
                 raise Refusal(
@@ -177,7 +184,7 @@ def warn_of_nested(coding: CovariateCoding, covariates: Covariates) -> None:
             Notice(
                 f"adata.obs[{name!r}] has one value in each level of adata.obs[{key!r}] ({some(table)}). "
                 f"Their effects cannot be told apart: what sets the values of {name!r} apart is taken out with "
-                f"{key!r}, whether {name!r} is named or not. To keep it in the embedding, leave both out",
+                f"{key!r}, whether {name!r} is named or not. To keep it in the embedding, name it with keep= instead",
                 "nested_covariate",
                 column=name,
                 batch=key,
@@ -187,7 +194,7 @@ def warn_of_nested(coding: CovariateCoding, covariates: Covariates) -> None:
         )
 
 
-def _columns(named: str | Iterable[str] | None) -> list[str]:
+def column_names(named: str | Iterable[str] | None) -> list[str]:
     """Names of columns: text is the name of one, and a set has an order, so that a seed gives the same bits."""
     if named is None:
         return []

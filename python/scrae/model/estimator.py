@@ -242,6 +242,7 @@ class SCRAE:
         batch_key: str | None = None,
         categorical_covariate_keys: str | Iterable[str] = (),
         continuous_covariate_keys: str | Iterable[str] = (),
+        keep: str | Iterable[str] = (),
         must_link: Any = None,
         cannot_link: Any = None,
         labels_key: str | None = None,
@@ -280,6 +281,10 @@ class SCRAE:
         continuous_covariate_keys
             Columns of numbers, such as a cell-cycle score or the share of mitochondrial counts. The decoder explains
             their effect, and a straight line along each, the same in all cell types, is removed from the embedding.
+        keep
+            Columns of ``adata.obs`` whose differences stay in the embedding, such as the condition of the donors that
+            ``batch_key`` names: batches are corrected among the cells that agree in these columns. A donor may have
+            one condition or several.
         must_link, cannot_link
             Pairs of cells of one type, and of different types, as far as they are known: a table of two columns (a
             DataFrame, an array or a list of pairs) with names of cells, or with positions of rows from 0 on. The codes
@@ -325,8 +330,9 @@ class SCRAE:
         scrae.CountsError
             The data are not raw counts, or there are cells without any count.
         ValueError
-            Pairs of cells that are not there, are of a cell and itself, or contradict each other; or ``model_dir``
-            holds the model of another training, or another process is writing there.
+            Columns to keep that are corrected for as well, or where nothing is; pairs of cells that are not there, are
+            of a cell and itself, or contradict each other; or ``model_dir`` holds the model of another training, or
+            another process is writing there.
         scrae.TrainingDiverged
             The losses were not finite again and again.
         OSError
@@ -343,6 +349,8 @@ class SCRAE:
         if max_epochs is not None:
             max_epochs = at_least("max_epochs", max_epochs, 1)
         checkpoint_seconds = not_negative("checkpoint_seconds", checkpoint_seconds)
+        if keep:
+            self._refuse_to_keep()
         given = TrainingData.read(
             data,
             layer=layer,
@@ -351,6 +359,7 @@ class SCRAE:
             batch_key=batch_key,
             categorical_covariate_keys=categorical_covariate_keys,
             continuous_covariate_keys=continuous_covariate_keys,
+            keep=keep,
             must_link=must_link,
             cannot_link=cannot_link,
             labels_key=labels_key,
@@ -374,6 +383,18 @@ class SCRAE:
             distributed.require_same("checkpoint and number of epochs", f"{fitting.epoch} {max_epochs}")
             self._train(fitting, fitting.epochs(max_epochs), model_dir, checkpoint_seconds, on_epoch)
         return self
+
+    def _refuse_to_keep(self) -> None:
+        settings = self.settings
+        corrected_afterwards = settings.n_pcs > 0 or settings.smoothing > 0
+        if not corrected_afterwards or Regulariser.registry[settings.regulariser].compares_batches:
+            raise Refusal(
+                f"preset {self.preset!r} as it is set cannot keep a difference: it does not correct the embedding "
+                "after training, or draws all batches together in training. Leave keep out, or train with the default "
+                "preset",
+                "cannot_keep",
+                preset=self.preset,
+            )
 
     def _train(
         self,

@@ -66,7 +66,8 @@ class Fitting:
         self.factors = None
         if data.batch is not None and settings.n_pcs:
             some = some_cells(counts.shape[0], random_state)
-            self.factors = GeneFactors.fit(counts[some], data.batch[some], coding.n_batches)
+            kept = None if covariates.kept is None else covariates.kept[some]
+            self.factors = GeneFactors.fit(counts[some], data.batch[some], coding.n_batches, kept)
         self.population = Population.of(module.log_libraries(counts), covariates)
         cells = CountData(counts, covariates, device, has_batch=data.batch is not None, links=data.links)
         training, validation = _held_out(cells.n_cells, settings)

@@ -260,6 +260,7 @@ def _description(model: FittedModel) -> dict[str, Any]:
         "covariate_levels": dict(model.coding.levels),
         "covariate_scales": dict(model.coding.scales),
         "batch_key": model.coding.batch_key,
+        "keep": list(model.coding.keep),
         "fingerprint": model.fingerprint,
         "population": model.population.description(),
         "summary": dict(model.summary),

@@ -24,7 +24,10 @@ def fingerprint(counts: sp.csr_array, covariates: Covariates, links: Links) -> s
     digest.update(counts.indptr.astype(np.int64).data)
     for block in blocks(counts):
         digest.update(block.indices.astype(np.int64).data)
-    for part in (counts.data, covariates.codes, covariates.values, *((links.must, links.cannot) if links else ())):
+    parts = [counts.data, covariates.codes, covariates.values]
+    parts += [] if covariates.kept is None else [covariates.kept]
+    parts += [links.must, links.cannot] if links else []
+    for part in parts:
         digest.update(np.ascontiguousarray(part).data)
     return digest.hexdigest()
 

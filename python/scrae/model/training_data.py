@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -15,6 +15,7 @@ from scrae.data.cells import Cells, read_cells
 from scrae.data.counts import Rounding, warn_of_empty_cells
 from scrae.data.covariates import CovariateCoding, Covariates, warn_of_nested
 from scrae.data.features import marked
+from scrae.data.kept_groups import KeptGroups
 from scrae.data.links import Links
 from scrae.data.on_disk import by_rows
 from scrae.data.several_files import batch_of
@@ -34,6 +35,8 @@ class TrainingData:
         Names of the modelled genes; None: the matrix has none.
     coding, covariates
         How batches and covariates are told to the decoder, and those of the cells.
+    kept
+        Groups of cells whose differences are kept; None: there are none.
     links
         What is known of pairs of cells.
     where
@@ -46,6 +49,7 @@ class TrainingData:
     genes: np.ndarray | None
     coding: CovariateCoding
     covariates: Covariates
+    kept: KeptGroups | None
     links: Links
     where: str
     rounding: Rounding | None
@@ -61,6 +65,7 @@ class TrainingData:
         batch_key: str | None,
         categorical_covariate_keys: str | Iterable[str],
         continuous_covariate_keys: str | Iterable[str],
+        keep: str | Iterable[str],
         must_link: Any,
         cannot_link: Any,
         labels_key: str | None,
@@ -86,11 +91,14 @@ class TrainingData:
         names = None if cells.gene_names is None else cells.gene_names[chosen]
         batch_key = batch_of(data, batch_key)
         coding = CovariateCoding.fit(cells, batch_key, categorical_covariate_keys, continuous_covariate_keys)
+        covariates, kept = coding.code(cells), KeptGroups.read(cells, keep, coding)
+        if kept is not None:
+            coding, covariates = replace(coding, keep=kept.columns), replace(covariates, kept=kept.of_cells)
         links = Links.read(cells, must_link, cannot_link)
         if labels_key is not None:
             links += labelling.links_of_labels(cells, labels_key, unlabeled_category, random_state)
         links.refuse_contradictions(cells)
-        return cls(modelled, names, coding, coding.code(cells), links, cells.where, cells.rounding)
+        return cls(modelled, names, coding, covariates, kept, links, cells.where, cells.rounding)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -108,6 +116,8 @@ class TrainingData:
             self.rounding.warn(self.where)
         warn_of_empty_cells(self.counts)
         warn_of_nested(self.coding, self.covariates)
+        if self.kept is not None:
+            self.kept.warn(self.coding, self.batch)
 
 
 def _chosen_before(cells: Cells) -> np.ndarray | None:

@@ -9,7 +9,14 @@ from scrae.autoencoder.settings import Settings, epochs_for
 from scrae.pl.report_run import Run
 from scrae.tl.calls import Expression, as_typed, call_text, laid_out
 
-USUAL_TRAINING = {"layer": None, "batch_key": None, "preset": "default", "random_state": 0, "key_added": "scrae"}
+USUAL_TRAINING = {
+    "layer": None,
+    "batch_key": None,
+    "keep": (),
+    "preset": "default",
+    "random_state": 0,
+    "key_added": "scrae",
+}
 USUAL_CLUSTERING = {"level": "default", "resolution": 1.0, "key": "scrae", "random_state": 0, "batch_key": None}
 
 
@@ -40,6 +47,7 @@ def _training(run: Run) -> str:
         "layer": None if layer == "X" else layer,
         "genes": Expression(f'adata.uns[{as_typed(run.key)}]["genes"]'),
         "batch_key": run.batch_of_training,
+        "keep": run.kept_in_training,
         "preset": str(params.get("preset", "default")),
         "random_state": int(params.get("random_state", 0)),
         "key_added": run.key,

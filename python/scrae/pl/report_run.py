@@ -97,6 +97,11 @@ class Run:
         return EarlierTraining.of(self.adata, self.key).batch_key
 
     @property
+    def kept_in_training(self) -> tuple[str, ...]:
+        """Columns whose differences the training was told to keep."""
+        return EarlierTraining.of(self.adata, self.key).keep
+
+    @property
     def genes(self) -> list[str]:
         """Names of the modelled genes; empty where they are not known."""
         return [str(gene) for gene in self.described.get("genes", [])]

@@ -73,6 +73,7 @@ def _what_was_done(run: Run) -> Html:
         ("model", f"preset {params.get('preset', 'default')!r}"),
         ("changed settings", ", ".join(f"{k} = {as_typed(v)}" for k, v in run.changed_settings.items()) or "none"),
         ("batches", run.batch_of_training or "none named"),
+        *([("differences kept", ", ".join(run.kept_in_training))] if run.kept_in_training else []),
         ("seed", str(params.get("random_state", "not known"))),
         ("training", _times(run)),
         ("versions", ", ".join(f"{name} {version}" for name, version in sorted(summary.get("versions", {}).items()))),

@@ -44,7 +44,9 @@ class GeneFactors:
     logs: torch.Tensor
 
     @classmethod
-    def fit(cls, counts: sp.csr_array, batch: np.ndarray, n_batches: int) -> GeneFactors | None:
+    def fit(
+        cls, counts: sp.csr_array, batch: np.ndarray, n_batches: int, kept: np.ndarray | None = None
+    ) -> GeneFactors | None:
         """From some cells; None where no two batches have :data:`LEAST_CELLS` of them.
 
             log f_bg - log f_cg = log(sum over pairs (i, j) of w_ij x_ig + prior)
@@ -53,7 +55,8 @@ class GeneFactors:
         x are counts at one library size, i in batch b and j in batch c are mutual neighbours, and w is one over the
         root of the product of the number of their pairs, so that cells with many partners count no more than others.
         Differences between all pairs of batches are met by least squares. Pairs are found on principal components of
-        counts without the factors, and factors from pairs, in turn. The first factors are those of the batches' means.
+        counts without the factors, and factors from pairs, in turn. The first factors are those of the batches' means
+        beside the means of their groups.
 
         Parameters
         ----------
@@ -63,6 +66,9 @@ class GeneFactors:
             Code of each cell's batch, int (n_cells,).
         n_batches
             Number of batches.
+        kept
+            Group of each cell, int (n_cells,): pairs are of one group, so that factors say nothing of what sets groups
+            apart; None: all cells are of one.
         """
         sizes = np.bincount(batch, minlength=n_batches)
         large = np.flatnonzero(sizes >= LEAST_CELLS)
@@ -70,14 +76,18 @@ class GeneFactors:
             return None
         cells = np.flatnonzero(np.isin(batch, large))
         counts, batch = sp.csr_array(counts[cells]), batch[cells]
+        group = np.zeros(len(cells), dtype=np.int64) if kept is None else kept[cells]
         shares, _ = at_one_library_size(counts)
+        of_groups = {number: shares[np.flatnonzero(group == number)].mean(axis=0) for number in np.unique(group)}
         logs = np.zeros((n_batches, counts.shape[1]))
         for level in large:
-            own = shares[np.flatnonzero(batch == level)].mean(axis=0)
-            logs[level] = log_ratio(len(cells) * own, len(cells) * shares.mean(axis=0))
+            here = np.flatnonzero(batch == level)
+            numbers, n_cells = np.unique(group[here], return_counts=True)
+            others = (n_cells / n_cells.sum()) @ np.stack([of_groups[number] for number in numbers])
+            logs[level] = log_ratio(len(cells) * shares[here].mean(axis=0), len(cells) * others)
         for _ in range(ROUNDS):
             points = _components(divided(counts, logs[np.repeat(batch, np.diff(counts.indptr)), counts.indices]))
-            pairs = _pairs(points, batch, large[np.argsort(-sizes[large], kind="stable")])
+            pairs = _pairs(points, batch, group)
             logs = _least_squares(shares, pairs, n_batches)
         return cls(torch.as_tensor(logs, dtype=torch.float32))
 
@@ -108,15 +118,22 @@ def _components(counts: sp.csr_array) -> torch.Tensor:
     return torch.nn.functional.normalize(found)
 
 
-def _pairs(points: torch.Tensor, batch: np.ndarray, by_size: np.ndarray) -> dict[tuple[int, int], Pairs]:
-    """Mutual nearest neighbours of each batch in each of the largest, positions of cells by the two batches."""
-    cells = {int(level): np.flatnonzero(batch == level) for level in by_size}
-    found = {}
-    for place, first in enumerate(map(int, by_size[:REFERENCES])):
-        for second in map(int, by_size[place + 1 :]):
-            one, other = cells[first], cells[second]
-            i, j = mutual_neighbours(points[one], points[other])
-            found[first, second] = one[i], other[j]
+def _pairs(points: torch.Tensor, batch: np.ndarray, group: np.ndarray) -> dict[tuple[int, int], Pairs]:
+    """Mutual nearest neighbours of one group in each batch and in each of the largest, by the two batches."""
+    found: dict[tuple[int, int], Pairs] = {}
+    for number in np.unique(group):
+        levels, sizes = np.unique(batch[group == number], return_counts=True)
+        by_size = levels[np.argsort(-sizes, kind="stable")].tolist()
+        cells = {level: np.flatnonzero((batch == level) & (group == number)) for level in by_size}
+        for place, first in enumerate(by_size[:REFERENCES]):
+            for second in by_size[place + 1 :]:
+                one, other = cells[first], cells[second]
+                i, j = mutual_neighbours(points[one], points[other])
+                key, pairs = (first, second), (one[i], other[j])
+                if key[::-1] in found:  # they are the other way round in another group
+                    key, pairs = key[::-1], pairs[::-1]
+                before = found.get(key, (one[:0], one[:0]))
+                found[key] = np.concatenate([before[0], pairs[0]]), np.concatenate([before[1], pairs[1]])
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -28,7 +29,8 @@ def without_covariates(
     coordinates
         float (n_cells, n_dimensions).
     covariates
-        Of the same cells; covariates of one level change nothing.
+        Of the same cells; covariates of one level change nothing. Where groups of cells are to be kept, each is
+        corrected by itself, so that no difference between them is seen or changed.
     random_state
         Seed of the clusters.
     mild
@@ -40,6 +42,13 @@ def without_covariates(
     cells, too few to say what is type and what is covariate.
     """
     coordinates = np.asarray(coordinates, dtype=np.float64)
+    if covariates.kept is not None:
+        corrected = coordinates.copy()
+        for group in np.unique(covariates.kept):
+            cells = covariates.kept == group
+            own = replace(covariates, codes=covariates.codes[cells], values=covariates.values[cells], kept=None)
+            corrected[cells] = without_covariates(coordinates[cells], own, random_state, mild)
+        return corrected
     if len(coordinates) < CELLS_A_CLUSTER:
         return coordinates
     varying = [j for j in range(covariates.codes.shape[1]) if len(np.unique(covariates.codes[:, j])) > 1]

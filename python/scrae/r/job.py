@@ -101,6 +101,7 @@ class Job:
             "batch_key": self.get("batch_key"),
             "categorical_covariate_keys": self.get("categorical_covariate_keys", []),
             "continuous_covariate_keys": self.get("continuous_covariate_keys", []),
+            "keep": self.get("keep", []),
         }
 
     def pairs(self, name: str) -> np.ndarray:

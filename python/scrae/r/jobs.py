@@ -225,7 +225,7 @@ def _batch_report(job: Job) -> dict[str, Any]:
     from scrae.tl import batch_report
 
     adata = job.cells()
-    adata.uns["scrae"] = {"genes": job["genes"], "params": {"batch_key": job.get("told")}}
+    adata.uns["scrae"] = {"genes": job["genes"], "params": {"batch_key": job.get("told"), "keep": job.get("kept", [])}}
     job.stage(f"comparing batches of {adata.n_obs:,} cells")
     measures = batch_report(
         adata,

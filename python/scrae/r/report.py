@@ -31,7 +31,8 @@ def write_report(job: Job) -> dict[str, Any]:
     fit = job["fit"]
     adata.uns["scrae"] = {
         "params": fit["parameters"]
-        | {"genes": "features", "batch_key": fit.get("batch_key"), "counts_from": job["counts_from"]},
+        | {"genes": "features", "counts_from": job["counts_from"]}
+        | {"batch_key": fit.get("batch_key"), "keep": fit.get("keep", [])},
         "summary": fit["summary"],
         "history": _frame(fit["history"]),
         "genes": _listed(fit["genes"]),

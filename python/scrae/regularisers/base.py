@@ -94,6 +94,8 @@ class Regulariser(nn.Module):
     """Whether the penalty gives the codes their scale, so that they must not be standardised."""
     makes_clusters: ClassVar[bool] = False
     """Whether cells are clustered in training, so that :meth:`clusters` gives them."""
+    compares_batches: ClassVar[bool] = False
+    """Whether the penalty draws all batches together in training."""
 
     steps_alike: bool = False
     """Whether steps differ by what is in parameters and buffers alone, each of them changed in place, and in no epoch

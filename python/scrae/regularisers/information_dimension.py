@@ -98,6 +98,7 @@ class InformationDimension(Regulariser):
     """
 
     name = "information_dimension"
+    compares_batches = True
     steps_alike = True
 
     def __init__(

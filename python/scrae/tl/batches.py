@@ -54,7 +54,8 @@ def batch_report(
         Column of ``adata.obs`` with batches: donors, plates, protocols.
     keep
         Columns whose differences should be kept, such as a condition. What they explain is measured in the same way,
-        and the report says whether the batches can be removed without them.
+        and the report says whether the batches can be removed without them. Where the training was told to keep
+        columns, batches are compared among the cells that agree in these.
     groupby
         Column of ``adata.obs`` with types or clusters, within which batches are compared. None: groups are found on
         principal components that Harmony has corrected for the batches.
@@ -106,7 +107,10 @@ def batch_report(
     refuse_damaged_source(adata)
     random_state = seed(random_state)
     kept_columns = [keep] if isinstance(keep, str) else list(keep)
-    columns = {column: _levels(adata, column) for column in [batch_key, *kept_columns, *([groupby] if groupby else [])]}
+    trained = EarlierTraining.of(adata, key)
+    told_to_keep = [column for column in trained.keep if column in adata.obs and column != batch_key]
+    named = [batch_key, *kept_columns, *told_to_keep, *([groupby] if groupby else [])]
+    columns = {column: _levels(adata, column) for column in named}
     for column in (batch_key, *kept_columns):
         if len(np.unique(columns[column])) < 2:
             raise Refusal(
@@ -118,7 +122,6 @@ def batch_report(
         raise Refusal(
             f"{adata.n_obs} cells are too few: 30 or more are needed", "too_few_cells_for_report", n=adata.n_obs
         )
-    trained = EarlierTraining.of(adata, key)
     layer = layer if layer is not None else trained.layer
     cells = np.arange(adata.n_obs)
     if adata.n_obs > MOST_CELLS:
@@ -133,22 +136,23 @@ def batch_report(
         spaces["after"] = np.asarray(adata.obsm[f"X_{key}"], dtype=np.float64)[cells]
     groups = columns[groupby] if groupby else _found_groups(before, batch, random_state)
     own = _own_groups(before, batch, random_state)
+    alike = _crossed([groups, *(columns[column] for column in told_to_keep)])
 
     measures, of_cells = {}, {}
     for name, space in spaces.items():
-        of_cells[name] = mixing(space, batch, groups, random_state)
+        of_cells[name] = mixing(space, batch, alike, random_state)
         measures[name] = {
             "variance": variance_explained(space, batch),
-            "variance_within": variance_explained(space, batch, groups),
+            "variance_within": variance_explained(space, batch, alike),
             "mixing": _mean(of_cells[name]),
-            "kbet": kbet(space, batch, groups),
+            "kbet": kbet(space, batch, alike),
             "connectivity": connectivity(space, groups),
             "groups_kept": _kept(space, batch, own),
         } | {f"{column}_within": variance_explained(space, columns[column], groups) for column in kept_columns}
     table = pd.DataFrame(measures, columns=["before", "after"], dtype=np.float64).rename_axis("measure")
     of_groups = _groups_table(groups, batch, of_cells)
     was_told = trained.batch_key == batch_key
-    nested = [column for column in kept_columns if follows(columns[column], batch)]
+    nested = [name for name in kept_columns if name not in told_to_keep and follows(columns[name], batch)]
     findings = _findings(table, of_groups, bool(groupby), batch_key, was_told, nested)
     adata.uns[key_added] = {
         "measures": table.copy(),
@@ -169,6 +173,16 @@ def _levels(adata: AnnData, column: str) -> np.ndarray:
     """Level of each cell, as text; refused where one is missing."""
     levels = Cells(sp.csr_array(adata.shape), None, "adata", adata).covariate(column)
     result: np.ndarray = levels.astype(str)
+    return result
+
+
+def _crossed(columns: Sequence[np.ndarray]) -> np.ndarray:
+    """Levels of several columns as one; those of a single one as they are, (n_cells,)."""
+    first, *others = columns
+    if not others:
+        return first
+    texts = [" | ".join(of_cell) for of_cell in zip(*(column.astype(str) for column in columns), strict=True)]
+    result: np.ndarray = np.array(texts)
     return result
 
 
@@ -290,7 +304,8 @@ def _findings(
     for column in nested:
         found[f"nested {column}"] = (
             f"each batch of {batch_key!r} has one level of {column!r} alone: to take the batches out takes the "
-            f"differences of {column!r} with them. Find types in the embedding, and compare {column!r} on the counts."
+            f"differences of {column!r} with them. Find types in the embedding, and compare {column!r} on the counts; "
+            f"or train with batch_key={batch_key!r}, keep={column!r}, which leaves these differences in."
         )
     codes = [code.split(" ")[0] for code in found]
     columns = [code.partition(" ")[2] for code in found]

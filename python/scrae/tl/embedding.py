@@ -41,6 +41,7 @@ def scrae(
     batch_key: str | None = None,
     categorical_covariate_keys: str | Iterable[str] = (),
     continuous_covariate_keys: str | Iterable[str] = (),
+    keep: str | Iterable[str] = (),
     must_link: Any = None,
     cannot_link: Any = None,
     labels_key: str | None = None,
@@ -86,6 +87,9 @@ def scrae(
         Further columns of categories whose effect is explained by the decoder and removed from the embedding.
     continuous_covariate_keys
         Columns of numbers, such as a cell-cycle score, whose effect is explained and removed in the same way.
+    keep
+        Columns whose differences stay in the embedding, such as the condition of the donors that ``batch_key`` names:
+        batches are corrected among the cells that agree in these columns.
     must_link, cannot_link, labels_key, unlabeled_category
         Pairs of cells of one type and of different types, or a column with the types of some cells, as in
         :meth:`scrae.SCRAE.fit`.
@@ -118,6 +122,7 @@ def scrae(
     """
     categorical_covariate_keys = _names(categorical_covariate_keys)
     continuous_covariate_keys = _names(continuous_covariate_keys)
+    keep = _names(keep)
     given = {name: value for name, value in locals().items() if name not in NOT_REPEATED} | settings
     require_anndata(adata, "scrae.tl.scrae")
     refuse_damaged_source(adata)
@@ -167,6 +172,7 @@ def scrae(
             batch_key=batch_key,
             categorical_covariate_keys=categorical_covariate_keys,
             continuous_covariate_keys=continuous_covariate_keys,
+            keep=keep,
             must_link=must_link,
             cannot_link=cannot_link,
             labels_key=labels_key,
@@ -267,12 +273,15 @@ class EarlierTraining:
         Layer with the counts; None for ``adata.X``, too.
     batch_key
         Column with the batches that it was told of.
+    keep
+        Columns whose differences were to be kept.
     genes
         Positions of the genes that were modelled, int (n_genes,); None as well where one of them has gone.
     """
 
     layer: str | None
     batch_key: str | None
+    keep: tuple[str, ...]
     genes: np.ndarray | None
 
     @classmethod
@@ -285,6 +294,7 @@ class EarlierTraining:
         return cls(
             layer=None if layer == "X" else layer,
             batch_key=None if batch_key in (None, "None") else str(batch_key),  # as text by versions before 0.2
+            keep=tuple(map(str, np.atleast_1d(params.get("keep", ())))),
             genes=None if known is None or (known < 0).any() else known,
         )
 
@@ -292,8 +302,10 @@ class EarlierTraining:
 def description(model: SCRAE, layer: str | None, genes: str) -> dict[str, Any]:
     """What ``adata.uns["scrae"]`` holds of a trained model, for h5ad, too; settings that are None are left out."""
     settings = model.settings_dict() | {"preset": model.preset, "random_state": model.random_state, "genes": genes}
+    coding = model.fitted.coding
+    kept = list(coding.keep) or None
     return {
-        "params": _storable(settings | {"layer": layer or "X", "batch_key": model.fitted.coding.batch_key}),
+        "params": _storable(settings | {"layer": layer or "X", "batch_key": coding.batch_key, "keep": kept}),
         "history": model.history.reset_index(),
         "summary": model.summary,
         "genes": np.asarray([] if model.gene_names is None else model.gene_names, dtype=object),

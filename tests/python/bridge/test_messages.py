@@ -367,6 +367,18 @@ PROVOKED: dict[str, list[Callable[[Stage], Any]]] = {
             batch_key="batch", continuous_covariate_keys=[copied(s, lambda batch: batch.map({"a": 1, "b": 2}))]
         ),
     ],
+    "keep_without_batch": [lambda s: s.fit(keep="batch")],
+    "kept_and_corrected": [
+        lambda s: s.fit(batch_key="batch", keep="batch"),
+        lambda s: s.fit(batch_key="batch", categorical_covariate_keys=["type"], keep=["batch", "type"]),
+    ],
+    "kept_is_batch": [lambda s: s.fit(batch_key="batch", keep=copied(s, lambda batch: batch + "1"))],
+    "kept_groups_of_one_batch": [
+        lambda s: scrae.SCRAE(**QUICK).fit(
+            s.column(np.where(np.arange(60) % 4, "others", "alone")), batch_key="batch", keep="donor"
+        )
+    ],
+    "cannot_keep": [lambda s: s.fit({"n_pcs": 0, "smoothing": 0}, batch_key="batch", keep="type")],
     "genes_of_some_files": [of_two_files],
     "new_batches_unlike": [lambda s: s.model.map(with_batch(s, "new"), batch_key="batch")],
     "new_batches_apart": [unlike],

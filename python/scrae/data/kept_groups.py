@@ -1,0 +1,123 @@
+"""Groups of cells between which a correction for batches changes nothing, such as the conditions of an experiment."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from scrae._errors import Notice, Refusal
+from scrae._messages import first_few, some
+from scrae.data.cells import Cells
+from scrae.data.covariates import CovariateCoding, column_names
+
+
+@dataclass(frozen=True)
+class KeptGroups:
+    """Cells that agree in all columns whose differences are kept.
+
+    Attributes
+    ----------
+    columns
+        Names of the columns of ``adata.obs``.
+    names
+        Of the groups: the levels of the columns, with a comma between them.
+    of_cells
+        Group of each cell, int64 (n_cells,).
+    """
+
+    columns: tuple[str, ...]
+    names: tuple[str, ...]
+    of_cells: np.ndarray
+
+    @classmethod
+    def read(cls, cells: Cells, keep: str | Iterable[str], coding: CovariateCoding) -> KeptGroups | None:
+        """From columns of ``adata.obs``; None: no column is named.
+
+        Parameters
+        ----------
+        cells
+            The training cells.
+        keep
+            Names of the columns.
+        coding
+            The covariates that are corrected for.
+
+        Raises
+        ------
+        ValueError
+            No covariate is named beside them, or the same column; no such column, missing values in it, or one level
+            alone; or no two batches have cells of one group.
+        """
+        columns = tuple(dict.fromkeys(column_names(keep)))
+        if not columns:
+            return None
+        corrected = [*coding.levels, *coding.scales]
+        if not corrected:
+            raise Refusal(
+                f"keep={some(columns)} says what a correction must not take out, but nothing is corrected: name the "
+                "batches, batch_key=..., or leave keep out",
+                "keep_without_batch",
+                names=first_few(columns),
+            )
+        both = [name for name in columns if name in corrected]
+        if both:
+            raise Refusal(
+                f"{some(both)} named in keep and as a batch or covariate: what is taken out cannot be kept; choose one",
+                "kept_and_corrected",
+                names=first_few(both),
+            )
+        levels = [cells.covariate(name) for name in columns]
+        for name, values in zip(columns, levels, strict=True):
+            if len(np.unique(values)) < 2:
+                raise Refusal(
+                    f"adata.obs[{name!r}] has the same value in all cells: there is no difference to keep",
+                    "one_level",
+                    column=name,
+                )
+        texts = np.array([", ".join(of_cell) for of_cell in zip(*levels, strict=True)], dtype=object)
+        names, group = np.unique(texts.astype(str), return_inverse=True)
+        found = cls(columns, tuple(map(str, names)), group.astype(np.int64))
+        if not coding.scales and not any(len(found._parted(cells.covariate(key))) for key in coding.levels):
+            raise Refusal(
+                f"each level of {some(columns)} has one level of {some(list(coding.levels))} alone, so that nothing "
+                "can be taken out without it: name the samples within them as batches, or leave both out",
+                "kept_is_batch",
+                names=first_few(columns),
+                batches=first_few(list(coding.levels)),
+            )
+        return found
+
+    def warn(self, coding: CovariateCoding, batch: np.ndarray | None) -> None:
+        """Name groups that are one batch each: what sets this batch apart stays.
+
+        ``batch`` is the code of each cell's batch, int (n_cells,).
+        """
+        if batch is None:
+            return
+        parted = self._parted(batch)
+        alone = [name for group, name in enumerate(self.names) if group not in parted]
+        if alone:
+            warnings.warn(
+                Notice(
+                    f"{len(alone):,} of {len(self.names):,} level(s) of {some(self.columns)} have one level of "
+                    f"adata.obs[{coding.batch_key!r}] alone ({some(alone)}). What sets that batch apart stays in the "
+                    "embedding, since nothing tells it from what is kept",
+                    "kept_groups_of_one_batch",
+                    n=len(alone),
+                    n_groups=len(self.names),
+                    names=first_few(alone),
+                    columns=first_few(self.columns),
+                    batch=coding.batch_key,
+                ),
+                stacklevel=3,
+            )
+
+    def _parted(self, levels: np.ndarray) -> set[int]:
+        """Groups whose cells have several of these levels, (n_cells,)."""
+        numbers = np.unique(levels.astype(str), return_inverse=True)[1]
+        pairs = np.unique(np.column_stack([self.of_cells, numbers]), axis=0)
+        groups, n_levels = np.unique(pairs[:, 0], return_counts=True)
+        return set(groups[n_levels > 1].tolist())
