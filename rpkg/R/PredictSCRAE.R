@@ -21,7 +21,9 @@
 #' @param group.by.vars Name of the column of cell metadata with the batches. Batches
 #'   of the training are left as they are, if the column has the name that it had
 #'   there. New ones need 30 cells. A warning names those that are too small, and
-#'   those whose cells are unlike the training cells. NULL: no batch is taken out.
+#'   those whose cells are unlike the training cells. Where the training kept the
+#'   differences of a column (`keep`) that the query has as well, cells are compared with
+#'   the training cells that have the same value. NULL: no batch is taken out.
 #' @param meta.data For a matrix: data.frame with a row per cell, for `group.by.vars`.
 #' @param unlabeled,unknown.rate As in [LabelSCRAE()], for a model that knows
 #'   types of cells.

@@ -228,7 +228,8 @@ model_covariates <- function(facts, table, where, source) {
 batches_of_query <- function(facts, group.by.vars, table, where) {
     if (!is.null(group.by.vars)) {
         one_name(group.by.vars, "group.by.vars", where)
-        return(read_covariates(table, group.by.vars, where))
+        kept <- intersect(unlist(facts$keep), colnames(table))
+        return(read_covariates(table, c(group.by.vars, kept), where))
     }
     key <- facts$batch_key
     if (is.null(key) || is.null(table)) {

@@ -204,3 +204,35 @@ def test_the_command_line_takes_it(tmp_path):
     written = anndata.read_h5ad(tmp_path / "out.h5ad")
     scrae.tl.scrae(adata, genes="all", batch_key="donor", keep="condition", max_epochs=2, verbose=False)
     np.testing.assert_array_equal(written.obsm["X_scrae"], adata.obsm["X_scrae"])
+
+
+def test_a_new_donor_is_compared_with_the_cells_of_its_condition(tmp_path):
+    adata = experiment()
+    known, late = (adata[adata.obs["donor"].isin(names)].copy() for names in (["d0", "d1", "d2"], ["d3"]))
+    with pytest.warns(Notice, match=r"\('treated'\)"):
+        model = scrae.SCRAE(max_epochs=20, verbose=False).fit(known, batch_key="donor", keep="condition")
+    near = NearestNeighbors(n_neighbors=15).fit(model.embed())
+
+    def treated(query):
+        placed = model.map(query, batch_key="donor")
+        return (known.obs["condition"].to_numpy()[near.kneighbors(placed, return_distance=False)] == "treated").mean()
+
+    assert treated(late) > 0.9
+    model.save(tmp_path / "model")
+    loaded = scrae.SCRAE.load(tmp_path / "model", verbose=False)
+    np.testing.assert_array_equal(loaded.map(late, batch_key="donor"), model.map(late, batch_key="donor"))
+    without = late.copy()
+    del without.obs["condition"]
+    assert treated(without) < treated(late)
+
+
+def test_a_new_donor_of_both_conditions_is_placed_condition_by_condition():
+    adata = experiment(crossed=True)
+    known, late = (adata[adata.obs["donor"].isin(names)].copy() for names in (["d0", "d1", "d2"], ["d3"]))
+    model = scrae.SCRAE(max_epochs=20, verbose=False).fit(known, batch_key="donor", keep="condition")
+    placed = model.map(late, batch_key="donor")
+    near = NearestNeighbors(n_neighbors=15).fit(model.embed()).kneighbors(placed, return_distance=False)
+    conditions = known.obs["condition"].to_numpy()[near]
+    assert (conditions == late.obs["condition"].to_numpy()[:, None]).mean() > 0.85
+    late.obs["condition"] = "of no cell of the training"
+    assert np.isfinite(model.map(late, batch_key="donor")).all()

@@ -75,3 +75,20 @@ test_that("stability takes it, too", {
     )
     expect_equal(dim(agreement), c(2L, 2L))
 })
+
+test_that("a new donor is compared with the cells of its condition", {
+    made <- experiment()
+    reference <- made$cells$donor != "d4"
+    object <- SeuratObject::CreateSeuratObject(made$counts, meta.data = made$cells)
+    expect_warning(
+        known <- quick(object[, reference], features = "all", group.by.vars = "donor", keep = "condition"),
+        "'treated'"
+    )
+    late <- object[, !reference]
+    placed <- PredictSCRAE(late, model = known, group.by.vars = "donor", verbose = FALSE)
+    late$condition <- NULL
+    without <- PredictSCRAE(late, model = known, group.by.vars = "donor", verbose = FALSE)
+    expect_false(isTRUE(all.equal(
+        SeuratObject::Embeddings(placed, "scrae"), SeuratObject::Embeddings(without, "scrae")
+    )))
+})

@@ -67,14 +67,15 @@ class CovariateCoding:
         Which of them is the batch, or None.
     scales
         Mean and standard deviation over the training cells of each continuous covariate, by its column.
-    keep
-        Columns whose differences were to be kept.
+    keep, kept_groups
+        Columns whose differences were to be kept, and the groups of cells that agree in them.
     """
 
     levels: Mapping[str, list[str]]
     batch_key: str | None
     scales: Mapping[str, Sequence[float]]
     keep: tuple[str, ...] = ()
+    kept_groups: tuple[str, ...] = ()
 
     @classmethod
     def none(cls) -> CovariateCoding:

@@ -11,7 +11,7 @@ import numpy as np
 from scrae._errors import Notice, Refusal
 from scrae._messages import first_few, some
 from scrae.data.cells import Cells
-from scrae.data.covariates import CovariateCoding, column_names
+from scrae.data.covariates import AVERAGE, CovariateCoding, column_names
 
 
 @dataclass(frozen=True)
@@ -77,8 +77,7 @@ class KeptGroups:
                     "one_level",
                     column=name,
                 )
-        texts = np.array([", ".join(of_cell) for of_cell in zip(*levels, strict=True)], dtype=object)
-        names, group = np.unique(texts.astype(str), return_inverse=True)
+        names, group = np.unique(_joined(levels), return_inverse=True)
         found = cls(columns, tuple(map(str, names)), group.astype(np.int64))
         if not coding.scales and not any(len(found._parted(cells.covariate(key))) for key in coding.levels):
             raise Refusal(
@@ -121,3 +120,28 @@ class KeptGroups:
         pairs = np.unique(np.column_stack([self.of_cells, numbers]), axis=0)
         groups, n_levels = np.unique(pairs[:, 0], return_counts=True)
         return set(groups[n_levels > 1].tolist())
+
+
+def known_groups(cells: Cells, coding: CovariateCoding) -> np.ndarray:
+    """Group of each new cell among those that a model kept, int64 (n_cells,).
+
+    :data:`scrae.data.covariates.AVERAGE` where the cells are of no such group, lack one of the columns, or where
+    nothing was kept.
+
+    Raises
+    ------
+    ValueError
+        The columns have missing values.
+    """
+    unknown = np.full(cells.counts.shape[0], AVERAGE, dtype=np.int64)
+    if not coding.keep or cells.source is None or not set(coding.keep) <= set(cells.source.obs):
+        return unknown
+    place = {name: number for number, name in enumerate(coding.kept_groups)}
+    texts = _joined([cells.covariate(name) for name in coding.keep])
+    return np.array([place.get(text, AVERAGE) for text in texts.tolist()], dtype=np.int64)
+
+
+def _joined(levels: list[np.ndarray]) -> np.ndarray:
+    """Levels of several columns as one text for each cell, (n_cells,)."""
+    result: np.ndarray = np.array([", ".join(of_cell) for of_cell in zip(*levels, strict=True)]).astype(str)
+    return result

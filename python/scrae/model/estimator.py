@@ -597,7 +597,8 @@ class SCRAE:
         batch_key
             Column of ``query.obs`` with batches. Batches of the training are left as they are, if the column has the
             name that it had there. New ones need 30 cells; a warning names those that are too small, and those whose
-            cells do not come to lie among the training cells.
+            cells do not come to lie among the training cells. Where the training kept the differences of a column that
+            ``query.obs`` has as well, cells are compared with the training cells that have the same value.
 
         Returns
         -------

@@ -261,6 +261,7 @@ def _description(model: FittedModel) -> dict[str, Any]:
         "covariate_scales": dict(model.coding.scales),
         "batch_key": model.coding.batch_key,
         "keep": list(model.coding.keep),
+        "kept_groups": list(model.coding.kept_groups),
         "fingerprint": model.fingerprint,
         "population": model.population.description(),
         "summary": dict(model.summary),

@@ -195,8 +195,8 @@ def _model(found: _Set, device: torch.device) -> FittedModel:
     try:
         settings = Settings(**description["settings"])
         scales = description.get("covariate_scales", {})  # absent before 0.1.0 had them
-        keep = tuple(description.get("keep", ()))
-        coding = CovariateCoding(description["covariate_levels"], description["batch_key"], scales, keep)
+        kept = [tuple(description.get(name, ())) for name in ("keep", "kept_groups")]
+        coding = CovariateCoding(description["covariate_levels"], description["batch_key"], scales, *kept)
         sizes = settings, description["n_genes"], coding.width, coding.n_batches
         with torch.device("meta"):  # takes no memory
             shapes = RegularisedAutoencoder(*sizes)

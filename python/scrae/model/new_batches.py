@@ -15,6 +15,7 @@ from scrae._errors import Notice, Refusal
 from scrae._messages import first_few, some
 from scrae.data.cells import Cells
 from scrae.data.covariates import AVERAGE, Covariates
+from scrae.data.kept_groups import known_groups
 from scrae.data.minibatches import Minibatch
 from scrae.model.fitted import FittedModel
 from scrae.model.new_levels import shares_of_levels
@@ -50,6 +51,8 @@ class NewBatches:
     def find(cls, model: FittedModel, cells: Cells, counts: sp.csr_array, batch_key: str) -> NewBatches:
         """Look for it in the cells of each batch, with a warning of batches that it could not be found for.
 
+        Cells are compared with the training cells of their group, where the differences of groups were kept.
+
         Parameters
         ----------
         cells, counts
@@ -68,19 +71,22 @@ class NewBatches:
         training = training_cells(model) if places else None
         parts: list[tuple[np.ndarray, NewBatch]] = []
         left = np.isin(of_cell, list(known))
-        unlike: list[str] = []
+        unlike: dict[str, None] = {}
         apart: dict[str, float] = {}
-        for name, here in places.items():
+        groups = known_groups(cells, model.coding)
+        for name, of_batch in places.items():
             assert training is not None
-            batch = _new_batch(model, sp.csr_array(counts[here]), training)
-            if batch is None:
-                unlike.append(name)
-                left[here] = True
-                continue
-            if batch.gained < -UNLIKE:
-                apart[name] = -batch.gained
-            parts.append((here, batch))
-        _warn(batch_key, unlike, apart)
+            for group in np.unique(groups[of_batch]).tolist():
+                here = of_batch[groups[of_batch] == group]
+                batch = _new_batch(model, sp.csr_array(counts[here]), training.of_group(group))
+                if batch is None:
+                    unlike[name] = None
+                    left[here] = True
+                    continue
+                if batch.gained < -UNLIKE:
+                    apart[name] = max(-batch.gained, apart.get(name, 0.0))
+                parts.append((here, batch))
+        _warn(batch_key, list(unlike), apart)
         return cls(model, counts, parts, np.flatnonzero(left))
 
     def row_of_each(
@@ -144,7 +150,8 @@ def training_cells(model: FittedModel) -> TrainingCells:
     none = np.zeros(0, dtype=np.int64)
     nothing = sp.csr_array((none.astype(np.float32), (none, none)), shape=(len(here), model.n_genes))
     means = model.row_of_each(nothing, _average(model, len(here)), expressed)
-    return TrainingCells(here.cpu(), means.astype(np.float64))
+    kept = None if readout.kept is None else readout.kept.cpu().numpy()
+    return TrainingCells(here.cpu(), means.astype(np.float64), kept)
 
 
 def _average(model: FittedModel, n_cells: int) -> Covariates:

@@ -49,6 +49,7 @@ KINDS: dict[str, tuple[type, ...]] = {
 LATER_KINDS: dict[str, tuple[type, ...]] = {
     "covariate_scales": (dict,),
     "keep": (list,),
+    "kept_groups": (list,),
     "cell_types": (dict, type(None)),
     "save_id": (str,),
     "training_id": (str,),
@@ -231,7 +232,7 @@ def _described(path: Path, text: str | bytes) -> dict[str, Any]:
         raise damaged(path, "levels of covariates are not names")
     if description["batch_key"] is not None and description["batch_key"] not in levels:
         raise damaged(path, "the batch is none of the covariates")
-    if not _all_text(description.get("keep", [])):
+    if not _all_text([*description.get("keep", []), *description.get("kept_groups", [])]):
         raise damaged(path, "columns to keep are not names")
     if not all(isinstance(row, dict) and _is_epoch(row) for row in description["history"]):
         raise damaged(path, "the history is not a list of epochs")

@@ -93,7 +93,8 @@ class TrainingData:
         coding = CovariateCoding.fit(cells, batch_key, categorical_covariate_keys, continuous_covariate_keys)
         covariates, kept = coding.code(cells), KeptGroups.read(cells, keep, coding)
         if kept is not None:
-            coding, covariates = replace(coding, keep=kept.columns), replace(covariates, kept=kept.of_cells)
+            coding = replace(coding, keep=kept.columns, kept_groups=kept.names)
+            covariates = replace(covariates, kept=kept.of_cells)
         links = Links.read(cells, must_link, cannot_link)
         if labels_key is not None:
             links += labelling.links_of_labels(cells, labels_key, unlabeled_category, random_state)

@@ -49,10 +49,18 @@ class TrainingCells:
         u, without what batches add, (n_landmarks, n_dimensions), see :class:`scrae.posthoc.readout.Readout`.
     expression
         What the decoder says that each expresses, told the average of the batches, float64 (n_landmarks, n_genes).
+    kept
+        Groups of cells whose differences were kept, int64 (n_landmarks,); None: all are of one.
     """
 
     coordinates: Tensor
     expression: np.ndarray
+    kept: np.ndarray | None = None
+
+    def of_group(self, group: int) -> TrainingCells:
+        """Those of one group; all of them where there is no such group."""
+        cells = np.zeros(0, dtype=np.int64) if self.kept is None else np.flatnonzero(self.kept == group)
+        return TrainingCells(self.coordinates[cells], self.expression[cells]) if len(cells) else self
 
 
 @dataclass(frozen=True)

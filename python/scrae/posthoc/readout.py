@@ -79,6 +79,8 @@ class Readout:
         The linear part; None: learned features alone.
     metric
         A, (n_dimensions, n_dimensions), symmetric; None: the identity.
+    kept
+        Groups of the landmarks between which nothing was corrected, int64 (n_landmarks,); None: all are of one.
     """
 
     feature_mean: Tensor
@@ -92,6 +94,7 @@ class Readout:
     residual_axes: Tensor
     components: PrincipalComponents | None = None
     metric: Tensor | None = None
+    kept: Tensor | None = None
 
     @classmethod
     def fit(
@@ -160,8 +163,11 @@ class Readout:
                         for part, minibatch in parts
                     ]
                 )
-            shift, correction = _shifts(x, divided, data.covariates(landmarks), weight, random_state)
+            covariates = data.covariates(landmarks)
+            shift, correction = _shifts(x, divided, covariates, weight, random_state)
             moving = still if shift is None else replace(still, landmarks=x, shift=shift)
+            if shift is not None and covariates.kept is not None:
+                moving = replace(moving, kept=torch.as_tensor(covariates.kept, device=x.device))
             if correction is not None:
                 moving = replace(moving, correction=correction)
             centre, axes = _principal_axes(moving.shifted(x), widths[0])
@@ -273,8 +279,10 @@ class Readout:
         }
         if "metric" in own:
             shapes["metric"] = (n_dimensions, n_dimensions)
+        if "kept" in own:
+            shapes["kept"] = (n_landmarks,)
         for name, shape in shapes.items():
-            if tuple(own[name].shape) != shape or not own[name].is_floating_point():
+            if tuple(own[name].shape) != shape or own[name].is_floating_point() != (name != "kept"):
                 raise ValueError(f"{name} of the read-out is {own[name].dtype} of shape {tuple(own[name].shape)}")
         return cls(**own, components=components)
 
