@@ -117,7 +117,7 @@ CLUSTER_PEERS := $(if $(wildcard .venv-peers/lib/*/site-packages/scranpy),--peer
 bench-cluster-peers: setup-r ## clusters by Seurat and scanpy; after `make peers` by scranpy, SCVI, LDVAE, JointEmbeddingSCVI, CONCORD and SCALEX; RLIB=folder with R's scran, SC3, scSHC, CHOIR: by these, too (DATA=folder of h5ad)
 	@$(if $(PEER),$(python) benchmarks/accuracy.py --data $(DATA) --seeds 1 $(PEER) scvi ldvae $(JOINT) $(if $(LATER_PEERS),concord_alone) $(SCALEX) >/dev/null)
 	@$(if $(RLIB),R_LIBS=$(RLIB)) $(python) benchmarks/cluster_peers.py --data $(DATA) \
-	--markdown benchmarks/results/cluster_peers.md $(CLUSTER_PEERS) scanpy seurat seurat30 sctransform $(if $(RLIB),scran sc3 scshc choir) >/dev/null
+	--markdown benchmarks/results/cluster_peers.md $(CLUSTER_PEERS) scanpy scanpy_pearson seurat seurat30 sctransform $(if $(RLIB),scran sc3 scshc choir) >/dev/null
 
 bench-ablation: setup ## the same with no prior, a fixed and the learned one; resumable (DATA=folder of h5ad)
 	@$(python) benchmarks/accuracy.py --data $(DATA) --methods $(PRIORS) >/dev/null

@@ -9,7 +9,7 @@ package gets the counts of all genes and of all cells, and chooses genes and nor
 
 - ``seurat`` and ``seurat30``: Seurat in R, 10 and 30 principal components, FindNeighbors and FindClusters;
 - ``sctransform``: Seurat with SCTransform before 30 principal components, the steps of its vignette;
-- ``scanpy``: its tutorial's steps, Leiden at a resolution of 1;
+- ``scanpy``: its tutorial's steps, Leiden at a resolution of 1; ``scanpy_pearson``: those on Pearson residuals;
 - ``scran`` in R, the steps of its vignette; ``scranpy`` with ``--peer`` (the code of R's scrapper);
 - ``sc3``, ``scshc`` and ``choir``: SC3 with its own estimate of the number, scSHC and CHOIR, if R has them.
 
@@ -50,7 +50,7 @@ OURS = "scrae.tl.cluster"
 FEWEST = 5
 """Data sets that an interval needs."""
 OF_R = ("seurat", "seurat30", "sctransform", "scran", "sc3", "scshc", "choir")
-OF_PYTHON = ("scanpy", "scranpy")
+OF_PYTHON = ("scanpy", "scanpy_pearson", "scranpy")
 SEVERAL_SEEDS = ("scanpy",)
 """Packages whose clusters depend on a seed and that are quick enough to measure that."""
 NAMES = {
@@ -58,6 +58,7 @@ NAMES = {
     "seurat30": "Seurat, 30 components",
     "sctransform": "Seurat, SCTransform",
     "scanpy": "scanpy",
+    "scanpy_pearson": "scanpy, Pearson residuals",
     "scran": "scran",
     "scranpy": "scranpy (scrapper)",
     "sc3": "SC3",

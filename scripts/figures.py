@@ -34,6 +34,7 @@ PEERS = {
     "Seurat, 10 components": "Seurat 4.3, 10 components",
     "SCALEX, Leiden at 1": "SCALEX 1.0.4, Leiden at 1",
     "scanpy": "scanpy 1.11",
+    "scanpy, Pearson residuals": "scanpy 1.11, Pearson residuals",
     "JointEmbeddingSCVI, Leiden at 1": "JointEmbeddingSCVI (scvi-tools 1.5.1), Leiden at 1",
     "SCVI, Leiden at 1": "SCVI 1.4.2, Leiden at 1",
     "LDVAE, Leiden at 1": "LDVAE (scvi-tools 1.4.2), Leiden at 1",
