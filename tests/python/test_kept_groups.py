@@ -180,6 +180,14 @@ def test_several_columns_are_kept_together(quick):
     np.testing.assert_array_equal(together, joined)
 
 
+def test_levels_that_read_alike_when_joined_are_not_one_group(quick):
+    adata = experiment(crossed=True)
+    adata.obs["first"] = np.where(np.arange(720) % 2, "a, b", "a")
+    adata.obs["second"] = np.where(np.arange(720) % 2, "c", "b, c")
+    model = scrae.SCRAE(**quick).fit(adata, batch_key="donor", keep=["first", "second"])
+    assert len(model.fitted.coding.kept_groups) == 2
+
+
 def test_the_report_compares_batches_within_what_the_training_kept():
     adata = experiment()
     scrae.tl.scrae(adata, genes="all", batch_key="donor", keep="condition", max_epochs=20, verbose=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,8 @@ from scrae._errors import Notice, Refusal
 from scrae._messages import first_few, some
 from scrae.data.cells import Cells
 from scrae.data.covariates import AVERAGE, CovariateCoding, column_names
+
+BETWEEN = "\x1f"  # levels of a group in its name: the separator of units, which no level has
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class KeptGroups:
     columns
         Names of the columns of ``adata.obs``.
     names
-        Of the groups: the levels of the columns, with a comma between them.
+        Of the groups: the levels of the columns, with :data:`BETWEEN` between them.
     of_cells
         Group of each cell, int64 (n_cells,).
     """
@@ -77,7 +79,7 @@ class KeptGroups:
                     "one_level",
                     column=name,
                 )
-        names, group = np.unique(_joined(levels), return_inverse=True)
+        names, group = np.unique(joined(levels), return_inverse=True)
         found = cls(columns, tuple(map(str, names)), group.astype(np.int64))
         if not coding.scales and not any(len(found._parted(cells.covariate(key))) for key in coding.levels):
             raise Refusal(
@@ -97,7 +99,7 @@ class KeptGroups:
         if batch is None:
             return
         parted = self._parted(batch)
-        alone = [name for group, name in enumerate(self.names) if group not in parted]
+        alone = [name.replace(BETWEEN, ", ") for group, name in enumerate(self.names) if group not in parted]
         if alone:
             warnings.warn(
                 Notice(
@@ -137,11 +139,11 @@ def known_groups(cells: Cells, coding: CovariateCoding) -> np.ndarray:
     if not coding.keep or cells.source is None or not set(coding.keep) <= set(cells.source.obs):
         return unknown
     place = {name: number for number, name in enumerate(coding.kept_groups)}
-    texts = _joined([cells.covariate(name) for name in coding.keep])
+    texts = joined([cells.covariate(name) for name in coding.keep])
     return np.array([place.get(text, AVERAGE) for text in texts.tolist()], dtype=np.int64)
 
 
-def _joined(levels: list[np.ndarray]) -> np.ndarray:
-    """Levels of several columns as one text for each cell, (n_cells,)."""
-    result: np.ndarray = np.array([", ".join(of_cell) for of_cell in zip(*levels, strict=True)]).astype(str)
+def joined(levels: Sequence[np.ndarray]) -> np.ndarray:
+    """Levels of several columns as one text for each cell, str (n_cells,)."""
+    result: np.ndarray = np.array([BETWEEN.join(map(str, of_cell)) for of_cell in zip(*levels, strict=True)])
     return result

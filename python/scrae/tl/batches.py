@@ -14,6 +14,7 @@ from scrae.clusters.graph import communities, neighbour_graph
 from scrae.compute.whole_numbers import seed
 from scrae.data.cells import Cells, refuse_damaged_source, require_anndata
 from scrae.data.covariates import follows
+from scrae.data.kept_groups import joined
 from scrae.metrics.batches import batch_alone, connectivity, kbet, mixing, purity, variance_explained
 from scrae.pp.genes import N_TOP, SELECTED, select_genes
 from scrae.tl.embedding import EarlierTraining
@@ -178,12 +179,9 @@ def _levels(adata: AnnData, column: str) -> np.ndarray:
 
 def _crossed(columns: Sequence[np.ndarray]) -> np.ndarray:
     """Levels of several columns as one; those of a single one as they are, (n_cells,)."""
-    first, *others = columns
-    if not others:
-        return first
-    texts = [" | ".join(of_cell) for of_cell in zip(*(column.astype(str) for column in columns), strict=True)]
-    result: np.ndarray = np.array(texts)
-    return result
+    if len(columns) == 1:
+        return columns[0]
+    return joined(columns)
 
 
 def _some_genes(adata: AnnData, batch_key: str, layer: str | None) -> np.ndarray:
