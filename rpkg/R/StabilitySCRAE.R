@@ -33,8 +33,8 @@ StabilitySCRAE <- function(object, ...) {
 #' @export
 StabilitySCRAE.default <- function(object, n.runs = 5, resolution = 1,
     features = NULL, n.features = 2000, group.by.vars = NULL,
-    vars.to.regress = NULL, keep = NULL, meta.data = NULL, n.latent = NULL, max.epochs = NULL,
-    seed.use = 42, verbose = TRUE, preset = "default", ...) {
+    vars.to.regress = NULL, meta.data = NULL, n.latent = NULL, max.epochs = NULL,
+    seed.use = 42, verbose = TRUE, preset = "default", keep = NULL, ...) {
     seed.use <- known_seed(seed.use)
     how <- run_options(list(...), names(formals()), verbose)
     source <- matrix_source(object)
@@ -53,8 +53,9 @@ StabilitySCRAE.default <- function(object, n.runs = 5, resolution = 1,
 #' @export
 StabilitySCRAE.SingleCellExperiment <- function(object, n.runs = 5,
     resolution = 1, features = NULL, assay.type = "counts", subset_row = NULL,
-    group.by.vars = NULL, vars.to.regress = NULL, keep = NULL, altexp = NULL,
-    n.features = 2000, n.latent = NULL, max.epochs = NULL, seed.use = 42, verbose = TRUE, preset = "default", ...) {
+    group.by.vars = NULL, vars.to.regress = NULL, altexp = NULL,
+    n.features = 2000, n.latent = NULL, max.epochs = NULL, seed.use = 42, verbose = TRUE, preset = "default",
+    keep = NULL, ...) {
     seed.use <- known_seed(seed.use)
     how <- run_options(list(...), names(formals()), verbose)
     table <- SummarizedExperiment::colData(object)
@@ -72,8 +73,8 @@ StabilitySCRAE.SingleCellExperiment <- function(object, n.runs = 5,
 #' @export
 StabilitySCRAE.Seurat <- function(object, n.runs = 5, resolution = 1,
     assay = NULL, features = NULL, layer = "counts", group.by.vars = NULL,
-    vars.to.regress = NULL, keep = NULL, n.features = 2000, n.latent = NULL, max.epochs = NULL, seed.use = 42,
-    verbose = TRUE, preset = "default", ...) {
+    vars.to.regress = NULL, n.features = 2000, n.latent = NULL, max.epochs = NULL, seed.use = 42,
+    verbose = TRUE, preset = "default", keep = NULL, ...) {
     seed.use <- known_seed(seed.use)
     how <- run_options(list(...), names(formals()), verbose)
     assay <- check_assay(object, assay)

@@ -3,11 +3,11 @@
 #' @rdname RunSCRAE
 #' @export
 RunSCRAE.default <- function(object, features = NULL, n.features = 2000,
-    group.by.vars = NULL, vars.to.regress = NULL, keep = NULL, meta.data = NULL,
+    group.by.vars = NULL, vars.to.regress = NULL, meta.data = NULL,
     n.latent = NULL, max.epochs = NULL, seed.use = 42, verbose = TRUE,
     model.dir = NULL, resume = FALSE, preset = "default", round.counts = FALSE,
     overwrite = FALSE, must.link = NULL, cannot.link = NULL,
-    labels = NULL, unlabeled = "Unknown", ...) {
+    labels = NULL, unlabeled = "Unknown", keep = NULL, ...) {
     seed.use <- known_seed(seed.use)
     source <- matrix_source(object)
     fit <- train(source,

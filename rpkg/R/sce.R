@@ -4,11 +4,11 @@
 #' @export
 RunSCRAE.SingleCellExperiment <- function(object, features = NULL,
     assay.type = "counts", subset_row = NULL, group.by.vars = NULL,
-    vars.to.regress = NULL, keep = NULL, n.latent = NULL, max.epochs = NULL, altexp = NULL, name = "SCRAE",
+    vars.to.regress = NULL, n.latent = NULL, max.epochs = NULL, altexp = NULL, name = "SCRAE",
     n.features = 2000, seed.use = 42, verbose = TRUE, model.dir = NULL,
     resume = FALSE, preset = "default", round.counts = FALSE,
     overwrite = FALSE, must.link = NULL, cannot.link = NULL,
-    labels = NULL, unlabeled = "Unknown", ...) {
+    labels = NULL, unlabeled = "Unknown", keep = NULL, ...) {
     seed.use <- known_seed(seed.use)
     how <- run_options(list(...), names(formals()), verbose)
     check_embedding_name(object, name)

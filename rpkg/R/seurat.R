@@ -3,12 +3,12 @@
 #' @rdname RunSCRAE
 #' @export
 RunSCRAE.Seurat <- function(object, assay = NULL, features = NULL,
-    layer = "counts", group.by.vars = NULL, vars.to.regress = NULL, keep = NULL,
+    layer = "counts", group.by.vars = NULL, vars.to.regress = NULL,
     n.latent = NULL, max.epochs = NULL, reduction.name = "scrae",
     reduction.key = "scrae_", n.features = 2000, seed.use = 42,
     verbose = TRUE, model.dir = NULL, resume = FALSE, preset = "default",
     round.counts = FALSE, overwrite = FALSE, must.link = NULL, cannot.link = NULL,
-    labels = NULL, unlabeled = "Unknown", ...) {
+    labels = NULL, unlabeled = "Unknown", keep = NULL, ...) {
     seed.use <- known_seed(seed.use)
     how <- run_options(list(...), names(formals()), verbose)
     assay <- check_assay(object, assay)

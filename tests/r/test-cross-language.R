@@ -11,7 +11,7 @@ obs = pd.read_csv(folder + '/cells.csv', dtype=str).set_index('cell')
 adata = anndata.AnnData(counts, obs=obs, var=pd.DataFrame(index=genes))
 chosen = [line for line in open(folder + '/chosen.txt').read().split('\\n') if line]
 model = scrae.SCRAE(random_state=11, n_latent=5, n_hidden=(32, 16), verbose=False, device='cpu')
-model.fit(adata, genes=chosen or None, max_epochs=3, batch_key=keys or None, keep=keep)
+model.fit(adata, genes=chosen or None, max_epochs=3, batch_key=keys or None, keep=keep or ())
 model.embed().astype('<f4').tofile(folder + '/embedding.f4')
 "
 

@@ -48,7 +48,7 @@ test_that("unknown arguments name the nearest, in R and in Python", {
     expect_error(quick(counts, features = "all", mask_rat = 0.3), "did you mean 'mask.rate'")
     expect_error(
         RunSCRAE(counts, "all", 20, NULL, NULL, NULL, 2, 2, 1, FALSE, NULL, FALSE, "default",
-            FALSE, FALSE, NULL, NULL, NULL, "Unknown", 7
+            FALSE, FALSE, NULL, NULL, NULL, "Unknown", NULL, 7
         ), "needs a name"
     )
     expect_error(PredictSCRAE(counts, trained(), n_hidden = 8), "no argument 'n_hidden'")
