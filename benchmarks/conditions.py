@@ -8,8 +8,8 @@ The cells of each condition of kang_ifnb_2800 (blood cells, stimulated and not) 
 ``batch_key="donor", keep="condition"``), ``corrected`` (without ``keep``), ``default`` and ``pca30``, which are told of
 no donor, and with ``--peer`` ``harmony``, which is. Scores, each from 0 to 1:
 
-- ``condition``: share of the 15 nearest neighbours of a cell, among the cells of its type, that have its condition. A
-  half means that the conditions are mixed.
+- ``condition``: share of the 15 nearest neighbours of a cell, among the cells of its type, that have its condition
+  (``scrae.metrics.purity``). A half means that the conditions are mixed.
 - ``donors``: how well donors mix among the neighbours of a cell within its type and condition
   (``scrae.metrics.mixing``).
 - ``NMI``, ``ARI``: k-means with the number of types, against types; and ``type_ASW``, their silhouette.
@@ -28,14 +28,12 @@ from accuracy import embed
 from experiment import KEYS, command, options, resumed, with_chosen_genes
 from made_batches import Design, in_batches
 from mixing import type_asw
-from sklearn.neighbors import NearestNeighbors
 from tables import by_method, publish
 
 import scrae
 
 SOURCE = "kang_ifnb_2800"
 DONORS = Design(SOURCE, 3, shift=0.5, own=0.1, ambient=0.05, shallowest=0.6, evenness=None, alone=0, seed=10)
-NEIGHBOURS = 15
 FEWEST = 40  # cells of a type whose neighbours are looked at
 SCORES = ("condition", "donors", "NMI", "ARI", "type_ASW")
 
@@ -59,8 +57,7 @@ def same_condition(embedding: np.ndarray, condition: np.ndarray, types: np.ndarr
         cells = np.flatnonzero(types == name)
         if len(cells) < FEWEST or len(np.unique(condition[cells])) < 2:
             continue
-        near = NearestNeighbors(n_neighbors=NEIGHBOURS).fit(embedding[cells]).kneighbors(return_distance=False)
-        shares.append((condition[cells][near] == condition[cells][:, None]).mean(1))
+        shares.append(scrae.metrics.purity(embedding[cells], condition[cells]))
     return float(np.concatenate(shares).mean())
 
 

@@ -38,14 +38,13 @@ StabilitySCRAE.default <- function(object, n.runs = 5, resolution = 1,
     seed.use <- known_seed(seed.use)
     how <- run_options(list(...), names(formals()), verbose)
     source <- matrix_source(object)
+    table <- table_of_cells(meta.data, source, "meta.data")
     compare_seeds(
         source, n.runs, resolution, features, n.features,
         read_covariates(
-            table_of_cells(meta.data, source, "meta.data"), group.by.vars,
-            "meta.data", vars.to.regress
+            table, group.by.vars, "meta.data", vars.to.regress
         ),
-        n.latent, max.epochs, seed.use, preset, how,
-        read_kept(table_of_cells(meta.data, source, "meta.data"), keep, "meta.data")
+        n.latent, max.epochs, seed.use, preset, how, read_kept(table, keep, "meta.data")
     )
 }
 
@@ -79,16 +78,15 @@ StabilitySCRAE.Seurat <- function(object, n.runs = 5, resolution = 1,
     how <- run_options(list(...), names(formals()), verbose)
     assay <- check_assay(object, assay)
     source <- seurat_source(object, assay, layer, verbose)
+    table <- metadata_of(object, source)
     compare_seeds(
         source, n.runs, resolution,
         features %||% variable_features(object, assay, source, verbose),
         n.features,
         read_covariates(
-            metadata_of(object, source), group.by.vars, "object@meta.data",
-            vars.to.regress
+            table, group.by.vars, "object@meta.data", vars.to.regress
         ),
-        n.latent, max.epochs, seed.use, preset, how,
-        read_kept(metadata_of(object, source), keep, "object@meta.data")
+        n.latent, max.epochs, seed.use, preset, how, read_kept(table, keep, "object@meta.data")
     )
 }
 

@@ -10,13 +10,13 @@ RunSCRAE.default <- function(object, features = NULL, n.features = 2000,
     labels = NULL, unlabeled = "Unknown", keep = NULL, ...) {
     seed.use <- known_seed(seed.use)
     source <- matrix_source(object)
+    table <- table_of_cells(meta.data, source, "meta.data")
     fit <- train(source,
         features = features, n.features = n.features,
         covariates = read_covariates(
-            table_of_cells(meta.data, source, "meta.data"), group.by.vars,
-            "meta.data", vars.to.regress
+            table, group.by.vars, "meta.data", vars.to.regress
         ),
-        kept = read_kept(table_of_cells(meta.data, source, "meta.data"), keep, "meta.data"),
+        kept = read_kept(table, keep, "meta.data"),
         n.latent = n.latent, max.epochs = max.epochs, seed.use = seed.use,
         model.dir = model.dir, resume = resume, preset = preset,
         round.counts = round.counts, overwrite = overwrite,

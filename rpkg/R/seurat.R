@@ -21,20 +21,20 @@ RunSCRAE.Seurat <- function(object, assay = NULL, features = NULL,
         check_columns(object, paste0(reduction.name, "_clusters"))
     }
     source <- seurat_source(object, assay, layer, verbose)
+    table <- metadata_of(object, source)
     fit <- train(source,
         features = features %||% variable_features(object, assay, source, verbose),
         n.features = n.features,
         covariates = read_covariates(
-            metadata_of(object, source), group.by.vars, "object@meta.data",
-            vars.to.regress
+            table, group.by.vars, "object@meta.data", vars.to.regress
         ),
-        kept = read_kept(metadata_of(object, source), keep, "object@meta.data"),
+        kept = read_kept(table, keep, "object@meta.data"),
         n.latent = n.latent, max.epochs = max.epochs, seed.use = seed.use,
         model.dir = model.dir, resume = resume, preset = preset,
         round.counts = round.counts, overwrite = overwrite,
         must.link = must.link, cannot.link = cannot.link,
         labels = if (!is.null(labels)) {
-            label_column(metadata_of(object, source), labels, "object@meta.data")
+            label_column(table, labels, "object@meta.data")
         },
         unlabeled = unlabeled, how = how
     )

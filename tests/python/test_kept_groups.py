@@ -175,7 +175,7 @@ def test_several_columns_are_kept_together(quick):
     adata.obs["both"] = adata.obs["condition"] + adata.obs["half"]
     together, joined = (
         scrae.SCRAE(**quick).fit(adata, batch_key="donor", keep=keep).embed()
-        for keep in (["condition", "half"], "both")
+        for keep in (np.array(["condition", "half"]), "both")
     )
     np.testing.assert_array_equal(together, joined)
 

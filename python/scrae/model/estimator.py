@@ -20,6 +20,7 @@ from scrae.compute.device import refuse_more_than_free, resolve_device
 from scrae.compute.random_state import random_state_kept
 from scrae.compute.whole_numbers import at_least, not_negative, seed
 from scrae.data.counts import refuse_too_few
+from scrae.data.covariates import column_names
 from scrae.data.minibatches import room_of
 from scrae.model import embedding, expression, labelling, sampling
 from scrae.model.checkpoints import Checkpoints
@@ -349,6 +350,7 @@ class SCRAE:
         if max_epochs is not None:
             max_epochs = at_least("max_epochs", max_epochs, 1)
         checkpoint_seconds = not_negative("checkpoint_seconds", checkpoint_seconds)
+        keep = column_names(keep)
         if keep:
             self._refuse_to_keep()
         given = TrainingData.read(

@@ -137,7 +137,7 @@ def batch_report(
         spaces["after"] = np.asarray(adata.obsm[f"X_{key}"], dtype=np.float64)[cells]
     groups = columns[groupby] if groupby else _found_groups(before, batch, random_state)
     own = _own_groups(before, batch, random_state)
-    alike = _crossed([groups, *(columns[column] for column in told_to_keep)])
+    alike = joined([groups, *(columns[column] for column in told_to_keep)])
 
     measures, of_cells = {}, {}
     for name, space in spaces.items():
@@ -175,13 +175,6 @@ def _levels(adata: AnnData, column: str) -> np.ndarray:
     levels = Cells(sp.csr_array(adata.shape), None, "adata", adata).covariate(column)
     result: np.ndarray = levels.astype(str)
     return result
-
-
-def _crossed(columns: Sequence[np.ndarray]) -> np.ndarray:
-    """Levels of several columns as one; those of a single one as they are, (n_cells,)."""
-    if len(columns) == 1:
-        return columns[0]
-    return joined(columns)
 
 
 def _some_genes(adata: AnnData, batch_key: str, layer: str | None) -> np.ndarray:
