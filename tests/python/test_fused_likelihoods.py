@@ -21,12 +21,15 @@ from scrae.likelihoods.base import Likelihood
 CELLS, GENES, WIDTH = 37, 50, 8
 
 
-def test_exp_and_log1p_are_numpys_to_a_few_units_in_the_last_place():
+def test_exp_log_and_log1p_are_numpys_to_a_few_units_in_the_last_place():
     x = np.linspace(-86.9, 87.9, 5001, dtype=np.float32)
     np.testing.assert_allclose([elementary.exp(v) for v in x], np.exp(x.astype(np.float64)), rtol=4e-7)
     assert elementary.exp(np.float32(-1e4)) == elementary.exp(np.float32(-87))
     x = np.concatenate([np.linspace(0, 1, 1001), np.logspace(-30, 0, 301)]).astype(np.float32)
     np.testing.assert_allclose([elementary.log1p(v) for v in x], np.log1p(x.astype(np.float64)), rtol=4e-7)
+    x = np.concatenate([np.logspace(-37, 38, 1501), np.linspace(0.4, 2.1, 1001)]).astype(np.float32)
+    np.testing.assert_allclose([elementary.log(v) for v in x], np.log(x.astype(np.float64)), rtol=4e-7)
+    assert np.isnan(elementary.log(np.float32(np.nan)))
 
 
 def drawn(seed, spread, n_groups):

@@ -20,11 +20,9 @@ from torch import Tensor
 
 from scrae.compute.bfloat16 import WideLinear, wide_product
 from scrae.compute.compilation import compiled
-from scrae.compute.elementary import HALF, ONE, exp, f32, log1p
+from scrae.compute.elementary import HALF, ONE, ZERO, exp, f32, log1p, total
 from scrae.compute.threads import over_rows
 from scrae.data.sparse import SparseRows
-
-ZERO = f32(0.0)
 
 
 def applies_to(hidden: Tensor) -> bool:
@@ -124,14 +122,6 @@ def _softplus(x: np.ndarray, softplus: np.ndarray, sigmoid: np.ndarray) -> None:
         sigmoid[k] = (ONE if x[k] > ZERO else small) / (ONE + small)
 
 
-@compiled(nogil=True, fastmath={"reassoc"})
-def _sum(x: np.ndarray) -> np.float32:  # pragma: no cover (compiled)
-    total = ZERO
-    for k in range(len(x)):
-        total += x[k]
-    return total
-
-
 @compiled(nogil=True, fastmath={"nnan", "nsz"})
 def _largest(x: np.ndarray) -> np.float32:  # pragma: no cover (compiled)
     largest = f32(x[0])
@@ -150,9 +140,9 @@ def _log_mean(
     top = _largest(scores)
     for gene in range(len(scores)):
         shares[gene] = exp(scores[gene] - top)
-    total = _sum(shares)
-    shift = f32(log_library - top - math.log(total))
-    scale = ONE / total
+    whole = total(shares)
+    shift = f32(log_library - top - math.log(whole))
+    scale = ONE / whole
     for gene in range(len(scores)):
         scores[gene] += shift
         shares[gene] *= scale
@@ -163,10 +153,10 @@ def _through_softmax(
     by_log_mean: np.ndarray, shares: np.ndarray, by_scores: np.ndarray
 ) -> np.float32:  # pragma: no cover (compiled)
     """From the derivative in log mu to those in the scores and, as the result, in the log library size."""
-    total = _sum(by_log_mean)
+    whole = total(by_log_mean)
     for gene in range(len(shares)):
-        by_scores[gene] = by_log_mean[gene] - total * shares[gene]
-    return total
+        by_scores[gene] = by_log_mean[gene] - whole * shares[gene]
+    return whole
 
 
 @compiled(nogil=True, error_model="numpy", fastmath={"contract"})
@@ -211,7 +201,7 @@ def _of_entries(
         by_odds = x[k] * sigmoid[k]
         by_log_mean[genes[k]] += by_odds
         by_log_r[genes[k]] += binomial_by_log_r[k] - by_odds
-    return _sum(softplus)
+    return total(softplus)
 
 
 @compiled(nogil=True, error_model="numpy", fastmath={"contract"})
@@ -232,7 +222,7 @@ def _zero_inflated(
     for gene in range(len(logit)):
         a[gene] = -(logit[gene] + bias[gene])
     _softplus(a, softplus, logit)
-    total = -_sum(softplus)
+    not_zero = total(softplus)
     for gene in range(len(logit)):
         a[gene] += log_p0[gene]
     _softplus(a, softplus, not_dropped)
@@ -241,7 +231,7 @@ def _zero_inflated(
         not_dropped[genes[k]] = ONE
     for gene in range(len(logit)):
         logit[gene] -= not_dropped[gene]
-    return total + _sum(softplus)
+    return total(softplus) - not_zero
 
 
 @compiled(nogil=True, error_model="numpy", fastmath={"contract"})
@@ -284,7 +274,7 @@ def _log_prob(
         _log_mean(scores[cell], bias, log_library[cell], shares)
         _of_zero(scores[cell], log_r[own], r[own], by_log_r[cell], by_log_mean, scratch[0])
         if logit is None or logit_bias is None:
-            value[cell] = _sum(by_log_r[cell])
+            value[cell] = total(by_log_r[cell])
             by_log_r[cell] -= by_log_mean
         else:
             value[cell] = _zero_inflated(by_log_r[cell], logit[cell], logit_bias, genes[entries], not_dropped, scratch)

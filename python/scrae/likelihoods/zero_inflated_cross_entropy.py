@@ -8,34 +8,39 @@ from torch import Tensor
 from scrae.compute.bfloat16 import WideLinear
 from scrae.compute.rows import rows_in_hand
 from scrae.data.count_rows import CountRows
+from scrae.data.sparse import SparseRows
+from scrae.likelihoods import fused, fused_cross_entropy
 from scrae.likelihoods.base import Likelihood
-
-SMALLEST = 1e-7  # distance of a share from 0 and from 1, as in Keras's cross-entropy
-TEMPERATURE = 1.0  # of the relaxed draw, as published without annealing
+from scrae.likelihoods.fused_cross_entropy import SMALLEST
 
 
-def log_odds_of_zero(expression: Tensor) -> Tensor:
-    """log(p / (1 - p)) of the probability p = exp(-m^2) that an entry of expected expression m is set to zero."""
-    squared = expression.square().clamp_min(SMALLEST**2)
-    return -squared - torch.log(-torch.expm1(-squared))
+def probability_kept(expression: Tensor) -> Tensor:
+    """1 - exp(-m^2), the probability that an entry of expected expression m is not set to zero."""
+    return -torch.expm1(-expression.square())
 
 
-def relaxed_draw(log_odds: Tensor, uniform: Tensor, temperature: float) -> Tensor:
+def relaxed_draw(kept: Tensor, uniform: Tensor) -> Tensor:
     """A draw between 0 (set to zero) and 1 (kept) that can be differentiated: the second of a Gumbel softmax of two.
 
-    The difference of two Gumbel variables is logistic, so with u uniform it is
+    The difference of two Gumbel variables is logistic. With k the probability of being kept, u uniform and the
+    published temperature of 1 the draw is therefore
 
-        sigmoid( (log u - log(1 - u) - log_odds) / temperature ),
+        sigmoid( log u - log(1 - u) + log k - log(1 - k) ) = u k / (u k + (1 - u)(1 - k)),
 
-    which comes near 0 and 1 as the temperature falls, and is above 1/2 with the probability of being kept.
+    which is above 1/2 with probability k.
     """
-    return torch.sigmoid((torch.logit(uniform, SMALLEST) - log_odds) / temperature)
+    both = uniform * kept
+    return both / (both + (1.0 - uniform) * (1.0 - kept))
 
 
-def cross_entropy(share: Tensor, target: Tensor) -> Tensor:
-    """-sum over genes of x log m + (1 - x) log(1 - m), (n_cells,); x and m in [0, 1], (n_cells, n_genes)."""
-    m = share.clamp(SMALLEST, 1.0 - SMALLEST)
-    return -(target * m.log() + (1.0 - target) * torch.log1p(-m)).sum(1)
+def cross_entropy(share: Tensor, target: CountRows) -> Tensor:
+    """-sum over genes of x log y + (1 - x) log(1 - y), (n_cells,).
+
+    Shares y (n_cells, n_genes) and entries x are in [0, 1]. Most x are zero, and leave -log(1 - y) alone.
+    """
+    y = share.clamp(SMALLEST, 1.0 - SMALLEST)
+    of_entries = target.take(y)
+    return target.add_sums(-torch.log1p(-y).sum(1), -target.values * torch.logit(of_entries))
 
 
 class ZeroInflatedCrossEntropy(Likelihood):
@@ -56,20 +61,27 @@ class ZeroInflatedCrossEntropy(Likelihood):
         """(m,)."""
         return (torch.sigmoid(self.expression(hidden)),)
 
+    def log_prob(self, hidden: Tensor, log_library: Tensor, group: Tensor, target: CountRows) -> Tensor:
+        if not (self.training and fused.applies_to(hidden) and isinstance(target, SparseRows)):
+            return super().log_prob(hidden, log_library, group, target)
+        uniform = _uniform(hidden.new_empty(len(hidden), self.n_genes))
+        return fused_cross_entropy.log_prob(hidden, self.expression, uniform, target)
+
     def log_likelihood(self, parameters: tuple[Tensor, ...], target: CountRows) -> Tensor:
         (expression,) = parameters
-        log_odds = log_odds_of_zero(expression)
-        if self.training:
-            kept = relaxed_draw(log_odds, rows_in_hand().draw_like(torch.rand_like, expression), TEMPERATURE)
-        else:
-            kept = torch.sigmoid(-log_odds)
-        return -cross_entropy(expression * kept, target.dense())
+        kept = probability_kept(expression)
+        return -cross_entropy(expression * (relaxed_draw(kept, _uniform(kept)) if self.training else kept), target)
 
     def mean(self, parameters: tuple[Tensor, ...]) -> Tensor:
         return parameters[0]
 
     def expected(self, parameters: tuple[Tensor, ...]) -> Tensor:
-        return parameters[0] * torch.sigmoid(-log_odds_of_zero(parameters[0]))
+        return parameters[0] * probability_kept(parameters[0])
 
     def sample(self, parameters: tuple[Tensor, ...]) -> Tensor:
-        return parameters[0] * torch.bernoulli(torch.sigmoid(-log_odds_of_zero(parameters[0])))
+        return parameters[0] * torch.bernoulli(probability_kept(parameters[0]))
+
+
+def _uniform(like: Tensor) -> Tensor:
+    """Uniform numbers for the rows of this process, in the shape of ``like``."""
+    return rows_in_hand().draw_like(torch.rand_like, like)
