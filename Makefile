@@ -76,9 +76,10 @@ format: setup ## lay out the code and sort imports
 installed-r: setup-r
 	@mkdir -p .Rlib && R CMD INSTALL --no-docs --library=.Rlib rpkg >/dev/null 2>&1
 
-bench-speed: setup-r installed-r ## every goal of speed and scale as a row, beside scvi-tools after `make peers` (DATA=folder of h5ad)
+bench-speed: setup-r installed-r ## every goal of speed and scale as a row, beside scvi-tools after `make peers`; BEFORE=Python with an earlier scRAE: beside it, too (DATA=folder of h5ad)
 	@R_LIBS=$(CURDIR)/.Rlib RETICULATE_PYTHON=$(abspath $(python)) $(python) benchmarks/goals.py --data $(DATA) \
-	--markdown benchmarks/results/goals.md $(if $(wildcard .venv-peers/.ready),--peer .venv-peers/bin/python)
+	--markdown benchmarks/results/goals.md $(if $(wildcard .venv-peers/.ready),--peer .venv-peers/bin/python) \
+	$(if $(BEFORE),--before $(BEFORE))
 
 bench-profile: setup ## what each part of a training step takes, beside its bare matrix products (DATA=folder of h5ad)
 	@OMP_NUM_THREADS=1 $(python) benchmarks/profile_step.py --data $(DATA)

@@ -1,12 +1,15 @@
 """Every goal of speed and scale as a row: what is asked, what this machine does, all in one run.
 
-    python benchmarks/goals.py --data DIR [--peer PYTHON] [--runs 5] [--rounds 40] [--cells 3000 70000]
-                               [--on-disk 200000] [--markdown goals.md]
+    python benchmarks/goals.py --data DIR [--peer PYTHON] [--before PYTHON] [--runs 5] [--rounds 40] [--calls 3]
+                               [--cells 3000 70000] [--on-disk 200000] [--markdown goals.md]
 
 Rows: training beside scvi-tools' SCVI (benchmarks/speed.py, with all threads and with one), a step beside its bare
 matrix products (benchmarks/profile_step.py), whole calls in Python and on Seurat objects, and training from files
-beside training from memory (benchmarks/scaling.py, 20,000 genes). R has scRAE in R_LIBS; without R, without ``--peer``
-or without a GPU the rows that need them say so.
+beside training from memory (benchmarks/scaling.py, 20,000 genes). Medians over runs, with the least and the largest;
+calls on the fewest cells are repeated ``--calls`` times, longer ones are made once. R has scRAE in R_LIBS; without R,
+without ``--peer`` or without a GPU the rows that need them say so. ``--before`` is a Python with scRAE of an earlier
+commit, measured in turn with this one: a file that runs
+``PYTHONPATH=(a clone at that commit)/python python "$@"`` will do.
 """
 
 from __future__ import annotations
@@ -16,10 +19,11 @@ import shutil
 import sys
 import tempfile
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import profile_step
 import scaling
@@ -49,6 +53,10 @@ class Goal:
         The figure; None: there was nothing to measure with.
     said
         How the figure came about, or what was missing.
+    runs
+        The figure of each run, where there are several.
+    before
+        That of the earlier commit, median over as many runs.
     """
 
     what: str
@@ -56,6 +64,8 @@ class Goal:
     measured: float | None
     said: str
     at_most: bool = True
+    runs: Sequence[float] = ()
+    before: float | None = None
 
     @property
     def reached(self) -> str:
@@ -66,6 +76,17 @@ class Goal:
         return "yes" if (self.measured <= self.asked if self.at_most else self.measured >= self.asked) else "no"
 
 
+def earlier(typed: Namespace) -> dict[str, str]:
+    """The Python of the earlier commit by its name among the methods, if there is one."""
+    return {} if typed.before is None else {"before": typed.before}
+
+
+def of_runs(what: str, asked: float | None, runs: dict[str, list[float]], said: str, *, at_most: bool = True) -> Goal:
+    """A row by the median of several runs of ``scrae``, and of ``before`` where there are any."""
+    before = float(np.median(runs["before"])) if "before" in runs else None
+    return Goal(what, asked, float(np.median(runs["scrae"])), said, at_most, runs["scrae"], before)
+
+
 def beside_scvi(typed: Namespace, folder: Path) -> Iterator[Goal]:
     """At equal width and batch size, all threads and one."""
     path = speed.prepared(typed.data, "cao_worm_neuron", folder)
@@ -74,11 +95,12 @@ def beside_scvi(typed: Namespace, folder: Path) -> Iterator[Goal]:
         if typed.peer is None:
             yield Goal(f"{FIGURES[0][1]}, {how_many}", 3.0, None, "no --peer", at_most=False)
             continue
-        runs = speed.alternating(path, {"scrae": sys.executable, "scvi": typed.peer}, typed.runs, threads=threads)
+        pythons = {"scrae": sys.executable, "scvi": typed.peer} | earlier(typed)
+        runs = speed.alternating(path, pythons, typed.runs, threads=threads)
         for figure, name, unit, asked in FIGURES:
             own, other = (speed.median(runs[method], figure) for method in ("scrae", "scvi"))
-            said = f"{own:,.0f} and {other:,.0f} {unit}"
-            yield Goal(f"{name}, {how_many}", asked, speed.ratio(runs, figure), said, at_most=False)
+            found = {method: speed.ratios(runs, figure, method) for method in runs if method != "scvi"}
+            yield of_runs(f"{name}, {how_many}", asked, found, f"{own:,.0f} and {other:,.0f} {unit}", at_most=False)
 
 
 def beside_bare_products(typed: Namespace) -> Iterator[Goal]:
@@ -94,21 +116,36 @@ def beside_bare_products(typed: Namespace) -> Iterator[Goal]:
 
 def whole_calls(typed: Namespace, folder: Path) -> Iterator[Goal]:
     """All defaults, 20,000 genes, in Python and on a Seurat object, with what is held meanwhile."""
+    pythons = {"scrae": sys.executable} | earlier(typed)
     for n_cells in typed.cells:
         size = f"{n_cells:,} cells x {scaling.GENES:,} genes"
         seconds = 30.0 if n_cells <= 3000 else MINUTES_15
+        turns = range(typed.calls if n_cells == min(typed.cells) else 1)
         path = scaling.stored(folder, typed.data, n_cells, "h5ad")
-        found = scaling.in_python(typed.data, path, "memory", 0, typed.threads)
-        said = f"{found['epochs_done']:.0f} epochs"
-        yield Goal(f"scrae.tl.scrae, {size}, s", seconds, found["seconds"], said)
-        yield Goal(f"scrae.tl.scrae, {size}, MB beside the counts", GB_4, found["memory_mb"], said)
+        calls = [
+            {
+                method: scaling.in_python(typed.data, path, "memory", 0, typed.threads, python)
+                for method, python in pythons.items()
+            }
+            for _ in turns
+        ]
+        yield from both_figures("scrae.tl.scrae", size, seconds, calls, "beside the counts")
         if shutil.which("Rscript") is None:
             yield Goal(f"RunSCRAE, {size}, s", seconds, None, "no R")
             continue
-        found = scaling.measure_r(scaling.stored(folder, typed.data, n_cells, "mtx"), typed.threads, 0)
-        said = f"Seurat object, {found['epochs_done']:.0f} epochs"
-        yield Goal(f"RunSCRAE, {size}, s", seconds, found["seconds"], said)
-        yield Goal(f"RunSCRAE, {size}, MB above the object, worker's too", GB_4, found["memory_mb"], said)
+        path = scaling.stored(folder, typed.data, n_cells, "mtx")
+        calls = [{"scrae": scaling.measure_r(path, typed.threads, 0)} for _ in turns]
+        yield from both_figures("RunSCRAE", size, seconds, calls, "above the object, worker's too")
+
+
+def both_figures(
+    call: str, size: str, seconds: float, calls: list[dict[str, dict[str, float]]], where: str
+) -> Iterator[Goal]:
+    """Seconds and memory of a whole call, from the figures of each method in each turn."""
+    epochs = f"{calls[0]['scrae']['epochs_done']:.0f} epochs"
+    for figure, unit, asked in (("seconds", "s", seconds), ("memory_mb", f"MB {where}", GB_4)):
+        runs = {method: [turn[method][figure] for turn in calls] for method in calls[0]}
+        yield of_runs(f"{call}, {size}, {unit}", asked, runs, epochs)
 
 
 def from_disk(typed: Namespace, folder: Path) -> Iterator[Goal]:
@@ -149,21 +186,26 @@ def table(goals: list[Goal]) -> str:
     rows = {
         goal.what: {
             "asked": None if goal.asked is None else f"at {'most' if goal.at_most else 'least'} {shown(goal.asked)}",
+            "before": shown(goal.before),
             "measured": shown(goal.measured),
+            "spread": f"{shown(min(goal.runs))} to {shown(max(goal.runs))}" if len(goal.runs) > 1 else None,
             "reached": goal.reached,
             "": goal.said,
         }
         for goal in goals
     }
-    return markdown(pd.DataFrame(rows).T, "goal")
+    found = pd.DataFrame(rows).T
+    return markdown(found if found["before"].notna().any() else found.drop(columns="before"), "goal")
 
 
 def main() -> None:
     parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--peer", help="a Python with scvi-tools, to run beside")
+    parser.add_argument("--before", help="a Python with scRAE of an earlier commit, to run beside")
     parser.add_argument("--runs", type=int, default=5, help="of each training beside the peer")
     parser.add_argument("--rounds", type=int, default=40, help="of steps and bare products")
+    parser.add_argument("--calls", type=int, default=3, help="of whole calls on the fewest cells")
     parser.add_argument("--cells", type=int, nargs="*", default=[3000, 70_000], help="of whole calls")
     parser.add_argument("--on-disk", type=int, default=200_000, help="cells of files")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of whole calls")

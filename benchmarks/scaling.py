@@ -23,6 +23,7 @@ from __future__ import annotations
 import argparse
 import json
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -132,13 +133,14 @@ def measure_whole(path: Path, source: str, epochs: int | None) -> dict[str, floa
     import anndata
 
     import scrae
-    from scrae.data.files import cells_on_disk
 
     warnings.simplefilter("ignore")
     adata = anndata.read_h5ad(path) if source == "memory" else None
     with watched(own_memory_mb) as held:
         started = time.perf_counter()
         if adata is None:
+            from scrae.data.files import cells_on_disk  # which earlier versions do not have
+
             adata = cells_on_disk(path)
         mapped = time.perf_counter() - started
         scrae.tl.scrae(adata, batch_key="batch" if "batch" in adata.obs else None, max_epochs=epochs, verbose=False)
@@ -177,9 +179,12 @@ def with_batches(path: Path, batches: int) -> Path:
     return dealt
 
 
-def in_python(data: Path, path: Path, source: str, epochs: int, threads: int) -> dict[str, float]:
+def in_python(
+    data: Path, path: Path, source: str, epochs: int, threads: int, python: str = sys.executable
+) -> dict[str, float]:
     """:func:`measure_whole` in a process of its own; 0 epochs: the default."""
-    return in_a_process(__file__, "--data", data, "--threads", threads, "--measure-whole", path, source, epochs)
+    asked = ("--data", data, "--threads", threads, "--measure-whole", path, source, epochs)
+    return in_a_process(__file__, *asked, python=python)
 
 
 def measure_r(*asked: object) -> dict[str, float]:

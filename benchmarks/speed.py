@@ -88,6 +88,9 @@ def measure_scvi(path: str, epochs: int, batch_size: int) -> dict[str, float]:
     }
 
 
+MEASURED = {"scrae": measure_scrae, "before": measure_scrae, "scvi": measure_scvi}
+
+
 def prepared(data: Path, dataset: str, folder: Path) -> Path:
     """The data set on its 2000 most variable genes, written once for all processes."""
     import anndata
@@ -120,7 +123,7 @@ def alternating(
     path
         What :func:`prepared` wrote.
     pythons
-        Which Python runs each of "scrae" and "scvi".
+        Which Python runs each of "scrae", "before" (scRAE of an earlier commit) and "scvi".
     runs, epochs, batch_size
         How many runs, and of what.
     threads
@@ -140,11 +143,9 @@ def median(runs: list[dict[str, float]], figure: str) -> float:
     return float(np.median([run[figure] for run in runs]))
 
 
-def ratio(runs: dict[str, list[dict[str, float]]], figure: str) -> float:
-    """Median over runs of scRAE's figure as a multiple of scVI's."""
-    return float(
-        np.median([own[figure] / other[figure] for own, other in zip(runs["scrae"], runs["scvi"], strict=True)])
-    )
+def ratios(runs: dict[str, list[dict[str, float]]], figure: str, method: str = "scrae") -> list[float]:
+    """A figure of each run of a method, as a multiple of SCVI's in the same turn."""
+    return [own[figure] / other[figure] for own, other in zip(runs[method], runs["scvi"], strict=True)]
 
 
 def main() -> None:
@@ -156,7 +157,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=BATCH_SIZE)
     parser.add_argument("--threads", type=int, help="of torch (default: as many as it takes by itself)")
     parser.add_argument("--peer", help="a Python with scvi-tools, to run beside")
-    parser.add_argument("--measure", choices=["scrae", "scvi"], help=argparse.SUPPRESS)
+    parser.add_argument("--measure", choices=MEASURED, help=argparse.SUPPRESS)
     parser.add_argument("--prepared", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
@@ -164,8 +165,7 @@ def main() -> None:
 
         if options.threads:
             torch.set_num_threads(options.threads)
-        run = {"scrae": measure_scrae, "scvi": measure_scvi}[options.measure]
-        print(json.dumps(run(options.prepared, options.epochs, options.batch_size)))
+        print(json.dumps(MEASURED[options.measure](options.prepared, options.epochs, options.batch_size)))
         return
     if not (options.data / f"{options.dataset}.h5ad").exists():
         raise SystemExit(f"there is no {options.dataset}.h5ad in {options.data}: give --data")
@@ -183,7 +183,7 @@ def main() -> None:
                 f"{figure:28} {method:6} median {np.median(values):10,.0f}   ({min(values):,.0f} - {max(values):,.0f})"
             )
         if options.peer:
-            print(f"{figure:28} scrae / scvi, run by run: median {ratio(runs, figure):.2f}")
+            print(f"{figure:28} scrae / scvi, run by run: median {np.median(ratios(runs, figure)):.2f}")
     print(f"threads {runs['scrae'][0]['threads']:.0f}, {options.runs} runs of {options.epochs} epochs")
 
 

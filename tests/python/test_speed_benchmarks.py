@@ -143,8 +143,18 @@ def test_goals_are_reached_on_their_side_of_what_is_asked(program):
     ]
     assert [goal.reached for goal in rows] == ["no", "yes", "yes", "no", "-", "not measured"]
     text = goals.table(rows).splitlines()
-    assert text[2] == "| slow | at most 30.00 | 40.00 | no | by a clock |"
-    assert text[-1] == "| elsewhere | at least 200,000 | - | not measured | no GPU |"
+    assert text[2] == "| slow | at most 30.00 | 40.00 | - | no | by a clock |"
+    assert text[-1] == "| elsewhere | at least 200,000 | - | - | not measured | no GPU |"
+
+
+def test_goals_show_the_median_of_runs_their_spread_and_that_of_an_earlier_commit(program):
+    goals = program("goals")
+    runs = {"scrae": [9.0, 7.0, 8.0], "before": [21.0, 19.0, 35.0]}
+    rows = [goals.of_runs("call", 10.0, runs, "by a clock"), goals.Goal("other", 10.0, 12.0, "once")]
+    assert goals.table(rows).splitlines()[2:] == [
+        "| call | at most 10.00 | 21.00 | 8.00 | 7.00 to 9.00 | yes | by a clock |",
+        "| other | at most 10.00 | - | 12.00 | - | no | once |",
+    ]
 
 
 @pytest.mark.slow
@@ -157,13 +167,13 @@ def test_one_command_measures_every_goal(program, source, monkeypatch):
     monkeypatch.setattr(sys, "argv", [*arguments, "--markdown", str(out)])
     program("goals").main()
     rows = {line.split(" | ")[0].strip("| "): line.split(" | ") for line in out.read_text().splitlines()[2:]}
-    assert rows["training, times scvi-tools' cells/s, 1 thread"][3:] == ["not measured", "no --peer |"]
+    assert rows["training, times scvi-tools' cells/s, 1 thread"][4:] == ["not measured", "no --peer |"]
     # What is measured is the first of the two figures that it is said to come from, as a multiple of the second.
     for what in (
         *(f"a step, times its bare matrix products ({name})" for name in ("pbmc3k_2638", "cao_worm_neuron")),
         *(f"training from {kind}, share of the cells/s from memory, 600 cells" for kind in ("h5ad", "zarr")),
     ):
-        said = re.match(r"([\d,.]+) and ([\d,.]+) (ms|cells/s), one", rows[what][4])
+        said = re.match(r"([\d,.]+) and ([\d,.]+) (ms|cells/s), one", rows[what][5])
         own, other = (float(figure.replace(",", "")) for figure in said.groups()[:2])
         assert float(rows[what][2]) == pytest.approx(own / other, rel=0.05)
     assert float(rows["scrae.tl.scrae from h5ad, MB, 600 cells"][2].replace(",", "")) > 1
