@@ -131,6 +131,13 @@ WORDS_OF_COLUMNS <- list(
             "). What sets that batch apart stays in the embedding, since nothing tells it from what is kept."
         )
     },
+    small_kept_groups = function(f, where) {
+        paste0(
+            count(f$n), " of ", how_many(f$n_groups, "level"), " of ", quoted(f$columns), " ",
+            ngettext(f$n, "has", "have"), " fewer than ", f$least, " cells (", quoted(f$names),
+            "). What sets batches apart stays in these cells, since so few do not tell it from what sets types apart."
+        )
+    },
     cannot_keep = function(f, where) {
         paste0(
             "preset '", f$preset, "' as it is set cannot keep a difference. It does not correct the embedding ",

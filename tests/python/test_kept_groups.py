@@ -13,6 +13,7 @@ import scrae
 from scrae._errors import Notice
 from scrae.data.covariates import Covariates
 from scrae.metrics import mixing
+from scrae.posthoc.finish import some_cells, with_small_groups
 from scrae.posthoc.gene_factors import GeneFactors
 from scrae.posthoc.integration import without_covariates
 
@@ -147,6 +148,25 @@ def test_a_condition_of_one_donor_is_told(quick):
         Notice, match=r"1 of 2 level\(s\) of 'condition' have one level of .*'donor'.* alone \('alone'\)"
     ):
         scrae.SCRAE(**quick).fit(adata, batch_key="donor", keep="condition")
+
+
+def test_a_condition_of_few_cells_is_told_and_left_as_it_is(quick):
+    adata = experiment()
+    adata.obs["condition"] = np.where(np.arange(720) < 20, "few", "others")
+    with pytest.warns(Notice, match=r"1 of 2 level\(s\) of 'condition' have fewer than 30 cells \('few'\)"):
+        scrae.SCRAE(**quick).fit(adata, batch_key="donor", keep="condition")
+
+
+def test_a_small_condition_among_many_cells_has_landmarks_enough_to_be_corrected():
+    group = np.zeros(50_000, dtype=np.int64)
+    group[:300], group[300:340] = 1, 2
+    chosen = some_cells(len(group), 0)
+    landmarks = with_small_groups(chosen, group, 0)
+    assert np.bincount(group[landmarks])[1:].tolist() == [100, 40]
+    assert set(chosen) <= set(landmarks)
+    assert (np.diff(landmarks) > 0).all()
+    np.testing.assert_array_equal(landmarks, with_small_groups(chosen, group, 0))
+    np.testing.assert_array_equal(with_small_groups(chosen, np.arange(50_000) % 2, 0), chosen)
 
 
 def test_what_was_kept_is_known_afterwards_and_another_is_no_resume(quick, tmp_path, capsys):

@@ -13,6 +13,7 @@ from scrae._messages import first_few, some
 from scrae.data.cells import Cells
 from scrae.data.covariates import AVERAGE, CovariateCoding, column_names
 
+FEWEST = 30  # cells: with fewer nobody can say what is type and what is batch
 BETWEEN = "\x1f"  # levels of a group in its name: the separator of units, which no level has
 
 
@@ -92,29 +93,49 @@ class KeptGroups:
         return found
 
     def warn(self, coding: CovariateCoding, batch: np.ndarray | None) -> None:
-        """Name groups that are one batch each: what sets this batch apart stays.
+        """Name groups in which nothing is corrected: those that are one batch each, and others of few cells.
 
-        ``batch`` is the code of each cell's batch, int (n_cells,).
+        ``batch`` is the code of each cell's batch, int (n_cells,); None: only other covariates are corrected.
         """
-        if batch is None:
-            return
-        parted = self._parted(batch)
-        alone = [name.replace(BETWEEN, ", ") for group, name in enumerate(self.names) if group not in parted]
+        every = range(len(self.names))
+        alone = [] if batch is None else sorted(set(every) - self._parted(batch))
+        sizes = np.bincount(self.of_cells, minlength=len(self.names))
+        small = [group for group in every if sizes[group] < FEWEST and group not in alone]
+        common = {"n_groups": len(self.names), "columns": first_few(self.columns)}
         if alone:
+            names = [self._shown(group) for group in alone]
             warnings.warn(
                 Notice(
                     f"{len(alone):,} of {len(self.names):,} level(s) of {some(self.columns)} have one level of "
-                    f"adata.obs[{coding.batch_key!r}] alone ({some(alone)}). What sets that batch apart stays in the "
+                    f"adata.obs[{coding.batch_key!r}] alone ({some(names)}). What sets that batch apart stays in the "
                     "embedding, since nothing tells it from what is kept",
                     "kept_groups_of_one_batch",
                     n=len(alone),
-                    n_groups=len(self.names),
-                    names=first_few(alone),
-                    columns=first_few(self.columns),
+                    names=first_few(names),
                     batch=coding.batch_key,
+                    **common,
                 ),
                 stacklevel=3,
             )
+        if small:
+            names = [self._shown(group) for group in small]
+            warnings.warn(
+                Notice(
+                    f"{len(small):,} of {len(self.names):,} level(s) of {some(self.columns)} have fewer than {FEWEST} "
+                    f"cells ({some(names)}). What sets batches apart stays in these cells, since so few do not tell "
+                    "it from what sets types apart",
+                    "small_kept_groups",
+                    n=len(small),
+                    names=first_few(names),
+                    least=FEWEST,
+                    **common,
+                ),
+                stacklevel=3,
+            )
+
+    def _shown(self, group: int) -> str:
+        """A name of a group for the eye."""
+        return self.names[group].replace(BETWEEN, ", ")
 
     def _parted(self, levels: np.ndarray) -> set[int]:
         """Groups whose cells have several of these levels, (n_cells,)."""

@@ -147,7 +147,7 @@ class CountData:
             self._shares = [
                 torch.as_tensor(shares, device=device).to(self._values.dtype) for shares in covariates.shares
             ]
-        self._levels, self._kept = covariates.levels, covariates.kept
+        self._levels, self.kept = covariates.levels, covariates.kept
         self._continuous = torch.as_tensor(covariates.values, device=device)
         self._has_batch = has_batch
         self.links = Links.none() if links is None else links
@@ -212,7 +212,7 @@ class CountData:
     def covariates(self, cells: Tensor) -> Covariates:
         """Those of the cells with the given positions."""
         codes, continuous = self._codes.cpu()[cells], self._continuous.cpu()[cells]
-        kept = None if self._kept is None else self._kept[cells.numpy()]
+        kept = None if self.kept is None else self.kept[cells.numpy()]
         return Covariates(codes.numpy(), self._levels, continuous.numpy(), kept=kept)
 
     def in_order(self, batch_size: int, cells: Tensor | None = None, shared: bool = False) -> Iterator[Minibatch]:

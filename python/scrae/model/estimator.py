@@ -285,7 +285,7 @@ class SCRAE:
         keep
             Columns of ``adata.obs`` whose differences stay in the embedding, such as the condition of the donors that
             ``batch_key`` names: batches are corrected among the cells that agree in these columns. A donor may have
-            one condition or several.
+            one condition or several. Conditions of fewer than 30 cells are not corrected, with a warning.
         must_link, cannot_link
             Pairs of cells of one type, and of different types, as far as they are known: a table of two columns (a
             DataFrame, an array or a list of pairs) with names of cells, or with positions of rows from 0 on. The codes

@@ -17,7 +17,8 @@ from scrae.posthoc.population import Population
 from scrae.posthoc.principal_components import PrincipalComponents
 from scrae.posthoc.readout import Readout
 
-LANDMARKS = 5000  # cells that stand for all, at most
+LANDMARKS = 5000  # cells that stand for all, at most, but for those that small groups add
+OF_GROUP = 100  # of each group whose differences are kept, where it has so many cells
 SINGLE = 4  # bytes of a number in single precision
 
 
@@ -36,7 +37,8 @@ def finish(
     module
         Trained; in evaluation mode afterwards. Nothing but its dispersions changes.
     data
-        The training cells, of which at most :data:`LANDMARKS` stand for all.
+        The training cells, of which :data:`LANDMARKS` stand for all. Each group that is corrected by itself has
+        :data:`OF_GROUP` at least.
     components
         Principal components of the training cells, where the embedding has a linear part.
     population
@@ -52,7 +54,10 @@ def finish(
     not there.
     """
     settings = module.settings
-    cells = torch.as_tensor(some_cells(data.n_cells, random_state))
+    chosen = some_cells(data.n_cells, random_state)
+    if data.kept is not None:
+        chosen = with_small_groups(chosen, data.kept, random_state)
+    cells = torch.as_tensor(chosen)
     fit_dispersions(module, data, cells, settings.dispersion_steps)
     readout = None
     if settings.n_pcs or settings.smoothing:
@@ -103,3 +108,24 @@ def some_cells(n_cells: int, random_state: int) -> np.ndarray:
     """Positions of the training cells that stand for all, int64 (at most LANDMARKS,), ascending."""
     rng = np.random.default_rng(random_state)
     return np.sort(rng.choice(n_cells, min(n_cells, LANDMARKS), replace=False))
+
+
+def with_small_groups(cells: np.ndarray, group: np.ndarray, random_state: int) -> np.ndarray:
+    """The same positions, and of groups that have few of them some more, int64, ascending.
+
+    Parameters
+    ----------
+    cells
+        Positions, int64 (n_chosen,).
+    group
+        Of every cell, int64 (n_cells,).
+    random_state
+        Seed of the choice.
+    """
+    rng = np.random.default_rng(random_state)
+    there = np.bincount(group[cells], minlength=group.max() + 1)
+    added = [cells]
+    for small in np.flatnonzero(there < np.minimum(np.bincount(group), OF_GROUP)):
+        others = np.setdiff1d(np.flatnonzero(group == small), cells)
+        added.append(rng.choice(others, min(len(others), OF_GROUP - there[small]), replace=False))
+    return np.sort(np.concatenate(added))

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from scrae.data.covariates import Covariates
+from scrae.data.kept_groups import FEWEST
 
 CELLS_A_CLUSTER = 30  # Harmony's own defaults, said here because few cells would otherwise get one cluster
 CLUSTERS = (2, 100)
@@ -49,7 +50,7 @@ def without_covariates(
             own = replace(covariates, codes=covariates.codes[cells], values=covariates.values[cells], kept=None)
             corrected[cells] = without_covariates(coordinates[cells], own, random_state, mild)
         return corrected
-    if len(coordinates) < CELLS_A_CLUSTER:
+    if len(coordinates) < FEWEST:
         return coordinates
     varying = [j for j in range(covariates.codes.shape[1]) if len(np.unique(covariates.codes[:, j])) > 1]
     if covariates.values.shape[1]:

@@ -16,6 +16,7 @@ from scrae._messages import first_few, some
 from scrae.compute import distributed
 from scrae.compute.whole_numbers import at_least
 from scrae.data.cells import refuse_damaged_source, require_anndata
+from scrae.data.covariates import column_names
 from scrae.data.features import SELECTION, marked, of_types
 from scrae.model import SCRAE
 from scrae.pp import select_genes
@@ -120,9 +121,9 @@ def scrae(
     >>> adata.obsm["X_scrae"].shape
     (700, 30)
     """
-    categorical_covariate_keys = _names(categorical_covariate_keys)
-    continuous_covariate_keys = _names(continuous_covariate_keys)
-    keep = _names(keep)
+    categorical_covariate_keys = tuple(column_names(categorical_covariate_keys))
+    continuous_covariate_keys = tuple(column_names(continuous_covariate_keys))
+    keep = tuple(column_names(keep))
     given = {name: value for name, value in locals().items() if name not in NOT_REPEATED} | settings
     require_anndata(adata, "scrae.tl.scrae")
     refuse_damaged_source(adata)
@@ -206,10 +207,6 @@ def _marking(adata: AnnData) -> str | None:
     how = adata.uns.get(SELECTION)
     by_user = isinstance(how, Mapping) and how.get("chosen_by") == "scrae.pp.select_genes"
     return SELECTED if by_user and SELECTED in adata.var else None
-
-
-def _names(keys: str | Iterable[str]) -> tuple[str, ...]:
-    return (keys,) if isinstance(keys, str) else tuple(keys)
 
 
 def _features(adata: AnnData, feature_types: str | Sequence[str] | None) -> np.ndarray | None:

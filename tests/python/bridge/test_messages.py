@@ -378,6 +378,11 @@ PROVOKED: dict[str, list[Callable[[Stage], Any]]] = {
             s.column(np.where(np.arange(60) % 4, "others", "alone")), batch_key="batch", keep="donor"
         )
     ],
+    "small_kept_groups": [
+        lambda s: scrae.SCRAE(**QUICK).fit(
+            s.column(np.where(np.arange(60) < 20, "few", "others")), batch_key="batch", keep="donor"
+        )
+    ],
     "cannot_keep": [lambda s: s.fit({"n_pcs": 0, "smoothing": 0}, batch_key="batch", keep="type")],
     "genes_of_some_files": [of_two_files],
     "new_batches_unlike": [lambda s: s.model.map(with_batch(s, "new"), batch_key="batch")],
