@@ -344,6 +344,19 @@ def sizes() -> str:
     )
 
 
+ROUTES = {"scrae": "scRAE", "quick": "scRAE with `n_steps=400`", "scanpy": "scanpy: PCA and Leiden"}
+
+
+def waiting() -> str:
+    rows = []
+    for name, row in tables("waiting.md")["seconds, by cells and route"].items():
+        n_cells, route = name.rsplit(", ", 1)
+        if route in ROUTES:
+            *parts, together = row.values()
+            rows.append([n_cells, ROUTES[route], *parts, together.split(" ")[0]])
+    return drawn(["cells", "route", "embedding", "clusters", "UMAP", "together"], rows)
+
+
 def conditions() -> str:
     """Donors of two conditions, each score's best in bold but for that of the truth."""
     names = {
@@ -404,6 +417,7 @@ TABLES = {
         kmeans,
         speed,
         sizes,
+        waiting,
         scib,
         conditions,
         gpu,
