@@ -143,9 +143,7 @@ bench-family-further: setup ## vasc and scdcc, which came later, beside four of 
 	--out $(studied)/family_further.csv --markdown $(studied)/family_further.md
 
 bench-presets: setup ## presets that came later, each as published, all cells, 2,000 genes: k-means and Leiden; resumable (DATA=folder of h5ad)
-	@$(python) benchmarks/accuracy.py --data $(DATA) --methods default contrastive_sc >/dev/null
-	@$(python) benchmarks/accuracy.py --data $(DATA) --seeds 2 --methods scdcc >/dev/null
-	@$(python) benchmarks/accuracy.py --data $(DATA) --seeds 1 --methods vasc >/dev/null
+	@$(python) benchmarks/accuracy.py --data $(DATA) --methods default contrastive_sc scdcc vasc >/dev/null
 	@$(python) benchmarks/report.py --methods default contrastive_sc scdcc vasc --markdown $(studied)/presets.md >/dev/null
 
 bench-family-maps: setup ## draw the cells as every preset has them (Figures 2-6 of the paper) in benchmarks/studies/results/maps
