@@ -98,9 +98,10 @@ class KeptGroups:
         ``batch`` is the code of each cell's batch, int (n_cells,); None: only other covariates are corrected.
         """
         every = range(len(self.names))
-        alone = [] if batch is None else sorted(set(every) - self._parted(batch))
+        parted = set(every) if batch is None else self._parted(batch)
+        alone = [group for group in every if group not in parted]
         sizes = np.bincount(self.of_cells, minlength=len(self.names))
-        small = [group for group in every if sizes[group] < FEWEST and group not in alone]
+        small = [group for group in every if sizes[group] < FEWEST and group in parted]
         common = {"n_groups": len(self.names), "columns": first_few(self.columns)}
         if alone:
             names = [self._shown(group) for group in alone]

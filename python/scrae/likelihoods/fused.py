@@ -63,6 +63,37 @@ def log_prob(
     return result
 
 
+def through_heads(
+    of_cell: Tensor,
+    hidden: Tensor,
+    weights: Sequence[Tensor],
+    by_scores: Sequence[Tensor],
+    wanted: tuple[bool, bool],
+) -> tuple[Tensor | None, list[Tensor | None]]:
+    """From derivatives in the scores of wide layers to those in their input, and in weight and bias of each in turn.
+
+    Parameters
+    ----------
+    of_cell
+        What each cell's value weighs, (n_cells,).
+    hidden, weights
+        Input (n_cells, n_hidden) of the layers, and weight (n_genes, n_hidden) of each.
+    by_scores
+        Derivative of each cell's value in the scores of each layer, (n_cells, n_genes).
+    wanted
+        Whether that in the input is, and whether those in the parameters are. None stands for what is not.
+    """
+    column = of_cell[:, None]
+    by_hidden: Tensor | None = None
+    by_parameters: list[Tensor | None] = [None] * (2 * len(weights))
+    if wanted[0]:
+        by_hidden = column * sum(wide_product(by, weight) for by, weight in zip(by_scores, weights, strict=True))
+    if wanted[1]:
+        weighted = column * hidden
+        by_parameters[:] = [gradient for by in by_scores for gradient in (wide_product(by.T, weighted), of_cell @ by)]
+    return by_hidden, by_parameters
+
+
 class _LogProb(torch.autograd.Function):
     """Scores by a wide product for each head, then value and gradient cell by cell."""
 
@@ -95,20 +126,12 @@ class _LogProb(torch.autograd.Function):
         (of_cell,) = grad_outputs
         hidden, group, by_library, by_log_r, *others = ctx.saved_tensors
         weights, by_scores = others[: len(others) // 2], others[len(others) // 2 :]
-        column = of_cell[:, None]
-        by_hidden: Tensor | None = None
-        by_parameters: list[Tensor | None] = [None] * (2 * len(weights))
-        if ctx.needs_input_grad[0]:
-            by_hidden = column * sum(wide_product(by, weight) for by, weight in zip(by_scores, weights, strict=True))
-        if any(ctx.needs_input_grad[-len(by_parameters) :]):
-            weighted = column * hidden
-            by_parameters[:] = [
-                gradient for by in by_scores for gradient in (wide_product(by.T, weighted), of_cell @ by)
-            ]
+        wanted = ctx.needs_input_grad[0], any(ctx.needs_input_grad[-2 * len(weights) :])
+        by_hidden, by_parameters = through_heads(of_cell, hidden, weights, by_scores, wanted)
         if ctx.r_shape[0] == 1:
             by_r = of_cell[None] @ by_log_r
         else:
-            by_r = by_log_r.new_zeros(ctx.r_shape).index_add_(0, group, column * by_log_r)
+            by_r = by_log_r.new_zeros(ctx.r_shape).index_add_(0, group, of_cell[:, None] * by_log_r)
         return by_hidden, by_r, of_cell * by_library, None, None, None, *by_parameters
 
 

@@ -18,6 +18,7 @@ from scrae.compute.compilation import compiled
 from scrae.compute.elementary import ONE, TWO, ZERO, exp, f32, log, total
 from scrae.compute.threads import over_rows
 from scrae.data.sparse import SparseRows
+from scrae.likelihoods.fused import through_heads
 
 SMALLEST = 1e-7  # distance of a share from 0 and from 1, as in Keras's cross-entropy
 LEAST, LARGEST = f32(SMALLEST), f32(1.0 - SMALLEST)
@@ -60,11 +61,9 @@ class _LogProb(torch.autograd.Function):
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
         (of_cell,) = grad_outputs
         hidden, weight, by_scores = ctx.saved_tensors
-        column = of_cell[:, None]
-        by_hidden = column * wide_product(by_scores, weight) if ctx.needs_input_grad[0] else None
-        if not any(ctx.needs_input_grad[-2:]):
-            return by_hidden, None, None, None, None
-        return by_hidden, None, None, wide_product(by_scores.T, column * hidden), of_cell @ by_scores
+        wanted = ctx.needs_input_grad[0], any(ctx.needs_input_grad[-2:])
+        by_hidden, by_parameters = through_heads(of_cell, hidden, [weight], [by_scores], wanted)
+        return by_hidden, None, None, *by_parameters
 
 
 @njit(inline="always")
