@@ -99,6 +99,10 @@ bench-clusters: setup ## clusters as users get them, against labels, noise and r
 
 bench-length: setup ## what shorter trainings cost; resumable (DATA=folder of h5ad)
 	@$(python) benchmarks/length.py --data $(DATA) --markdown benchmarks/results/length.md >/dev/null
+	@folder=$$(mktemp -d); trap "rm -r $$folder" EXIT; set -e; \
+	$(python) benchmarks/semisynthetic.py --data $(DATA) --cells 30000 --out $$folder/blood_30000.h5ad; \
+	$(python) benchmarks/length.py --data $$folder --steps 1000 400 --seeds 2 \
+	--out benchmarks/results/length_of_many.csv --markdown benchmarks/results/length_of_many.md >/dev/null
 
 bench-gpu: setup ## training and a million cells on a GPU, on a machine that has one; resumable (DATA=folder of h5ad)
 	@$(python) benchmarks/accuracy.py --data $(DATA) --seeds 3 --methods default --out benchmarks/results/gpu_accuracy.csv >/dev/null

@@ -21,6 +21,7 @@ import pytest
 import torch
 
 import scrae
+from scrae.autoencoder.settings import epochs_for
 from scrae.compute import progress
 from scrae.compute.bfloat16 import MULTIPLICATIONS_OF_A_THREAD, multiplies_bfloat16, useful_threads
 from scrae.model.folder import STATE
@@ -42,6 +43,30 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not(pbmc):
     assert_same_model(one, two)
     np.testing.assert_array_equal(one.embed(), two.embed())
     assert not np.array_equal(one.embed(), other.embed())
+
+
+@pytest.mark.parametrize(
+    ("n_cells", "n_steps", "epochs"),
+    [
+        (100, 1000, 400),  # no more, however few cells
+        (3000, 1000, 43),  # 43 passes over 3,000 cells are 1,008 minibatches of 128
+        (100_000, 1000, 10),
+        (100_000, 5000, 10),
+        (3000, 400, 17),
+        (100_000, 400, 4),  # less than the ten of the default: a first look at many cells is shorter, too
+        (1_000_000, 30, 1),
+    ],
+)
+def test_number_of_steps_sets_the_number_of_epochs(n_cells, n_steps, epochs):
+    assert epochs_for(n_cells, batch_size=128, n_steps=n_steps) == epochs
+
+
+def test_fewer_steps_are_fewer_epochs_of_a_training(pbmc):
+    many, few = (
+        scrae.SCRAE(n_steps=n_steps, batch_size=20, verbose=False).fit(pbmc[:200]).summary["epochs"]
+        for n_steps in (100, 30)
+    )
+    assert (many, few) == (11, 3)  # 180 cells are trained on, nine minibatches of twenty in an epoch
 
 
 @pytest.mark.slow

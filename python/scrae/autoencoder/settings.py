@@ -120,8 +120,8 @@ class Settings:
         Round the factors of the widest matrix products of training to bfloat16 where the processor multiplies these in
         hardware (Intel's AMX, :mod:`scrae.compute.bfloat16`); elsewhere nothing changes.
     n_steps
-        About how many minibatches training takes, whatever the number of cells. Fewer for a first look: docs/SCALE.md
-        says what they cost.
+        About how many minibatches training takes, but ten epochs at least, which 13,000 cells and more need; with fewer
+        than 1,000 steps one epoch at least for each 100. Fewer for a first look: docs/SCALE.md says what they cost.
     max_epochs
         Passes over the training cells; None: :func:`epochs_for`, by ``n_steps``.
     early_stopping
@@ -351,8 +351,12 @@ def _within(name: str, value: float, low: float, high: float) -> None:
 
 
 def epochs_for(n_cells: int, batch_size: int, n_steps: int = Settings.n_steps) -> int:
-    """Epochs that give about ``n_steps`` steps, at least 10 and at most 400."""
-    return min(400, max(10, round(n_steps * batch_size / n_cells)))
+    """Epochs that give about ``n_steps`` steps, at most 400, and at least 10, or fewer where less than 1,000 are asked.
+
+    So a training of 400 steps has four epochs at least, however many cells there are.
+    """
+    least = min(10, max(1, round(n_steps / 100)))
+    return min(400, max(least, round(n_steps * batch_size / n_cells)))
 
 
 def patience_for(n_cells: int, batch_size: int, n_steps: int = Settings.n_steps) -> int:
