@@ -69,7 +69,8 @@
 #' @param n.latent First axes of the embedding; NULL: those of the preset,
 #'   10 by default.
 #' @param max.epochs Largest number of passes over the cells; NULL: as many as give
-#'   `n.steps` minibatches, 1,000 by default. `n.steps = 400` is enough for a first look.
+#'   `n.steps` minibatches, 1,000 by default, but ten passes or more.
+#'   `n.steps = 400` is enough for a first look, with four passes or more.
 #' @param seed.use Seed; NULL: a seed is drawn from R's random numbers and kept with
 #'   the result (`parameters$random_state`), so that the run can be repeated.
 #' @param verbose Show progress and messages.
