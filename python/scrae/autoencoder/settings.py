@@ -120,8 +120,9 @@ class Settings:
         Round the factors of the widest matrix products of training to bfloat16 where the processor multiplies these in
         hardware (Intel's AMX, :mod:`scrae.compute.bfloat16`); elsewhere nothing changes.
     n_steps
-        About how many minibatches training takes, but ten epochs at least, which 13,000 cells and more need; with fewer
-        than 1,000 steps one epoch at least for each 100. Fewer for a first look: docs/SCALE.md says what they cost.
+        About how many minibatches training takes, but ten epochs at least; with fewer than 1,000 one epoch at least for
+        each 100. The least counts from about 13,000 cells on. Fewer are for a first look: docs/SCALE.md says what they
+        cost.
     max_epochs
         Passes over the training cells; None: :func:`epochs_for`, by ``n_steps``.
     early_stopping
@@ -351,9 +352,9 @@ def _within(name: str, value: float, low: float, high: float) -> None:
 
 
 def epochs_for(n_cells: int, batch_size: int, n_steps: int = Settings.n_steps) -> int:
-    """Epochs that give about ``n_steps`` steps, at most 400, and at least 10, or fewer where less than 1,000 are asked.
+    """Epochs that give about ``n_steps`` steps, at most 400 and at least 10.
 
-    So a training of 400 steps has four epochs at least, however many cells there are.
+    With fewer than 1,000 steps the least is one epoch for each 100: a first look at many cells is short, too.
     """
     least = min(10, max(1, round(n_steps / 100)))
     return min(400, max(least, round(n_steps * batch_size / n_cells)))
