@@ -34,7 +34,8 @@ from tables import markdown, publish
 MINUTES_15, GB_4 = 900.0, 4096.0
 FIGURES = [  # of speed.py: name there and here, unit, goal
     ("training_cells_per_second", "training, times scvi-tools' cells/s", "cells/s", 3.0),
-    ("embedding_cells_per_second", "embedding, times scvi-tools' cells/s", "cells/s", None),
+    ("first_embedding_cells_per_second", "embedding, the first call, times scvi-tools' cells/s", "cells/s", 1.0),
+    ("embedding_cells_per_second", "embedding, later calls, times scvi-tools' cells/s", "cells/s", 1.0),
     ("peak_memory_mb", "peak memory, times scvi-tools'", "MB", None),
 ]
 

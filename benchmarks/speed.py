@@ -14,16 +14,32 @@ import json
 import resource
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from apart import in_a_process
 
 WIDTH, N_LATENT, BATCH_SIZE, N_GENES, EPOCHS = 128, 10, 128, 2000, 10
+EMBEDDINGS = 6  # calls in a process
+
+
+def speeds_of_embedding(embed: Callable[[], object], n_cells: int) -> dict[str, float]:
+    """Cells per second of the first call after training, and the median of the calls that follow it."""
+    seconds = []
+    for _ in range(EMBEDDINGS):
+        started = time.perf_counter()
+        embed()
+        seconds.append(time.perf_counter() - started)
+    first, *later = seconds
+    return {
+        "first_embedding_cells_per_second": n_cells / first,
+        "embedding_cells_per_second": n_cells / float(np.median(later)),
+    }
 
 
 def measure_scrae(path: str, epochs: int, batch_size: int) -> dict[str, float]:
-    """One training and one embedding with scRAE's default model of hidden width 128."""
+    """One training, and embedding, with scRAE's default model of hidden width 128."""
     import anndata
     import torch
 
@@ -34,11 +50,9 @@ def measure_scrae(path: str, epochs: int, batch_size: int) -> dict[str, float]:
         n_hidden=WIDTH, n_latent=N_LATENT, batch_size=batch_size, early_stopping=False, verbose=False, max_epochs=epochs
     )
     model.fit(chosen)
-    started = time.perf_counter()
-    model.embed()
     return {
         "training_cells_per_second": model.summary["training_cells_per_second"],
-        "embedding_cells_per_second": chosen.n_obs / (time.perf_counter() - started),
+        **speeds_of_embedding(model.embed, chosen.n_obs),
         "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "threads": torch.get_num_threads(),
     }
@@ -78,16 +92,20 @@ def measure_scvi(path: str, epochs: int, batch_size: int) -> dict[str, float]:
         enable_progress_bar=False,
         callbacks=[Clock()],
     )
-    started = time.perf_counter()
-    model.get_latent_representation()
     return {
         "training_cells_per_second": adata.n_obs / float(np.median(stamps)),
-        "embedding_cells_per_second": adata.n_obs / (time.perf_counter() - started),
+        **speeds_of_embedding(model.get_latent_representation, adata.n_obs),
         "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "threads": torch.get_num_threads(),
     }
 
 
+FIGURES = (
+    "training_cells_per_second",
+    "first_embedding_cells_per_second",
+    "embedding_cells_per_second",
+    "peak_memory_mb",
+)
 MEASURED = {"scrae": measure_scrae, "before": measure_scrae, "scvi": measure_scvi}
 
 
@@ -176,14 +194,14 @@ def main() -> None:
     how = {"epochs": options.epochs, "threads": options.threads, "batch_size": options.batch_size}
     with tempfile.TemporaryDirectory() as folder:
         runs = alternating(prepared(options.data, options.dataset, Path(folder)), pythons, options.runs, **how)
-    for figure in ("training_cells_per_second", "embedding_cells_per_second", "peak_memory_mb"):
+    for figure in FIGURES:
         for method, measured in runs.items():
             values = [run[figure] for run in measured]
             print(
-                f"{figure:28} {method:6} median {np.median(values):10,.0f}   ({min(values):,.0f} - {max(values):,.0f})"
+                f"{figure:32} {method:6} median {np.median(values):10,.0f}   ({min(values):,.0f} - {max(values):,.0f})"
             )
         if options.peer:
-            print(f"{figure:28} scrae / scvi, run by run: median {np.median(ratios(runs, figure)):.2f}")
+            print(f"{figure:32} scrae / scvi, run by run: median {np.median(ratios(runs, figure)):.2f}")
     print(f"threads {runs['scrae'][0]['threads']:.0f}, {options.runs} runs of {options.epochs} epochs")
 
 

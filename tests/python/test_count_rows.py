@@ -88,3 +88,16 @@ def test_what_stands_between_entries_is_kept_with_other_values(block):
         expected = torch.where(block != 0, block * 2.0, background)
         torch.testing.assert_close(changed.dense(), expected)
         torch.testing.assert_close(changed.with_values(changed.values + 1.0).dense()[3], background)
+
+
+@pytest.mark.parametrize("kept", [0.0, 0.05, 1.0])  # share of the entries: a product of them alone, or of the block
+@pytest.mark.parametrize("between", [False, True])
+def test_products_are_those_of_the_dense_block(block, kept, between):
+    drawn = torch.rand(block.shape, generator=torch.Generator().manual_seed(0))
+    block = block * (drawn < kept)
+    matrix = torch.randn(N_GENES, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    background = torch.arange(N_GENES, dtype=torch.float64) - 100.0
+    for rows in both(block):
+        changed = rows.with_values(rows.values, background) if between else rows
+        expected = torch.where(block != 0, block, background) if between else block
+        torch.testing.assert_close(changed.product(matrix), expected @ matrix)

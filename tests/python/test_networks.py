@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import linear
 
-from scrae.data.sparse import SparseRows
-from scrae.networks.layers import SPARSE_BELOW, GeneLinear
+from scrae.data.sparse import SPARSE_BELOW, SparseRows
+from scrae.networks.layers import GeneLinear
 
 
 def rows_of(seed, cells, genes, density, dtype=torch.float64):
@@ -52,6 +52,8 @@ def test_the_first_layer_equals_torchs_of_the_dense_block_and_so_do_its_derivati
         ours = layer(x)
         torch.testing.assert_close(ours, theirs)
         torch.testing.assert_close(torch.autograd.grad(ours, [layer.weight, layer.bias], direction), expected)
+    with torch.no_grad():
+        torch.testing.assert_close(layer(rows), theirs)
 
 
 def test_the_first_layer_begins_where_torchs_would():

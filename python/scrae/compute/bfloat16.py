@@ -57,13 +57,14 @@ def useful_threads(n_multiplications: int, device_type: str) -> int:
     return 1 + n_multiplications // MULTIPLICATIONS_OF_A_THREAD
 
 
-def _rounds(x: Tensor) -> bool:
+def rounds(x: Tensor) -> bool:
+    """Whether wide products of this would be rounded now."""
     return _rounding and x.dtype == torch.float32 and multiplies_bfloat16(x.device.type)
 
 
 def wide_product(a: Tensor, b: Tensor) -> Tensor:
     """Matrix product, rounded where :func:`rounded_products` lets it. Its derivatives would not be."""
-    if not _rounds(a):
+    if not rounds(a):
         return a @ b
     products = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
     before = products.fp32_precision
@@ -94,7 +95,7 @@ class _WideLinear(torch.autograd.Function):
 
 def wide_linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """x W' + b, (n, n_in) to (n, n_out), of W (n_out, n_in) or the transpose of one that is stored the other way."""
-    if not _rounds(x):
+    if not rounds(x):
         return linear(x, weight, bias)
     result: Tensor = _WideLinear.apply(x, weight, bias)  # type: ignore[no-untyped-call]
     return result

@@ -1,11 +1,12 @@
-"""Nearest neighbours of points: exactly and in blocks, or among the points of the nearest groups."""
+"""Nearest neighbours of points: exactly, or among the points of the nearest groups."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-BLOCK = 1024  # points whose distances to all others are in memory
+from scrae.compute.neighbour_search import NeighbourSearch
+
 EXACT = 50_000  # points up to which each is compared with every other
 OF_GROUP = 256  # points of a group, on average
 ROUNDS = 1  # of moving the centres of the groups
@@ -22,11 +23,7 @@ def nearest(points: Tensor, others: Tensor, n: int) -> Tensor:
     n
         At most n_others.
     """
-    # In one array from the start: small ones that stay between large ones that go would scatter the memory.
-    found = torch.empty((len(points), n), dtype=torch.int64, device=points.device)
-    for first in range(0, len(points), BLOCK):
-        found[first : first + BLOCK] = torch.cdist(points[first : first + BLOCK], others).topk(n, largest=False).indices
-    return found
+    return NeighbourSearch(others, len(points))(points, n)
 
 
 def nearest_among(points: Tensor, n: int, random_state: int, exact: int = EXACT) -> Tensor:

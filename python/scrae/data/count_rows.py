@@ -69,3 +69,7 @@ class CountRows(ABC):
     @abstractmethod
     def dense(self) -> Tensor:
         """The dense block."""
+
+    def product(self, matrix: Tensor) -> Tensor:
+        """That of the dense block with a dense (n_columns, width): (n_rows, width)."""
+        return self.dense() @ matrix

@@ -12,6 +12,8 @@ from torch.nn.functional import embedding_bag
 
 from scrae.data.count_rows import CountRows
 
+SPARSE_BELOW = 0.25  # share of entries that are stored
+
 
 @dataclass(frozen=True)
 class SparseRows(CountRows):
@@ -89,6 +91,19 @@ class SparseRows(CountRows):
         order = torch.from_numpy(np.argsort(columns, kind="stable"))
         row, column, values = (entries.index_select(0, order) for entries in (self.column, self.row, self.values))
         return SparseRows(row, column, values, self.n_columns, self.n_rows)
+
+    @property
+    def few(self) -> bool:
+        """Whether products with the entries alone are faster than with the dense block."""
+        return len(self.values) < SPARSE_BELOW * self.n_rows * self.n_columns
+
+    def product(self, matrix: Tensor) -> Tensor:
+        if not self.few:
+            return super().product(matrix)
+        if self.background is None:
+            return self.times(matrix)
+        above = replace(self, values=self.values - self.by_column(self.background), background=None)
+        return above.times(matrix).add_(self.background @ matrix)
 
     def times(self, matrix: Tensor) -> Tensor:
         """Product of entries without a background with a dense (n_columns, width): (n_rows, width)."""

@@ -138,7 +138,7 @@ def training_cells(model: FittedModel) -> TrainingCells:
             "no_landmarks",
             preset=model.preset,
         )
-    here = readout.without_covariates().landmarks
+    here = readout.without_covariates.landmarks
     codes = readout.features(readout.landmarks)[:, : model.settings.n_latent]
     log_library = float(np.median(model.population.log_library_quantiles))
 

@@ -84,4 +84,4 @@ class Query:
 def _beside(model: FittedModel, batch: NewBatch, minibatch: Minibatch) -> Tensor:
     """The embedding of cells whose counts are without the factors of their batch, (n_cells, n_dimensions)."""
     assert model.readout is not None
-    return model.readout.without_covariates().embedding(batch.moved(model.coordinates(minibatch)))
+    return model.readout.without_covariates.embedding(batch.moved(model.coordinates(minibatch)))

@@ -12,14 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from scrae.compute.bfloat16 import wide_linear
+from scrae.compute.bfloat16 import rounds, wide_linear
 from scrae.compute.rows import SharedRows, rows_in_hand
 from scrae.data.count_rows import CountRows
 from scrae.data.sparse import SparseRows
 
 NORMALISATIONS = ("batch", "slow_batch", "layer", "affine", "none")
 ACTIVATIONS = ("relu", "leaky_relu", "gelu")
-SPARSE_BELOW = 0.25  # share of entries above zero below which a processor is faster with them alone than with all
 
 
 class _SparseProduct(torch.autograd.Function):
@@ -56,9 +55,11 @@ class GeneLinear(nn.Module):
         """(n_cells, width) from (n_cells, n_genes)."""
         if isinstance(x, SparseRows) and x.background is None:
             x = x.without_zeros()
-            if len(x.values) < SPARSE_BELOW * x.n_rows * x.n_columns:
+            if x.few:
                 product: Tensor = _SparseProduct.apply(self.weight, x)  # type: ignore[no-untyped-call]
                 return product + self.bias
+        elif isinstance(x, CountRows) and not torch.is_grad_enabled() and not rounds(self.weight):
+            return x.product(self.weight) + self.bias
         whole = x.dense() if isinstance(x, CountRows) else x
         return wide_linear(whole, self.weight.T, self.bias)
 

@@ -75,7 +75,7 @@ class PrincipalComponents:
     def __call__(self, counts: CountRows) -> Tensor:
         """Components of cells, (n_cells, n_pcs), from their counts (n_cells, n_genes)."""
         scaled: CountRows = self.scaled(counts)
-        return scaled.dense() @ self.loadings - self.offset
+        return scaled.product(self.loadings) - self.offset
 
     def to(self, device: torch.device) -> PrincipalComponents:
         """The same on another device; the transform moves along."""

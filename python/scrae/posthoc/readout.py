@@ -12,12 +12,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 
 import numpy as np
 import scipy.sparse as sp
 import torch
 from torch import Tensor
+from torch.nn.functional import embedding_bag
 
+from scrae.compute.neighbour_search import NeighbourSearch
 from scrae.compute.neighbours import nearest
 from scrae.data.count_rows import CountRows
 from scrae.data.covariates import Covariates
@@ -170,11 +173,12 @@ class Readout:
                 moving = replace(moving, kept=torch.as_tensor(covariates.kept, device=x.device))
             if correction is not None:
                 moving = replace(moving, correction=correction)
-            centre, axes = _principal_axes(moving.shifted(x), widths[0])
+            near = moving._near(x)
+            centre, axes = _principal_axes(moving._moved(x, moving.shift, near), widths[0])
             shown = replace(moving, centre=centre, axes=axes)
             if not n_residual:
                 return shown
-            residual_centre, residual_axes = shown._residual(x, n_residual)
+            residual_centre, residual_axes = shown._residual(x, near, n_residual)
             return replace(shown, residual_centre=residual_centre, residual_axes=residual_axes)
 
     def coordinates(self, features: Tensor, counts: CountRows) -> Tensor:
@@ -196,11 +200,12 @@ class Readout:
     def embedding(self, coordinates: Tensor) -> Tensor:
         """e(x), (n_cells, n_latent + n_residual)."""
         near = self._near(coordinates)
-        first = (self._moved(coordinates, self.shift, near) - self.centre) @ self.axes
+        shown = (coordinates - self.centre) @ self.axes
+        first = self._moved(shown, self.shift @ self.axes, near)
         if not self.residual_axes.shape[1]:
             return first
-        rest = (self._moved(coordinates, self.correction, near) - self.residual_centre) @ self.residual_axes
-        return torch.cat([first, rest], 1)
+        shown = (coordinates - self.residual_centre) @ self.residual_axes
+        return torch.cat([first, self._moved(shown, self.correction @ self.residual_axes, near)], 1)
 
     def features(self, coordinates: Tensor) -> Tensor:
         """Codes and hidden layer side by side that have these coordinates, (n_cells, n_latent + n_hidden)."""
@@ -209,6 +214,7 @@ class Readout:
         factor = torch.where(self.feature_factor > 0, self.feature_factor, 1.0)  # what never varies is its mean
         return coordinates[:, : len(factor)] / factor + self.feature_mean
 
+    @cached_property
     def without_covariates(self) -> Readout:
         """The same for cells whose x is without what batches add: landmarks stand at u, and move by y - u."""
         if not len(self.correction):
@@ -220,16 +226,20 @@ class Readout:
     def _near(self, coordinates: Tensor) -> Tensor | None:
         """The landmarks around each cell, int64 (n_cells, AVERAGED); None: there are none."""
         n = len(self.landmarks)
-        return nearest(coordinates, self.landmarks, min(AVERAGED, n)) if n else None
+        return self._search(coordinates, min(AVERAGED, n)) if n else None
+
+    @cached_property
+    def _search(self) -> NeighbourSearch:
+        return NeighbourSearch(self.landmarks)
 
     @staticmethod
     def _moved(coordinates: Tensor, shift: Tensor, near: Tensor | None) -> Tensor:
-        return coordinates + shift[near].mean(1) if len(shift) else coordinates
+        return coordinates if near is None or not len(shift) else coordinates + embedding_bag(near, shift, mode="mean")
 
-    def _residual(self, coordinates: Tensor, n_axes: int) -> tuple[Tensor, Tensor]:
-        """mean(v) and W, from the landmarks' x."""
-        v = self._moved(coordinates, self.correction, self._near(coordinates)).double()
-        first = (self.shifted(coordinates) - self.centre) @ self.axes
+    def _residual(self, coordinates: Tensor, near: Tensor | None, n_axes: int) -> tuple[Tensor, Tensor]:
+        """mean(v) and W, from the landmarks' x and the landmarks around these."""
+        v = self._moved(coordinates, self.correction, near).double()
+        first = (self._moved(coordinates, self.shift, near) - self.centre) @ self.axes
         known = self.axes.double()
         left = v - v.mean(0)
         left -= left @ known @ known.T
