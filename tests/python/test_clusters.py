@@ -15,7 +15,8 @@ import scrae
 from pictures import assert_file_shows, ticks_of
 from scrae.clusters import LEVELS, Landmarks, agreement, grow, neighbour_graph
 from scrae.clusters.crossed_factors import crossed_pairs
-from scrae.clusters.graph import NEIGHBOURS, PRUNED, communities
+from scrae.clusters.graph import NEIGHBOURS, communities
+from scrae.clusters.overlap import PRUNED
 from scrae.clusters.separation import distance_of_a_cut, separation
 from scrae.clusters.tree import WITHIN
 from treated_cells import treated_cells

@@ -1,5 +1,7 @@
 """The neighbour graph that is written for scanpy's clusterings."""
 
+import gc
+
 import numpy as np
 import pytest
 import scanpy as sc
@@ -7,6 +9,8 @@ import torch
 from sklearn.neighbors import NearestNeighbors
 
 import scrae
+from scrae.clusters import neighbour_graph, shared_neighbours
+from scrae.clusters.graph import communities
 from scrae.compute import neighbours
 
 
@@ -107,3 +111,26 @@ def test_cells_that_are_all_the_same_have_as_many_neighbours_as_others(monkeypat
     found = neighbours.nearest_among(torch.ones(600, 4), 25, random_state=0, exact=1).numpy()
     assert found.shape == (600, 25)
     assert all(len(set(row)) == 25 for row in found)
+
+
+@pytest.mark.parametrize(("n_cells", "k"), [(40, 1), (200, 7), (2500, 20)])
+def test_overlaps_are_products_of_who_is_near_whom(n_cells, k):
+    points = np.random.default_rng(n_cells).normal(size=(n_cells, 3))
+    near = NearestNeighbors(n_neighbors=k).fit(points).kneighbors(points, return_distance=False)
+    held = np.zeros((n_cells, n_cells))
+    np.put_along_axis(held, near, 1.0, axis=1)
+    shared = held @ held.T
+    expected = np.where(shared / (2 * k - shared) >= 1 / 15, shared / (2 * k - shared), 0.0)
+    np.fill_diagonal(expected, 0.0)
+    graph = shared_neighbours(near)
+    np.testing.assert_array_equal(graph.toarray(), expected)
+    assert graph.has_canonical_format
+
+
+def test_a_search_for_garbage_goes_on_after_a_graph_was_made(blood):
+    gc.disable()
+    communities(neighbour_graph(blood.obsm["X_scrae"]), 1.0, 0)
+    assert not gc.isenabled()
+    gc.enable()
+    communities(neighbour_graph(blood.obsm["X_scrae"]), 1.0, 0)
+    assert gc.isenabled()

@@ -4,8 +4,9 @@ The user's door is :func:`scrae.tl.cluster`; here are its steps, one to a file, 
 """
 
 from scrae.clusters.confidence import Agreement, agreement
-from scrae.clusters.graph import neighbour_graph, shared_neighbours
+from scrae.clusters.graph import neighbour_graph
 from scrae.clusters.landmarks import Landmarks
+from scrae.clusters.overlap import shared_neighbours
 from scrae.clusters.rare_branches import with_rare_types
 from scrae.clusters.rare_types import RareType, find_rare_types
 from scrae.clusters.tree import LEVELS, ClusterTree, grow

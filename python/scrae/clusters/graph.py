@@ -9,12 +9,12 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
+from scrae.clusters.overlap import shared_neighbours
+from scrae.compute.garbage import without_garbage_collection
 from scrae.compute.neighbours import nearest
 from scrae.compute.turns import one_at_a_time
 
 NEIGHBOURS = 20  # of a cell, itself among them
-BLOCK = 2048  # cells whose rows are made at once
-PRUNED = 1 / 15  # overlap below which two cells are not joined
 
 
 def neighbour_graph(embedding: np.ndarray) -> sp.csr_array:
@@ -27,33 +27,6 @@ def neighbour_graph(embedding: np.ndarray) -> sp.csr_array:
     """
     points = torch.as_tensor(np.ascontiguousarray(embedding, dtype=np.float32))
     return shared_neighbours(nearest(points, points, min(NEIGHBOURS, len(points))).numpy())
-
-
-def shared_neighbours(near: np.ndarray) -> sp.csr_array:
-    """Weights between cells: how far their nearest neighbours are the same (Jaccard index), as in Seurat.
-
-    Parameters
-    ----------
-    near
-        Positions of the nearest cells of each, itself among them, int (n_cells, k).
-
-    Returns
-    -------
-    Symmetric, from 1/15 to 1, float64 (n_cells, n_cells), without a diagonal.
-    """
-    n, k = near.shape
-    incidence = sp.csr_array((np.ones(near.size), near.ravel(), np.arange(0, near.size + 1, k)), shape=(n, n))
-    transposed = incidence.T.tocsr()
-    blocks = [_shared(incidence[first : first + BLOCK], transposed, first, k) for first in range(0, n, BLOCK)]
-    return sp.csr_array(sp.vstack(blocks, format="csr"))
-
-
-def _shared(part: sp.csr_array, transposed: sp.csr_array, first: int, k: int) -> sp.csr_array:
-    """Rows of the graph, from the row ``first`` on."""
-    shared = (part @ transposed).tocoo()
-    weight = shared.data / (2 * k - shared.data)
-    kept = (weight >= PRUNED) & (shared.row + first != shared.col)
-    return sp.csr_array((weight[kept], (shared.row[kept], shared.col[kept])), shape=shared.shape)
 
 
 def communities(graph: sp.csr_array, resolution: float, random_state: int, n_tries: int = 1) -> np.ndarray:
@@ -74,7 +47,8 @@ def communities(graph: sp.csr_array, resolution: float, random_state: int, n_tri
     edges = np.column_stack([upper.row, upper.col])
     best, best_quality = np.zeros(graph.shape[0], dtype=int), -np.inf
     with one_at_a_time():  # igraph has one source of random numbers
-        known = igraph.Graph(n=graph.shape[0], edges=edges, edge_attrs={"weight": upper.data})
+        with without_garbage_collection():  # igraph makes a list of each edge, and the collector goes through them all
+            known = igraph.Graph(n=graph.shape[0], edges=edges, edge_attrs={"weight": upper.data})
         for attempt in range(n_tries):
             igraph.set_random_number_generator(random.Random(random_state + attempt))
             try:
