@@ -58,7 +58,7 @@ class GeneLinear(nn.Module):
             if x.few:
                 product: Tensor = _SparseProduct.apply(self.weight, x)  # type: ignore[no-untyped-call]
                 return product + self.bias
-        elif isinstance(x, CountRows) and not torch.is_grad_enabled() and not rounds(self.weight):
+        elif isinstance(x, SparseRows) and not torch.is_grad_enabled() and not rounds(self.weight):
             return x.product(self.weight) + self.bias
         whole = x.dense() if isinstance(x, CountRows) else x
         return wide_linear(whole, self.weight.T, self.bias)

@@ -174,7 +174,7 @@ class Readout:
             if correction is not None:
                 moving = replace(moving, correction=correction)
             near = moving._near(x)
-            centre, axes = _principal_axes(moving._moved(x, moving.shift, near), widths[0])
+            centre, axes = _principal_axes(moving.shifted(x, near), widths[0])
             shown = replace(moving, centre=centre, axes=axes)
             if not n_residual:
                 return shown
@@ -189,9 +189,9 @@ class Readout:
     def _measured(self, coordinates: Tensor) -> Tensor:
         return coordinates if self.metric is None else coordinates @ self.metric
 
-    def shifted(self, coordinates: Tensor) -> Tensor:
-        """y(x), (n_cells, n_dimensions)."""
-        return self._moved(coordinates, self.shift, self._near(coordinates))
+    def shifted(self, coordinates: Tensor, near: Tensor | None) -> Tensor:
+        """y(x), (n_cells, n_dimensions), of cells and the landmarks around them."""
+        return self._moved(coordinates, self.shift, near)
 
     def __call__(self, features: Tensor, counts: CountRows) -> Tensor:
         """The embedding, (n_cells, n_latent + n_residual)."""
@@ -239,7 +239,7 @@ class Readout:
     def _residual(self, coordinates: Tensor, near: Tensor | None, n_axes: int) -> tuple[Tensor, Tensor]:
         """mean(v) and W, from the landmarks' x and the landmarks around these."""
         v = self._moved(coordinates, self.correction, near).double()
-        first = (self._moved(coordinates, self.shift, near) - self.centre) @ self.axes
+        first = (self.shifted(coordinates, near) - self.centre) @ self.axes
         known = self.axes.double()
         left = v - v.mean(0)
         left -= left @ known @ known.T
