@@ -131,12 +131,16 @@ def _least(bounds: np.ndarray, least: np.ndarray) -> None:  # pragma: no cover (
 
 
 @compiled(nogil=True)
+def _nearer(distance: float, point: int, than: float, other: int) -> bool:  # pragma: no cover (compiled)
+    """Whether a point comes before another one; of equally near ones the first does."""
+    return distance < than or (distance == than and point < other)
+
+
+@compiled(nogil=True)
 def _put(distance: float, point: int, distances: np.ndarray, found: np.ndarray) -> None:  # pragma: no cover (compiled)
-    """A point where it belongs among the nearest so far, if it is one of them; of equally near ones the first."""
+    """A point where it belongs among the nearest so far, if it is one of them."""
     n, rank = len(found), len(found)
-    while rank > 0 and (
-        distance < distances[rank - 1] or (distance == distances[rank - 1] and point < found[rank - 1])
-    ):
+    while rank > 0 and _nearer(distance, point, distances[rank - 1], found[rank - 1]):
         rank -= 1
         if rank + 1 < n:
             distances[rank + 1], found[rank + 1] = distances[rank], found[rank]
@@ -177,5 +181,5 @@ def _nearest_within(
                 point = positions[place, chunk]
                 if point >= 0 and bounds[query, place, chunk] + own[query] <= distances[n - 1]:
                     distance = _square_of_distance(coordinates, points[point])
-                    if distance <= distances[n - 1]:
+                    if _nearer(distance, point, distances[n - 1], of_query[n - 1]):
                         _put(distance, point, distances, of_query)
