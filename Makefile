@@ -9,7 +9,7 @@ PRIORS := default default:regulariser=fixed_prior default:regulariser=none
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-quick lint format bench-speed bench-profile bench-scaling bench-accuracy bench-ablation bench-genes bench-genes-accuracy
 .PHONY: bench-family bench-family-further bench-family-maps bench-presets bench-prior bench-vae-report bench-labels bench-constraints bench-batch bench-conditions bench-query bench-denoise bench-synthetic bench-differential bench-outliers
-.PHONY: attack bench-clusters bench-length bench-gpu bench-waiting bench-cluster-peers bench-validation peers lock clean
+.PHONY: attack bench-clusters bench-length bench-gpu bench-waiting bench-many-cells bench-cluster-peers bench-validation peers lock clean
 .PHONY: setup-r installed-r test-r check test-r45 test-install bench-r
 .PHONY: document docs docs-check figures metadata release test-oldest test-latest test-newest
 
@@ -116,6 +116,9 @@ bench-gpu: setup ## training and a million cells on a GPU, on a machine that has
 bench-waiting: setup ## seconds from counts to clusters and a map, beside scanpy's route by PCA; resumable (DATA=folder of h5ad)
 	@$(python) benchmarks/waiting.py --data $(DATA) --threads 2 --markdown benchmarks/results/waiting.md >/dev/null
 
+bench-many-cells: setup ## neighbours, graph and clusters of 100,000 to a million cells; resumable (DATA=folder of h5ad)
+	@$(python) benchmarks/many_cells.py --data $(DATA) --markdown benchmarks/results/many_cells.md >/dev/null
+
 # Those that are there: scanpy, scranpy after `make peers`, Seurat, and the others of R where their folder is named.
 CLUSTER_PEERS := $(if $(wildcard .venv-peers/lib/*/site-packages/scranpy),--peer .venv-peers/bin/python --methods scranpy,--methods)
 
@@ -183,6 +186,8 @@ bench-batch: setup-r ## how batches mix and types stay apart, on real and made b
 	$(if $(PEER),--scib benchmarks/results/batch_scib.csv --scib-seeds 3 $(PEER) scrae default pca30 harmony scvi_batch $(LATER_PEERS) seurat_rpca seurat_cca $(if $(RLIB),fastmnn) $(SCALEX:=_batch))
 	@$(python) benchmarks/alone.py --data $(DATA) --markdown benchmarks/results/alone.md --embeddings build/batch \
 	$(if $(PEER),$(PEER) scrae default pca30 harmony)
+	@$(python) benchmarks/batch_variance.py --data $(DATA) --markdown benchmarks/results/batch_variance.md --embeddings build/batch \
+	$(if $(PEER),$(PEER) scrae default pca30 harmony scanorama scvi_batch)
 
 bench-conditions: setup ## donors of two conditions: are donors taken out while the condition stays; resumable (DATA=folder of h5ad)
 	@$(python) benchmarks/conditions.py --data $(DATA) --markdown benchmarks/results/conditions.md \

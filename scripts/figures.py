@@ -100,10 +100,11 @@ def drawn(header: list[str], rows: list[list[str]]) -> str:
     return "".join("|" + "".join(f" {cell} |" if cell else " |" for cell in row) + "\n" for row in lines)
 
 
-def bold_first(values: list[str]) -> list[str]:
-    """The values, the largest in bold; several where they are equal."""
+def bold_first(values: list[str], least: bool = False) -> list[str]:
+    """The values, the largest (or the least) in bold; several where they are equal."""
     numbers = [float(value.split()[0]) for value in values]
-    return [f"**{value}**" if number == max(numbers) else value for value, number in zip(values, numbers, strict=True)]
+    first = min(numbers) if least else max(numbers)
+    return [f"**{value}**" if number == first else value for value, number in zip(values, numbers, strict=True)]
 
 
 # What is said of the rows of docs/ACCURACY.md: the question, the advice, the row of the results.
@@ -251,6 +252,21 @@ def scib() -> str:
         ["total (batch correction; bio conservation)", *judged.values()],
         [*(row(f"`{name}`", of) for name, of in numbers.items()), row("mean", means)],
     )
+
+
+def within_types() -> str:
+    """What batches explain within types, means over the seeds of each method; the least after a correction is bold."""
+    corrected = {"scrae": "scRAE, `batch_key`", "scvi_batch": "SCVI", "harmony": "Harmony on PCA-30"}
+    corrected |= {"scanorama": "Scanorama"}
+    header = ["share of the variance within types", "PCA-30, not corrected", *corrected.values()]
+    page, share = tables("batch_variance.md"), "by batches within types"
+
+    def row(name: str, of: dict[str, dict[str, str]]) -> list[str]:
+        shown = [of[method][share].split()[0] for method in corrected]
+        return [name, of["pca30"][share].split()[0], *bold_first(shown, least=True)]
+
+    mean_of_all, *rows = (row(name if name.startswith("mean") else f"`{name}`", of) for name, of in page.items())
+    return drawn(header, [*rows, mean_of_all])
 
 
 def bold_known(values: list[str]) -> list[str]:
@@ -422,6 +438,7 @@ TABLES = {
         sizes,
         waiting,
         scib,
+        within_types,
         conditions,
         gpu,
         gpu_calls,

@@ -10,6 +10,7 @@ import anndata
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 import scrae
 from pictures import assert_file_shows, legend_of, ticks_of
@@ -32,6 +33,31 @@ def test_semi_synthetic_cells_are_like_no_other_and_as_full_as_wanted(program, s
     assert (made.data == np.rint(made.data)).all()
     assert made.data.min() >= 1
     assert len({row.tobytes() for row in made.toarray()}) == 2500
+
+
+def test_the_share_of_the_nearest_cells_that_are_found_is_known(program):
+    points = torch.as_tensor(np.random.default_rng(0).normal(size=(300, 4)).astype(np.float32))
+    order = torch.cdist(points, points).argsort(1)
+    share_found = program("many_cells").share_found
+    assert share_found(points, order[:, :20]) == 1
+    assert share_found(points, order[:, 5:25]) == pytest.approx(15 / 20)
+    assert share_found(points, order[:, -20:]) == 0
+
+
+def test_neighbours_graph_and_clusters_of_made_cells_are_measured_once(program, source, tmp_path, monkeypatch):
+    (source / "zeisel_1799.h5ad").symlink_to(source / "zheng_sorted_3874.h5ad")
+    out, text = tmp_path / "rows.csv", tmp_path / "table.md"
+    arguments = ["--data", str(source), "--cells", "1500", "--epochs", "3", "--out", str(out), "--markdown", str(text)]
+    monkeypatch.setattr(sys, "argv", ["many_cells", *arguments])
+    program("many_cells").main()
+    rows = pd.read_csv(out)
+    assert list(rows["task"]) == ["neighbours", "exact", "graph", "clusters"]
+    assert (rows["seconds"] > 0).all()
+    assert rows["found"].dropna().tolist() == [1, 1]
+    assert text.read_text().startswith("| cells | neighbours, s | by comparing all that may be near, s |")
+    written = out.stat().st_mtime_ns
+    program("many_cells").main()
+    assert out.stat().st_mtime_ns == written
 
 
 def test_semi_synthetic_cells_on_disk_are_those_in_memory(program, source):

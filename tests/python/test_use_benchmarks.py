@@ -181,6 +181,7 @@ def test_labels_are_kept_by_a_share_of_each_type_and_by_two_cells_at_least(progr
         ),
         ("batch", ["--methods", "pca10", "scrae:max_epochs=1,n_latent=3"], "| mean of 1 data sets | first on |"),
         ("alone", ["--methods", "pca10", "pca5"], "| mean of 2 types | F1_everywhere | F1_alone | lost | lowest |"),
+        ("batch_variance", ["--methods", "pca10", "pca5"], "| mean of 1 data sets | explained by batches |"),
         ("denoise", ["--methods", "counts", "mean"], "| made | poisson | floored |"),
         ("synthetic", ["--methods", "real", "independent"], "| made | mean | variance |"),
         ("outliers", ["--methods", "lof", "critic"], "| made | above_3 | doublets |"),
