@@ -14,11 +14,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import anndata
 import numpy as np
 import pandas as pd
 from accuracy import kept
-from batch import DATASETS, batches_in, embed_batches
+from batch import DATASETS, batch_and_types, batches_in, embed_batches
 from experiment import KEYS, command, options, resumed
 from mixing import best_f1
 from tables import markdown, mean_and_spread, publish
@@ -69,10 +68,6 @@ def main() -> None:
     )
     typed = options(parser)
     load = batches_in(typed.data, typed.n_genes)
-
-    def batch_and_types(adata: anndata.AnnData) -> tuple[np.ndarray, np.ndarray]:
-        batch, types = (adata.obs[key].astype(str).to_numpy() for key in ("batch", "cell_type"))
-        return batch, types
 
     def measure(name: str, method: str, seed: int, left: str) -> dict[str, object]:
         adata = load(name)

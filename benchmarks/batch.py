@@ -65,6 +65,22 @@ def batches_in(data: Path, n_genes: int) -> Callable[[str], anndata.AnnData]:
     return load
 
 
+def batch_and_types(adata: anndata.AnnData) -> tuple[np.ndarray, np.ndarray]:
+    """Batch and type of each cell, (n_cells,) each."""
+    batch, types = (adata.obs[key].astype(str).to_numpy() for key in ("batch", "cell_type"))
+    return batch, types
+
+
+def runs(datasets: Sequence[str], methods: Sequence[str], seeds: int) -> list[tuple[object, ...]]:
+    """Data set, method and seed of each run; slow methods have fewer seeds."""
+    return [
+        (name, method, seed)
+        for name in datasets
+        for method in methods
+        for seed in range(min(SEEDS.get(method, seeds), seeds))
+    ]
+
+
 def embed_batches(adata: anndata.AnnData, method: str, seed: int, peer: str | None) -> Embedded:
     """As :func:`accuracy.embed`, with ``scrae`` and the methods of R."""
     name, _, changes = method.partition(":")
@@ -144,14 +160,10 @@ def main() -> None:
         logs = load(name).copy()
         sc.pp.normalize_total(logs)
         sc.pp.log1p(logs)
-        return distances_within_batches(logs.X, *batch_and_types(name))
-
-    def batch_and_types(name: str) -> tuple[np.ndarray, np.ndarray]:
-        batch, types = (load(name).obs[key].astype(str).to_numpy() for key in ("batch", "cell_type"))
-        return batch, types
+        return distances_within_batches(logs.X, *batch_and_types(logs))
 
     def measure(name: str, method: str, seed: int) -> dict[str, object]:
-        batch, types = batch_and_types(name)
+        batch, types = batch_and_types(load(name))
         try:
             found = embedding(name, method, seed)
         except Refused as refused:
@@ -167,19 +179,11 @@ def main() -> None:
             return dict.fromkeys(SCIB, np.nan)
         return dict(judged_by_scib(load(name), {method: found}, typed.peer).iloc[0])
 
-    def runs(datasets: Sequence[str], seeds: int) -> list[tuple[str, str, int]]:
-        return [
-            (name, method, seed)
-            for name in datasets
-            for method in typed.methods
-            for seed in range(min(SEEDS.get(method, seeds), seeds))
-        ]
-
-    wanted = runs(typed.datasets, typed.seeds)
+    wanted = runs(typed.datasets, typed.methods, typed.seeds)
     rows = measured_already(typed.out, KEYS, wanted) if typed.measured else resumed(typed.out, KEYS, wanted, measure)
     parts = [ranked(rows, SCORES)]
     if typed.scib:
-        by_scib = runs(typed.scib_datasets or typed.datasets, typed.scib_seeds)
+        by_scib = runs(typed.scib_datasets or typed.datasets, typed.methods, typed.scib_seeds)
         known = measured_already(typed.scib, KEYS, by_scib) if typed.measured else None
         scores = resumed(typed.scib, KEYS, by_scib, judged) if known is None else known
         parts += ["## scib-metrics", ranked(scores, list(SCIB))]

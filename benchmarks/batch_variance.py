@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pandas as pd
 from accuracy import kept
-from batch import DATASETS, SEEDS, batches_in, embed_batches
+from batch import DATASETS, batch_and_types, batches_in, embed_batches, runs
 from experiment import KEYS, command, options, resumed
 from tables import markdown, mean_and_spread, publish
 
@@ -61,7 +61,7 @@ def main() -> None:
 
     def measure(name: str, method: str, seed: int) -> dict[str, object]:
         adata = load(name)
-        batch, types = (adata.obs[key].astype(str).to_numpy() for key in ("batch", "cell_type"))
+        batch, types = batch_and_types(adata)
         path = typed.embeddings and typed.embeddings / f"{name}-{method}-{seed}.npz"
         embedding = kept(path, lambda: embed_batches(adata, method, seed, typed.peer))[0]
         return {
@@ -70,12 +70,7 @@ def main() -> None:
             "types": variance_explained(embedding, types),
         }
 
-    wanted = [
-        (name, method, seed)
-        for name in typed.datasets
-        for method in typed.methods
-        for seed in range(min(SEEDS.get(method, typed.seeds), typed.seeds))
-    ]
+    wanted = runs(typed.datasets, typed.methods, typed.seeds)
     publish(as_table(resumed(typed.out, KEYS, wanted, measure)), typed.markdown)
 
 

@@ -29,10 +29,11 @@ from typing import Any
 import anndata
 import numpy as np
 import pandas as pd
+import scanpy as sc
 import scipy.sparse as sp
 import torch
 from apart import in_a_process
-from experiment import command, options, resumed, with_chosen_genes
+from experiment import command, loader, options, resumed
 from memory import own_memory_mb
 from scaling import grown, watched
 from semisynthetic import cells_in_memory
@@ -55,7 +56,7 @@ TASKS = {
 
 def made_embedding(data: Path, n_cells: int, epochs: int | None) -> torch.Tensor:
     """Cells between those of an embedding and their neighbours, float32 (n_cells, n_columns)."""
-    source = with_chosen_genes(anndata.read_h5ad(data / f"{SOURCE}.h5ad"), 2000, "hvg")
+    source = loader(data, GENES)(SOURCE)
     real = torch.as_tensor(scrae.SCRAE(max_epochs=epochs, verbose=False).fit(source).embed())
     near = nearest(real, real, NEAR + 1)[:, 1:]
     spread = (real[near] - real[:, None]).square().mean((1, 2)).sqrt()
@@ -80,7 +81,7 @@ def share_found(points: torch.Tensor, found: torch.Tensor) -> float:
 def clustered_cells(data: Path, n_cells: int, epochs: int | None) -> anndata.AnnData:
     """Made blood cells with their embedding."""
     adata = anndata.AnnData(cells_in_memory(data, n_cells, GENES, SHARE, processes=2))
-    adata = adata[np.asarray(adata.X.sum(axis=1)).ravel() > 0].copy()
+    sc.pp.filter_cells(adata, min_counts=1)
     few = adata[: min(LEARNED_FROM, adata.n_obs)].copy()
     model = scrae.SCRAE(max_epochs=epochs, verbose=False).fit(few)
     adata.obsm["X_scrae"] = model.embed(adata)
@@ -89,22 +90,23 @@ def clustered_cells(data: Path, n_cells: int, epochs: int | None) -> anndata.Ann
 
 def prepared(
     data: Path, n_cells: int, task: str, epochs: int | None
-) -> tuple[Callable[[], Any], Callable[[Any], dict[str, float]]]:
-    """The call that is measured, and what is said of its result; loops are loaded by a small call."""
+) -> tuple[Callable[[], Any], Callable[[Any], float]]:
+    """The call that is measured, and the share of the nearest in its result; loops are loaded by a small call."""
     if task == "clusters":
         adata = clustered_cells(data, n_cells, epochs)
         scrae.tl.cluster(adata[:2000].copy())
-        return lambda: scrae.tl.cluster(adata), lambda _: {"found": np.nan}
+        return lambda: scrae.tl.cluster(adata), lambda _: np.nan
     points = made_embedding(data, n_cells, epochs)
     if task == "graph":
         made = anndata.AnnData(sp.csr_matrix((n_cells, 1), dtype=np.float32), obsm={"X_scrae": points.numpy()})
         scrae.tl.neighbors(made[:3000].copy())
-        return lambda: scrae.tl.neighbors(made), lambda _: {"found": np.nan}
-    search: Callable[[torch.Tensor], torch.Tensor] = (
-        (lambda of: nearest(of, of, NEIGHBOURS)) if task == "exact" else (lambda of: nearest_among(of, NEIGHBOURS, 0))
-    )
+        return lambda: scrae.tl.neighbors(made), lambda _: np.nan
+
+    def search(among: torch.Tensor) -> torch.Tensor:
+        return nearest(among, among, NEIGHBOURS) if task == "exact" else nearest_among(among, NEIGHBOURS, 0)
+
     search(points[:3000])
-    return lambda: search(points), lambda found: {"found": share_found(points, found)}
+    return lambda: search(points), lambda found: share_found(points, found)
 
 
 def measure(data: Path, n_cells: int, task: str, epochs: int | None) -> dict[str, float]:
@@ -115,7 +117,7 @@ def measure(data: Path, n_cells: int, task: str, epochs: int | None) -> dict[str
         started = time.process_time()
         result = call()
         seconds = time.process_time() - started
-    return {"seconds": seconds, "memory_mb": grown(held)} | judged(result)
+    return {"seconds": seconds, "memory_mb": grown(held), "found": judged(result)}
 
 
 def table(rows: pd.DataFrame) -> str:
